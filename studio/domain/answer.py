@@ -1,0 +1,60 @@
+"""What is asked of a model in a chat, and its answer as it comes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+Side = Literal["base", "tuned"]
+SIDES: tuple[Side, ...] = get_args(Side)
+
+StopReason = Literal["", "end", "length", "stopped"]
+"""'end': the model ended its turn. 'length': the most tokens, or the model's context, was reached."""
+
+
+@dataclass(frozen=True)
+class ChatSettings:
+    """How the next token is chosen; the same seed and settings give the same answer."""
+
+    seed: int = 0
+    temperature: float = 0.7
+    """0 takes the likeliest token each time."""
+    top_p: float = 0.9
+    """Only the likeliest tokens that together have this probability are drawn from."""
+    max_new_tokens: int = 256
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The next words of one side's answer; `text` may be empty. The last piece of a side has `done` and says why."""
+
+    side: Side | Literal[""] = ""
+    text: str = ""
+    done: bool = False
+    tokens: int = 0
+    """Of the answer so far, its end token not counted."""
+    seconds: float = 0.0
+    """That this side alone has computed so far."""
+    stop_reason: StopReason = ""
+    phase: Literal["", "waiting", "loading"] = ""
+    """Set on pieces that belong to no side: waiting for another answer to end, or loading the model."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One side's answer so far, put together from its pieces."""
+
+    text: str = ""
+    tokens: int = 0
+    seconds: float = 0.0
+    stop_reason: StopReason = ""
+
+    @property
+    def done(self) -> bool:
+        return self.stop_reason != ""
+
+    def plus(self, piece: Piece) -> Answer:
+        return Answer(self.text + piece.text, piece.tokens, piece.seconds, piece.stop_reason)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)

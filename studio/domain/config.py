@@ -1,0 +1,471 @@
+"""Every setting of a run, declared once: default, bounds, unit, help and where the recommended value comes from.
+
+The form, the command line, run.json, docs/settings.md and the translations' keys are all derived from these classes.
+A value of `None` (or "auto") means 'what fits this data, model and machine'; `studio.engine.defaults` fills it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+from studio.domain.errors import StudioError
+
+Format = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "columns"]
+Method = Literal["auto", "qlora", "lora", "full"]
+Dtype = Literal["auto", "bfloat16", "float32"]
+Scheduler = Literal["cosine", "linear", "constant"]
+Overlong = Literal["cut", "drop"]
+
+
+def setting(
+    default: Any,
+    label: str,
+    help: str,
+    *,
+    advanced: bool = True,
+    unit: str = "",
+    source: str = "",
+    recommended: tuple[float, float] | None = None,
+    **bounds: Any,
+) -> Any:
+    """A pydantic field that also knows how it is shown: its label, unit, recommended range and that range's source."""
+    extra: dict[str, Any] = {"advanced": advanced, "unit": unit, "source": source, "recommended": recommended}
+    return Field(default, title=label, description=help, json_schema_extra=extra, **bounds)
+
+
+class Section(BaseModel):
+    """One part of a configuration; knows no unknown keys and never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class ModelConfig(Section):
+    id: str = setting(
+        "starter",
+        "Model",
+        "`starter` (SmolLM2-135M-Instruct), a local folder, or a hub id such as `Qwen/Qwen3-0.6B`.",
+        advanced=False,
+        min_length=1,
+    )
+    revision: str | None = setting(
+        None, "Revision", "Branch, tag or commit on the hub. A commit makes the run repeatable."
+    )
+
+
+class DataConfig(Section):
+    path: str = setting(
+        ..., "Data file", "The rows to learn from: JSON, JSONL, CSV or Parquet.", advanced=False
+    )
+    format: Format = setting("auto", "Format", "How a row becomes a conversation. `auto` recognises it.")
+    columns: dict[str, str] | None = setting(
+        None,
+        "Columns",
+        "For `columns`: which column holds `prompt` and `response`, and if there are any `system` and `input`.",
+    )
+    held_out_path: str | None = setting(
+        None, "Held-out file", "Rows that are never trained on and that the evaluation loss is measured on."
+    )
+    held_out_share: float = setting(
+        0.1,
+        "Held-out share",
+        "Without a held-out file, this share of the rows is kept from training to measure on.",
+        ge=0.0,
+        le=0.5,
+        recommended=(0.05, 0.2),
+    )
+    overlong: Overlong = setting(
+        "cut",
+        "Rows that are too long",
+        "What happens to a row with more tokens than the maximum length: its end is cut off, or the row is left out. "
+        "Either way the rows are named before training starts.",
+    )
+
+
+class TemplateConfig(Section):
+    name: str = setting(
+        "auto",
+        "Chat template",
+        "How a conversation is written as text. `auto`: the model's own, or ChatML where it has none.",
+        advanced=False,
+    )
+
+
+class TrainConfig(Section):
+    method: Method = setting(
+        "auto",
+        "Method",
+        "QLoRA: a 4-bit base with a small adapter, least memory. LoRA: the same adapter on the full-precision base. "
+        "Full: every weight is trained, most memory and most forgetting.",
+        advanced=False,
+        source="QLoRA: Dettmers et al. 2023, arXiv:2305.14314; LoRA: Hu et al. 2021, arXiv:2106.09685",
+    )
+    epochs: float | None = setting(
+        None,
+        "Epochs",
+        "How often every row is seen. A small file needs more than one; more than three mostly learns by rote.",
+        advanced=False,
+        gt=0,
+        le=100,
+        recommended=(1, 3),
+        source="Touvron et al. 2023 (Llama 2), arXiv:2307.09288: two epochs of SFT",
+    )
+    learning_rate: float | None = setting(
+        None,
+        "Learning rate",
+        "The size of a step. Too high: the loss jumps or rises. Too low: nothing is learnt. LoRA wants about ten times "
+        "the rate of full tuning, a small model more than a large one.",
+        advanced=False,
+        gt=0,
+        le=0.1,
+        recommended=(1e-5, 2e-3),
+        source="Schulman et al. 2025, 'LoRA Without Regret': 5e-4 x (2000 / hidden size)^0.781 for LoRA, a tenth of it "
+        "for full tuning",
+    )
+    batch_size: int = setting(
+        8,
+        "Batch size",
+        "Rows behind one optimizer step (the effective batch).",
+        advanced=False,
+        unit="rows",
+        ge=1,
+        le=4096,
+        recommended=(8, 32),
+        source="Schulman et al. 2025: LoRA tolerates large batches less well than full tuning",
+    )
+    max_length: int | None = setting(
+        None,
+        "Maximum length",
+        "Tokens of a row that the model sees; what is longer is handled as chosen under Data. Memory grows with it.",
+        unit="tokens",
+        ge=16,
+        le=1_048_576,
+    )
+    rank: int = setting(
+        16,
+        "Rank",
+        "Size of the adapter: more can learn more, and forgets more.",
+        ge=1,
+        le=1024,
+        recommended=(8, 64),
+        source="Biderman et al. 2024, 'LoRA Learns Less and Forgets Less', arXiv:2405.09673",
+    )
+    alpha: float = setting(
+        32.0,
+        "Alpha",
+        "Scale of the adapter: its output is multiplied by alpha / rank.",
+        gt=0,
+        le=4096,
+        recommended=(16, 64),
+        source="Biderman et al. 2024, arXiv:2405.09673: alpha of twice the rank",
+    )
+    dropout: float = setting(
+        0.0,
+        "Adapter dropout",
+        "Share of the adapter's inputs set to zero in training.",
+        ge=0.0,
+        lt=1.0,
+        recommended=(0, 0.1),
+    )
+    target_modules: list[str] | None = setting(
+        None,
+        "Target modules",
+        "Layers that get an adapter, by the end of their name. Empty: every linear layer but the head.",
+        source="Dettmers et al. 2023, arXiv:2305.14314: adapters on all linear layers match full tuning",
+    )
+    max_steps: int | None = setting(
+        None,
+        "Maximum steps",
+        "Ends the run after so many optimizer steps, whatever the epochs say.",
+        unit="steps",
+        ge=1,
+    )
+    micro_batch_size: int | None = setting(
+        None,
+        "Micro-batch size",
+        "Rows that pass through the model at once; the rest of the batch is accumulated. Changes memory and speed, not "
+        "the result.",
+        unit="rows",
+        ge=1,
+        le=4096,
+    )
+    packing: bool = setting(
+        True,
+        "Packing",
+        "Rows of a micro-batch lie end to end without padding, each seeing only itself: the same result, faster.",
+    )
+    scheduler: Scheduler = setting("cosine", "Schedule", "How the learning rate falls after warm-up.")
+    warmup_ratio: float = setting(
+        0.05,
+        "Warm-up",
+        "Share of the steps over which the learning rate rises from zero.",
+        ge=0.0,
+        le=0.5,
+        recommended=(0.03, 0.1),
+    )
+    weight_decay: float = setting(
+        0.0,
+        "Weight decay",
+        "Pull of every trained weight towards zero, a step.",
+        ge=0.0,
+        le=1.0,
+        recommended=(0, 0.1),
+    )
+    max_grad_norm: float = setting(
+        1.0,
+        "Gradient clipping",
+        "A gradient longer than this is shortened to it. 0 switches it off.",
+        ge=0.0,
+        le=1000.0,
+    )
+    seed: int = setting(
+        42, "Seed", "Decides the order of rows and the start of the adapter.", ge=0, le=2**31 - 1
+    )
+    dtype: Dtype = setting(
+        "auto",
+        "Number format",
+        "Of the base weights in training. `auto`: the one this machine multiplies faster.",
+    )
+    gradient_checkpointing: bool | None = setting(
+        None,
+        "Gradient checkpointing",
+        "Computes activations twice to store them less: about a third slower, much less memory. Empty: only if needed.",
+    )
+    save_steps: int | None = setting(
+        None,
+        "Checkpoint every",
+        "A run that is killed goes on from its last checkpoint. Empty: about ten a run.",
+        unit="steps",
+        ge=1,
+    )
+    keep_checkpoints: int = setting(2, "Checkpoints kept", "Older ones are deleted.", ge=1, le=100)
+    eval_steps: int | None = setting(
+        None,
+        "Evaluate every",
+        "Held-out loss is measured so often. Empty: about ten times a run.",
+        unit="steps",
+        ge=1,
+    )
+
+
+class EvalConfig(Section):
+    rows: int = setting(
+        64,
+        "Held-out rows scored",
+        "At most so many held-out rows are scored at each evaluation in training.",
+        unit="rows",
+        ge=1,
+        le=100_000,
+    )
+
+
+class ExportConfig(Section):
+    """Not part of a run: asked for when a finished run is exported."""
+
+    to: Literal["merged", "adapter"] = setting(
+        "merged",
+        "Export as",
+        "`merged`: one model that needs no adapter. `adapter`: the small file of differences.",
+        advanced=False,
+    )
+    dtype: Literal["bfloat16", "float16", "float32"] = setting(
+        "bfloat16", "Number format", "Of the exported weights."
+    )
+
+
+class RunConfig(Section):
+    name: str | None = setting(
+        None, "Name", "Shown in the list of runs. Empty: made from the data file's name.", max_length=80
+    )
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    data: DataConfig
+    template: TemplateConfig = Field(default_factory=TemplateConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    evaluate: EvalConfig = Field(default_factory=EvalConfig)
+
+    def with_values(self, values: Mapping[str, Any]) -> RunConfig:
+        """A copy with `section.key` settings replaced, checked as if read from a file."""
+        return parse_config(merge(self.model_dump(mode="json"), values))
+
+
+SECTIONS: dict[str, type[Section]] = {
+    "model": ModelConfig,
+    "data": DataConfig,
+    "template": TemplateConfig,
+    "train": TrainConfig,
+    "evaluate": EvalConfig,
+}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A field of the configuration with all that is shown of it."""
+
+    section: str
+    name: str
+    label: str
+    help: str
+    default: Any
+    kind: Literal["choice", "integer", "number", "boolean", "text", "list", "mapping"]
+    choices: tuple[str, ...]
+    optional: bool
+    """Whether empty means 'what fits'."""
+    advanced: bool
+    unit: str
+    source: str
+    recommended: tuple[float, float] | None
+    minimum: float | None
+    maximum: float | None
+
+    @property
+    def key(self) -> str:
+        """`train.learning_rate`: the name on the command line, in errors and of the translation."""
+        return f"{self.section}.{self.name}" if self.section else self.name
+
+
+def settings(section: str) -> Iterator[Setting]:
+    """The settings of one section in the order they are declared."""
+    for name, info in SECTIONS[section].model_fields.items():
+        yield describe(section, name, info)
+
+
+def describe(section: str, name: str, info: FieldInfo) -> Setting:
+    extra = typing.cast("dict[str, Any]", info.json_schema_extra or {})
+    optional, kind, choices = _kind(info.annotation)
+    bounds = {type(item).__name__.lower(): item for item in info.metadata}
+    minimum = next((getattr(bounds[k], k) for k in ("ge", "gt") if k in bounds), None)
+    maximum = next((getattr(bounds[k], k) for k in ("le", "lt") if k in bounds), None)
+    return Setting(
+        section=section,
+        name=name,
+        label=info.title or name,
+        help=info.description or "",
+        default=None if info.is_required() else info.get_default(call_default_factory=True),
+        kind=kind,
+        choices=choices,
+        optional=optional,
+        advanced=bool(extra.get("advanced")),
+        unit=extra.get("unit", ""),
+        source=extra.get("source", ""),
+        recommended=extra.get("recommended"),
+        minimum=minimum,
+        maximum=maximum,
+    )
+
+
+def _kind(annotation: Any) -> tuple[bool, Any, tuple[str, ...]]:
+    """(optional, kind, choices) of a field's type."""
+    optional = False
+    if get_origin(annotation) in (Union, types.UnionType):
+        inner = [part for part in get_args(annotation) if part is not type(None)]
+        optional, annotation = len(inner) < len(get_args(annotation)), inner[0]
+    if get_origin(annotation) is Literal:
+        return optional, "choice", get_args(annotation)
+    if get_origin(annotation) is list:
+        return optional, "list", ()
+    if get_origin(annotation) is dict:
+        return optional, "mapping", ()
+    kinds = {bool: "boolean", int: "integer", float: "number"}
+    return optional, kinds.get(annotation, "text"), ()
+
+
+def parse_config(data: Any, *, source: str = "config") -> RunConfig:
+    """A RunConfig from a parsed YAML or JSON document.
+
+    Raises StudioError that names the key, what is wrong with it and, for an unknown key, the nearest known one.
+    """
+    if not isinstance(data, Mapping):
+        raise StudioError(
+            "{source} is not a list of settings: it holds {kind}.",
+            "Write sections such as `model: {{id: starter}}` and `data: {{path: rows.jsonl}}`.",
+            source=source,
+            kind=type(data).__name__,
+        )
+    return parse_section(RunConfig, data, source=source)
+
+
+SectionT = typing.TypeVar("SectionT", bound=Section)
+
+
+def parse_section(
+    kind: type[SectionT], data: Mapping[str, Any], *, source: str = "config", prefix: str = ""
+) -> SectionT:
+    """One section from its parsed settings; StudioError as for `parse_config`."""
+    try:
+        return kind.model_validate(dict(data))
+    except ValidationError as error:
+        raise _explain(kind, error, source, prefix) from None
+
+
+def _explain(kind: type[Section], error: ValidationError, source: str, prefix: str) -> StudioError:
+    first = error.errors(include_url=False)[0]
+    path = tuple(str(part) for part in first["loc"])
+    key = ".".join((prefix, *path) if prefix else path)
+    if first["type"] == "extra_forbidden":
+        nearest = _nearest(kind, path)
+        if nearest is None:
+            return StudioError(
+                "{source}: there is no setting {key}.",
+                "See docs/settings.md for all settings.",
+                source=source,
+                key=key,
+            )
+        near = ".".join((prefix, *path[:-1], nearest) if prefix else (*path[:-1], nearest))
+        return StudioError(
+            "{source}: there is no setting {key}.",
+            "Did you mean {nearest}?",
+            source=source,
+            key=key,
+            nearest=near,
+        )
+    if first["type"] == "missing":
+        return StudioError("{source}: the setting {key} is missing.", "Add it.", source=source, key=key)
+    problem = first["msg"].replace("Input should be", "it should be", 1)
+    return StudioError(
+        "{source}: {key} is {value}, but {problem}.",
+        "Change it and try again.",
+        source=source,
+        key=key,
+        value=repr(first["input"]),
+        problem=problem,
+    )
+
+
+def _nearest(kind: type[Section], path: tuple[str, ...]) -> str | None:
+    current: Any = kind
+    for part in path[:-1]:
+        field = current.model_fields.get(part)
+        current = field.annotation if field else None
+        if not (isinstance(current, type) and issubclass(current, BaseModel)):
+            return None
+    names = list(current.model_fields)
+    close = difflib.get_close_matches(path[-1], names, n=1, cutoff=0.4)
+    return close[0] if close else None
+
+
+def merge(base: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with dotted `section.key` values put in; unknown sections are kept so that parsing can name them.
+
+    >>> merge({"train": {"seed": 1}}, {"train.seed": 2, "name": "x"})
+    {'train': {'seed': 2}, 'name': 'x'}
+    """
+    merged = {key: dict(value) if isinstance(value, Mapping) else value for key, value in base.items()}
+    for dotted, value in values.items():
+        section, _, key = dotted.partition(".")
+        if not key:
+            merged[section] = value
+            continue
+        inner = merged.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise StudioError(
+                "There is no setting {key}.", "See docs/settings.md for all settings.", key=dotted
+            )
+        inner[key] = value
+    return merged

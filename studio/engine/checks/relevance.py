@@ -1,0 +1,132 @@
+"""Relevance: does the response belong to what was asked, in the language and by the side it should?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+
+from studio.domain.chat import Conversation, Message
+from studio.engine.checks.registry import drop, row_check, without_code
+from studio.engine.checks.text import is_structured, language_of, script_of, scripts_in
+
+
+@row_check(
+    "relevance",
+    "error",
+    title="Empty prompt",
+    message="Rows with an empty prompt: {count}.",
+    why="A response to nothing teaches the model to say it at random.",
+    remedy="Write the prompt, or drop the row.",
+    blind_spots="A prompt that says nothing in many words.",
+    fix_title="Drop the row",
+    fix=drop,
+)
+def empty_prompt(conversation: Conversation) -> str:
+    users = [message.content for message in conversation.messages if message.role == "user"]
+    return "" if users and all(content.strip() for content in users) else "empty"
+
+
+_LANGUAGE_ASKED = re.compile(
+    r"translat|language|interpret|localiz|localis|foreign|spelling|multilingual|"
+    r"\b(?:english|german|french|spanish|italian|portuguese|dutch|polish|swedish|russian|chinese|mandarin|cantonese|"
+    r"japanese|korean|arabic|hebrew|hindi|greek|latin|turkish|vietnamese|thai|danish|norwegian|finnish|"
+    r"czech|ukrainian|"
+    r"romanian|hungarian|indonesian|persian|pinyin|cyrillic)\b|"
+    r"übersetz|sprache|\b(?:deutsch|englisch|französisch|spanisch|italienisch|chinesisch|japanisch)\w*|"
+    r"tradui|traduc|traduz|langue|idioma|lingua|\b(?:anglais|français|allemand|espagnol|inglés|español|"
+    r"alemán|francés|"
+    r"inglese|italiano|tedesco|inglês|português)\w*|"
+    r"翻译|翻成|译成|译为|语言|[英中法德日韩俄]文|[英汉法德日韩俄]语|西班牙语|перев[её]|язык|по-\w+ски|翻訳|[英日]本?語|번역|영어",
+    re.IGNORECASE,
+)
+
+
+@row_check(
+    "relevance",
+    "warning",
+    title="Response in another language",
+    message="Rows whose response is in another language than the prompt: {count}. Row {row}: {example}",
+    why="The model learns to change the language unasked.",
+    remedy="Translate the response, or drop the row. Where the change is wanted, say so in the prompt.",
+    blind_spots="Only writing systems and nine European languages are told apart, from at least five words. "
+    "Prompts that mention a language or a translation are not looked at.",
+    fix_title="Drop the row",
+    fix=drop,
+    source="Small words as marks of a language: Cavnar and Trenkle 1994, 'N-Gram-Based Text Categorization'",
+)
+def wrong_language(conversation: Conversation) -> str:
+    response = without_code(conversation.response)
+    asked = f"{conversation.system}\n{conversation.prompt}"
+    if is_structured(response) or _LANGUAGE_ASKED.search(asked):
+        return ""
+    script = script_of(response)
+    if script is None:
+        return ""
+    if script not in scripts_in(asked):
+        return response if script_of(conversation.prompt) else ""
+    if script != "latin":
+        return ""
+    spoken = language_of(response, words_needed=6)
+    if spoken is None:
+        return ""
+    heard = {language_of(line) for line in (conversation.prompt, *conversation.prompt.split("\n"))} - {None}
+    return response if heard and spoken not in heard else ""
+
+
+_MAY_FOLLOW = {"user": ("assistant",), "assistant": ("user", "tool"), "tool": ("assistant", "tool")}
+
+
+def _in_turn(messages: Sequence[Message]) -> bool:
+    """Whether a question comes first, a response last, and sides alternate.
+
+    Rows with a question and no response at all are left to `empty_response`.
+    """
+    roles = [message.role for message in messages]
+    if "assistant" not in roles and "user" in roles:
+        return True
+    turns = roles[1:] if roles[:1] == ["system"] else roles
+    if not turns or "system" in turns or turns[0] != "user" or turns[-1] != "assistant":
+        return False
+    return all(after in _MAY_FOLLOW[before] for before, after in pairwise(turns))
+
+
+def _in_order(conversation: Conversation) -> Conversation | None:
+    """Without turns before the first question and after the last answer, and with turns of the same side joined."""
+    messages = _joined(conversation.messages)
+    start = 1 if messages and messages[0].role == "system" else 0
+    system, turns = messages[:start], messages[start:]
+    while turns and turns[0].role != "user":
+        turns = turns[1:]
+    while turns and turns[-1].role != "assistant":
+        turns = turns[:-1]
+    mended = replace(conversation, messages=tuple(system + turns))
+    return mended if turns and _in_turn(mended.messages) else None
+
+
+def _joined(messages: Sequence[Message]) -> list[Message]:
+    joined: list[Message] = []
+    for message in messages:
+        if joined and joined[-1].role == message.role != "tool":
+            content = f"{joined[-1].content}\n\n{message.content}"
+            joined[-1] = Message(message.role, content, joined[-1].trained and message.trained)
+        else:
+            joined.append(message)
+    return joined
+
+
+@row_check(
+    "relevance",
+    "error",
+    title="Turns out of order",
+    message="Rows whose turns are out of order: {count}. Row {row}: {example}",
+    why="Chat templates expect user and assistant in turn and a response at the end; many refuse anything else.",
+    remedy="Put the turns in order.",
+    blind_spots="Turns that alternate but were given to the wrong side.",
+    fix_title="Join turns of the same side; remove those before the first question and after the last answer",
+    fix=_in_order,
+)
+def role_order(conversation: Conversation) -> str:
+    messages = conversation.messages
+    return "" if _in_turn(messages) else ", ".join(message.role for message in messages) or "–"

@@ -1,0 +1,305 @@
+"""What the checks ask of a text: its plain form, its language, whether it ends, and whether it was misread."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections import Counter
+
+# ---- form ---------------------------------------------------------------------------------------------------------
+
+_NOT_WORD = re.compile(r"[^\w]+")
+
+
+def plain(text: str) -> str:
+    """Lower case, without punctuation, single spaces: texts that a reader would call the same.
+
+    >>> plain("Why does bread rise ?") == plain("why does bread rise?")
+    True
+    """
+    simple = _NOT_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    return simple or " ".join(text.split())
+
+
+def is_json(text: str) -> bool:
+    """Whether a text as a whole is a JSON object or list."""
+    text = text.strip()
+    if text[:1] not in ("{", "["):
+        return False
+    try:
+        return isinstance(json.loads(text), (dict, list))
+    except (ValueError, RecursionError):
+        return False
+
+
+def is_structured(text: str) -> bool:
+    """Whether a text is a data value, a table or code rather than prose."""
+    text = text.strip()
+    return text[:1] in "{[<|" or text.startswith(("```", "def ", "class ", "import ", "SELECT ", "#include"))
+
+
+# ---- endings ------------------------------------------------------------------------------------------------------
+
+_FENCE = re.compile(r"^[ \t]*(```|~~~)", re.MULTILINE)
+_CLOSERS = {")": "(", "]": "[", "}": "{"}
+_LIST_ITEM = re.compile(r"\s*(?:[-*+•–—#>|]|\(?\d{1,3}[.):]|\(?[a-zA-Z][.)]\s|[A-Z][\w ]{0,30}:)")
+_SENTENCE_END = re.compile(r"[.!?…:;]['\"”’)\]*_]*$|[。！？；：…][」』”’）]*$")
+_DANGLING = frozenset(
+    re.findall(
+        r"\w+",
+        "the a an and or but of with because whose which into from their your our my its every than if while although",
+    )
+)
+_CODE_LINE = re.compile(
+    r"[{};=<>()\[\]\\|$]|\b(?:def|return|import|class|SELECT|FROM|WHERE|END)\b|^\s{4,}|^\t"
+)
+_CJK = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+_ENDS_BY_MARKS = re.compile(r"[A-Za-zÀ-ɏͰ-ϿЀ-ӿ]")
+_PROSE_WORDS = 8
+_SIGNED = re.compile(r"[-–—~]\s*[A-ZÀ-Þ][\w.]*(?: [A-ZÀ-Þ][\w.]*){0,4}$")  # a quotation and its author
+
+
+def ends_open(text: str) -> bool:
+    """Whether a text stops before its end: in a code block, a JSON value, a bracket or a sentence."""
+    text = text.rstrip()
+    if len(_FENCE.findall(text)) % 2:
+        return True
+    if text.endswith("```"):
+        return False
+    if text[:1] in ("{", "[") and _json_breaks_off(text):
+        return True
+    body = re.sub(r"```.*?```", "", text, flags=re.DOTALL).rstrip()
+    return bool(body) and _prose_breaks_off(body)
+
+
+def _json_breaks_off(text: str) -> bool:
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as error:
+        at_end = error.pos >= len(text) or (error.msg.startswith("Unterminated string") and '"' in text[:3])
+        return at_end and _open_brackets(text) > 0
+    except (ValueError, RecursionError):
+        return False
+    return False
+
+
+def _open_brackets(text: str) -> int:
+    """Brackets left open, those in double-quoted strings aside."""
+    stack: list[str] = []
+    for character in re.sub(r'"(?:\\.|[^"\\])*"?', "", text):
+        if character in "([{":
+            stack.append(character)
+        elif character in _CLOSERS and stack and stack[-1] == _CLOSERS[character]:
+            stack.pop()
+    return len(stack)
+
+
+def _prose_breaks_off(text: str) -> bool:
+    lines = [line for line in text.split("\n") if line.strip()]
+    last = lines[-1].strip()
+    if _SENTENCE_END.search(last):
+        return last.endswith(":") and len(last.split()) >= 4 and not _looks_like_code(last)
+    if last.endswith((",", "，", "、")):
+        return len(last.split()) > 4 or len(last) > 30
+    if not last[-1].isalpha() or _looks_like_code(last):
+        return _bracket_open_at_end(last)
+    if _CJK.match(last[-1]):
+        return len(last) > 80 and "。" in last and not _LIST_ITEM.match(lines[-1])
+    if not _ENDS_BY_MARKS.match(last[-1]):
+        return False
+    words = last.split()
+    if len(words) < _PROSE_WORDS or _SIGNED.search(last) or words[-1].startswith(("#", "@", "http", "www.")):
+        return False
+    if words[-1].lower() in _DANGLING and not words[-2].endswith(","):
+        return True
+    if _bracket_open_at_end(last):
+        return True
+    return _others_end_in_marks(lines, last)
+
+
+def _bracket_open_at_end(line: str) -> bool:
+    """Whether the last bracket of a prose line opens and is followed by a few words."""
+    opened = max(line.rfind("("), line.rfind("（"))
+    closed = max(line.rfind(")"), line.rfind("）"))
+    return opened > closed and len(line[opened:].split()) >= 2 and line[opened - 1 : opened] in (" ", "")
+
+
+def _looks_like_code(line: str) -> bool:
+    return len(_CODE_LINE.findall(line)) >= 2
+
+
+def _others_end_in_marks(lines: list[str], last: str) -> bool:
+    """Whether a last line without an end mark stands out: the text's other sentences have one."""
+    inner = len(re.findall(r"[.!?] +[A-ZÀ-ÞΑ-ΩА-Я]", last))
+    if _LIST_ITEM.match(lines[-1]):
+        items = [line.strip() for line in lines[:-1] if _LIST_ITEM.match(line)]
+        ended = sum(bool(_SENTENCE_END.search(item)) for item in items)
+        return len(items) >= 3 and ended == len(items) and len(last.split()) >= _PROSE_WORDS
+    others = [line.strip() for line in lines[:-1] if not _LIST_ITEM.match(line) and len(line.split()) >= 4]
+    if others:
+        ended = sum(bool(_SENTENCE_END.search(line)) for line in others)
+        return ended >= 0.7 * len(others)
+    return inner >= 1 and len(last) >= 100
+
+
+# ---- scripts and languages ----------------------------------------------------------------------------------------
+
+_SCRIPTS = (
+    ("latin", re.compile(r"[A-Za-zÀ-ɏ]")),
+    ("han", re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff]")),
+    ("kana", re.compile(r"[\u3040-\u30ff]")),
+    ("hangul", re.compile(r"[\uac00-\ud7a3\u1100-\u11ff]")),
+    ("cyrillic", re.compile(r"[\u0400-\u04ff]")),
+    ("arabic", re.compile(r"[\u0600-\u06ff]")),
+    ("hebrew", re.compile(r"[\u0590-\u05ff]")),
+    ("devanagari", re.compile(r"[\u0900-\u097f]")),
+    ("greek", re.compile(r"[\u0370-\u03ff]")),
+    ("thai", re.compile(r"[\u0e00-\u0e7f]")),
+)
+
+_STOPWORDS = {
+    "English": "the of and to in is that it for was with as be this are on you have not by at from they "
+    "which can how what "
+    "do does your will would there their has an when who why or if its these into should about could my me "
+    "give a i am we "
+    "he she his her need explain describe write name list make",
+    "German": "der die das und ist nicht ein eine zu den mit von für auf sich auch es wie werden dem des im "
+    "sind oder als "
+    "bei nach wird kann man einen einer weil aber nur noch gut wer ich du sie wir was warum",
+    "French": "le la les des est et une un du que qui dans pour pas sur avec ce il elle au aux sont par "
+    "plus ne vous nous "
+    "je mais ou où cette comme être votre quel quelle pourquoi comment",
+    "Spanish": "el la los las de que y en un una es por con para no se lo como más pero sus del al este "
+    "esta son ha muy "
+    "nos qué cómo cuando porque su sin también puede",
+    "Italian": "il lo gli che di e è un una per non con sono della del dei nel alla anche come più ma "
+    "questo questa si "
+    "perché cosa quando essere delle dal sul ha",
+    "Portuguese": "o os as que e do da em um uma não para com por mais é se na no dos das como mas ao foi "
+    "ele você são "
+    "também pelo sua seu isso quando porque",
+    "Dutch": "de het een en van is dat niet op te in zijn met voor er aan om ook als maar bij dan wat naar "
+    "door worden "
+    "kan deze uit nog je ik wij waarom hoe",
+    "Polish": "i w na nie się z do to że jest o jak ale po od za przez czy są być dla tym może które który oraz",
+    "Swedish": "och att det som en på är av för med den till inte om ett har jag var men så vi kan från "
+    "eller vad hur",
+}
+_LANGUAGES_OF: dict[str, list[str]] = {}
+for _language, _words in _STOPWORDS.items():
+    for _word in _words.split():
+        _LANGUAGES_OF.setdefault(_word, []).append(_language)
+_WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+
+
+_ENOUGH_LETTERS = 4000
+
+
+def _script_shares(text: str) -> dict[str, float]:
+    """Each script's share of the letters; empty below ten letters. Han among kana is Japanese and counts as both."""
+    text = text[:_ENOUGH_LETTERS]
+    if text.isascii():
+        return {"latin": 1.0} if sum(map(str.isalpha, text)) >= 10 else {}
+    counts = {name: len(pattern.findall(text)) for name, pattern in _SCRIPTS}
+    # a Chinese character says as much as a short word
+    weights = {
+        name: count * (3 if name in ("han", "kana", "hangul") else 1) for name, count in counts.items()
+    }
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()} if total >= 10 else {}
+
+
+def script_of(text: str) -> str | None:
+    """The script that at least 60 % of the letters belong to; None below ten letters or without such a majority.
+
+    >>> script_of("豆腐是用黄豆做的"), script_of("An apple a day"), script_of("42")
+    ('han', 'latin', None)
+    """
+    shares = _script_shares(text)
+    if shares.get("kana", 0) > 0.1:
+        shares["kana"] += shares.pop("han")
+    best = max(shares, key=lambda name: shares[name], default=None)
+    return best if best and shares[best] >= 0.6 else None
+
+
+def scripts_in(text: str) -> set[str]:
+    """The scripts of at least a tenth of the letters; Chinese characters and kana go together."""
+    found = {name for name, share in _script_shares(text).items() if share >= 0.1}
+    return found | {"han", "kana"} if found & {"han", "kana"} else found
+
+
+def language_of(text: str, words_needed: int = 4) -> str | None:
+    """The European language that the small words of a Latin-script text clearly belong to, or None.
+
+    >>> language_of("The cat sat on the mat and it was happy with that.")
+    'English'
+    """
+    words = [word.lower() for word in _WORD.findall(text[:_ENOUGH_LETTERS])]
+    if len(words) < words_needed:
+        return None
+    scores = Counter(language for word in words for language in _LANGUAGES_OF.get(word, ()))
+    (best, first), (_, second) = [*scores.most_common(2), ("", 0), ("", 0)][:2]
+    return (
+        best if first >= words_needed / 2 and first >= 0.15 * len(words) and first >= 1.5 * second else None
+    )
+
+
+# ---- misread encodings --------------------------------------------------------------------------------------------
+
+_CP1252 = {
+    bytes([byte]).decode("cp1252"): byte
+    for byte in range(0x80, 0x100)
+    if byte not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
+}
+_BYTES = {**{chr(byte): byte for byte in range(0x80, 0x100)}, **_CP1252}
+_HIGH_RUN = re.compile("[" + re.escape("".join(_BYTES)) + "]{2,}")
+_SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
+# Latin-1 letters and marks, punctuation, currency, arrows and emoji: what misread Western text is made of
+_LIKELY_LEADS = (
+    b"\xc2",
+    b"\xc3",
+    b"\xe2\x80",
+    b"\xe2\x82",
+    b"\xe2\x84",
+    b"\xe2\x86",
+    b"\xe2\x9c",
+    b"\xf0\x9f",
+)
+
+
+def repair_mojibake(text: str) -> str:
+    """Text in which UTF-8 was read as Windows-1252, read again as UTF-8; other text as it is.
+
+    >>> repair_mojibake("cafÃ© â€“ itâ€™s 5 â‚¬"), repair_mojibake("São Tomé – naïve")
+    ('café – it’s 5 €', 'São Tomé – naïve')
+    """
+    for _ in range(3):  # text can be misread more than once
+        repaired = _HIGH_RUN.sub(_reread, text)
+        if repaired == text:
+            break
+        text = repaired
+    return text
+
+
+def _reread(match: re.Match[str]) -> str:
+    data = bytes(_BYTES[character] for character in match.group())
+    parts: list[str] = []
+    position = 0
+    sequences = list(_SEQUENCE.finditer(data))
+    many = len(sequences) >= 3 and sum(len(item.group()) for item in sequences) == len(data)
+    for item in sequences:
+        parts.append(match.group()[position : item.start()])
+        written = match.group()[item.start() : item.end()]
+        likely = item.group().startswith(_LIKELY_LEADS) and not _closes_a_quote(match, item)
+        parts.append(item.group().decode("utf-8", errors="replace") if likely or many else written)
+        position = item.end()
+    parts.append(match.group()[position:])
+    repaired = "".join(parts)
+    return match.group() if "\ufffd" in repaired or re.search(r"[\x80-\x9f]", repaired) else repaired
+
+
+def _closes_a_quote(match: re.Match[str], item: re.Match[bytes]) -> bool:
+    """Whether Ã or Â with a curly quote is the end of a quoted word in capitals, as in “IRMÃ”."""
+    text, start = match.string, match.start() + item.start()
+    return text[start + 1] in "”’»" and start > 0 and text[start - 1].isupper()

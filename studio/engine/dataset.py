@@ -1,0 +1,334 @@
+"""Data files to conversations: read, recognise, split, and write back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from studio.domain.chat import Conversation
+from studio.domain.config import DataConfig
+from studio.domain.errors import StudioError
+from studio.domain.finding import Finding, finding
+from studio.domain.text import Text
+from studio.engine.formats import FORMATS, Unconvertible, check_columns, convert, recognise, unused_fields
+from studio.engine.readers import Problem, Records, read_records
+
+__all__ = ["Dataset", "TrainingData", "load_training", "read", "recognise", "split", "write_messages"]
+
+SHOWN_PROBLEMS = 20
+"""So many rows that cannot be used are told one by one; the rest in one sentence."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A file as read: its raw rows, and the conversations that they became.
+
+    `row_numbers[i]` is the 1-based number in the file of `rows[i]`; records that could not be parsed have a number too,
+    but no row. `findings` names every record that became no conversation.
+    """
+
+    path: Path
+    format: str
+    columns: tuple[str, ...]
+    rows: list[dict[str, Any]]
+    row_numbers: list[int]
+    conversations: list[Conversation]
+    findings: list[Finding]
+
+    @property
+    def total(self) -> int:
+        """Records in the file, readable or not."""
+        return max([*self.row_numbers[-1:], *(max(f.rows, default=0) for f in self.findings)], default=0)
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """What a run learns from and what it is measured on. The hashes are those of the files' bytes."""
+
+    train: list[Conversation]
+    held_out: list[Conversation]
+    findings: list[Finding]
+    sha256: str
+    held_out_sha256: str = ""
+
+
+def read(
+    path: str | Path,
+    *,
+    format: str = "auto",
+    columns: dict[str, str] | None = None,
+    max_rows: int | None = None,
+) -> Dataset:
+    """The conversations of a data file.
+
+    `columns` maps `prompt`, `response` and if wanted `system` and `input` to columns of the file. A record that is no
+    conversation becomes a Finding of the dimension 'file', and so does what a row says that none can hold (its
+    tools, a second system message); StudioError where the file as a whole cannot be used.
+    """
+    path = Path(path).expanduser()
+    records = read_records(path, max_rows)
+    if not records.rows:
+        raise _nothing_usable(path, records.problems)
+    format = _settle_format(path, format, columns, records)
+    names, problems = records.columns, list(records.problems)
+    conversations: list[Conversation] = []
+    unused: dict[str, list[int]] = {}
+    for number, line, record in zip(records.row_numbers, records.lines, records.rows, strict=True):
+        try:
+            conversations.append(convert(record, format, columns, number, names))
+        except Unconvertible as error:
+            problems.append(_located(error, path.name, number, line))
+            continue
+        for name in unused_fields(record, format):
+            unused.setdefault(name, []).append(number)
+    problems.sort(key=lambda problem: problem.row)
+    if not conversations:
+        raise _nothing_usable(path, problems)
+    findings = [
+        *_about_encoding(records, path.name),
+        *_about_problems(problems),
+        *(_about_unused(name, rows) for name, rows in unused.items()),
+    ]
+    return Dataset(path, format, names, records.rows, records.row_numbers, conversations, findings)
+
+
+def _nothing_usable(path: Path, problems: Sequence[Problem]) -> StudioError:
+    return StudioError(
+        "No row of {file} can be used. {first}",
+        "Correct the rows, or choose another format.",
+        file=path.name,
+        first=str(problems[0].text),
+    )
+
+
+def _settle_format(path: Path, format: str, columns: dict[str, str] | None, records: Records) -> str:
+    """The format to read by, once it is certain that the file has the columns for it."""
+    if format not in ("auto", *FORMATS):
+        raise StudioError(
+            "There is no format {format}.",
+            "Choose one of {formats}.",
+            format=format,
+            formats=", ".join(("auto", *FORMATS)),
+        )
+    if format == "auto":
+        format = "columns" if columns else recognise(records.columns, records.rows[:50]) or "unknown"
+    elif columns and format != "columns":
+        raise StudioError(
+            "Columns are mapped by hand, but the format is {format}.",
+            "Choose the format 'columns', or remove the mapping.",
+            format=format,
+        )
+    if format == "unknown":
+        raise StudioError(
+            "{file} is in no format that is recognised. Its columns: {columns}.",
+            "Map its columns by hand, or name them prompt and response. In a CSV file, the first row holds the names.",
+            file=path.name,
+            columns=", ".join(map(str, records.columns)) or "none",
+        )
+    check_columns(format, records.columns, columns, path.name)
+    return format
+
+
+def _located(error: Unconvertible, file: str, row: int, line: int) -> Problem:
+    place = f"{file}:{line}" if line else file
+    return Problem(
+        row, replace(error.text, values={**error.text.values, "row": row, "place": place}), error.check
+    )
+
+
+def _about_problems(problems: Sequence[Problem]) -> list[Finding]:
+    remedy = Text("Correct the row in the file and read it again. It is left out; the other rows are used.")
+    # Those that cost the most lines are among them, wherever they stand.
+    costly = {
+        problem.row for problem in sorted(problems, key=lambda problem: -problem.lines)[:SHOWN_PROBLEMS]
+    }
+    shown = [problem for problem in problems if problem.row in costly]
+    findings = [Finding(item.check, "file", "error", (item.row,), item.text, remedy) for item in shown]
+    rest = [problem for problem in problems if problem.row not in costly]
+    if rest:
+        findings.append(
+            finding(
+                "unreadable_record",
+                "file",
+                "error",
+                [problem.row for problem in rest],
+                "Further rows cannot be used: {count}.",
+                "Correct the first ones and read the file again.",
+            )
+        )
+    return findings
+
+
+def _about_unused(name: str, rows: Sequence[int]) -> Finding:
+    if name in ("tools", "functions"):
+        return finding(
+            "unused_field",
+            "file",
+            "warning",
+            rows,
+            "Rows with a field {name} beside their messages: {count}. The model is not shown it, as tools cannot be "
+            "trained yet.",
+            "Write into a system message what the model must know of its tools, or leave these rows out.",
+            name=name,
+        )
+    return finding(
+        "unused_field",
+        "file",
+        "warning",
+        rows,
+        "Rows with a field {name} beside messages that hold a system message already: {count}. The field is not used.",
+        "Join the two into one system message.",
+        name=name,
+    )
+
+
+def _about_encoding(records: Records, file: str) -> list[Finding]:
+    if records.encoding == "utf-8":
+        return []
+    return [
+        finding(
+            "encoding",
+            "file",
+            "info",
+            (),
+            "{file} is written in {encoding} and was read as such.",
+            "Nothing needs to be done. UTF-8 is read by more programs.",
+            file=file,
+            encoding=records.encoding.upper(),
+        )
+    ]
+
+
+def split(
+    conversations: Sequence[Conversation], share: float, seed: int
+) -> tuple[list[Conversation], list[Conversation]]:
+    """Conversations for training and held-out ones, both in the order of the file; the same for the same seed.
+
+    With a share above 0 and at least two conversations, each part gets at least one.
+    """
+    count = min(max(1, round(len(conversations) * share)), len(conversations) - 1) if share > 0 else 0
+    chosen = set(random.Random(seed).sample(range(len(conversations)), max(0, count)))
+    train = [conversation for index, conversation in enumerate(conversations) if index not in chosen]
+    return train, [conversations[index] for index in sorted(chosen)]
+
+
+def load_training(data: DataConfig, seed: int) -> TrainingData:
+    """The conversations that a run trains on and is measured on. StudioError where none is left to train on."""
+    dataset = read(data.path, format=data.format, columns=data.columns)
+    usable, findings = _usable(dataset)
+    findings = [*dataset.findings, *findings]
+    held_out_sha256 = ""
+    if data.held_out_path:
+        held_out_set = _read_held_out(data.held_out_path, data)
+        held_out, about_held_out = _usable(held_out_set)
+        findings = [
+            *_naming(dataset.path, findings),
+            *_naming(held_out_set.path, [*held_out_set.findings, *about_held_out]),
+        ]
+        train = usable
+        held_out_sha256 = _sha256(held_out_set.path)
+    else:
+        train, held_out = split(usable, data.held_out_share, seed)
+    if not train:
+        raise StudioError(
+            "{file} has no row to train on: every row lacks a prompt or a response.",
+            "Fill in the responses, or choose other columns.",
+            file=dataset.path.name,
+        )
+    leaked = _about_leakage(train, held_out)
+    findings += _naming(dataset.path, leaked) if data.held_out_path else leaked
+    return TrainingData(train, held_out, findings, _sha256(dataset.path), held_out_sha256)
+
+
+def _read_held_out(path: str, data: DataConfig) -> Dataset:
+    """Read as the file for training is; where that does not fit, as its own columns say."""
+    try:
+        return read(path, format=data.format, columns=data.columns)
+    except StudioError as error:
+        if data.format == "auto" and not data.columns:
+            raise
+        try:
+            return read(path)
+        except StudioError:
+            raise error from None
+
+
+def _naming(path: Path, findings: Iterable[Finding]) -> list[Finding]:
+    """The findings, each with the name of its file, for where there are two."""
+    return [
+        item
+        if path.name in str(item.text)
+        else replace(item, text=Text("In {file}: {problem}", {"file": path.name, "problem": str(item.text)}))
+        for item in findings
+    ]
+
+
+def _usable(dataset: Dataset) -> tuple[list[Conversation], list[Finding]]:
+    """The conversations that can be learnt from, and a Finding with the rows of the others."""
+    usable = [
+        c for c in dataset.conversations if c.prompt.strip() and any(text.strip() for text in c.responses)
+    ]
+    kept = {conversation.row for conversation in usable}
+    left_out = [c.row for c in dataset.conversations if c.row not in kept]
+    if not left_out:
+        return usable, []
+    return usable, [
+        finding(
+            "left_out",
+            "split",
+            "warning",
+            left_out,
+            "Rows of {file} without a prompt or a response are left out: {count}.",
+            "Fill them in to train on them.",
+            file=dataset.path.name,
+        )
+    ]
+
+
+def _about_leakage(train: Sequence[Conversation], held_out: Sequence[Conversation]) -> list[Finding]:
+    """Rows for training whose prompt and response are also among the held-out ones: they make the measure too good."""
+    measured = {conversation.messages for conversation in held_out}
+    leaked = [conversation.row for conversation in train if conversation.messages in measured]
+    if not leaked:
+        return []
+    return [
+        finding(
+            "leakage",
+            "split",
+            "warning",
+            leaked,
+            "Rows that are trained on are also held out to measure on: {count}.",
+            "Remove the duplicates, so that the held-out loss is measured on rows the model has not seen.",
+        )
+    ]
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_messages(conversations: Iterable[Conversation], path: str | Path) -> None:
+    """Write conversations as JSON Lines in the `messages` format. The file appears whole or not at all."""
+    path = Path(path)
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with unfinished.open("w", encoding="utf-8", newline="\n") as file:
+            for conversation in conversations:
+                file.write(json.dumps(conversation.to_json(), ensure_ascii=False) + "\n")
+        os.replace(unfinished, path)
+    except OSError as error:
+        raise StudioError(
+            "{path} cannot be written: {problem}.",
+            "Free some space or choose another folder.",
+            path=str(path),
+            problem=error.strerror or str(error),
+        ) from error
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,237 @@
+"""The model card of an export: what it learnt from, how, with what result, and how to load it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from studio.domain.config import ExportConfig
+from studio.engine.export.merge import is_hub_id
+from studio.engine.export.verify import Verified
+from studio.engine.tuned import TunedRun
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What a run wrote down about itself, for the card."""
+
+    created: str = ""
+    rows: int = 0
+    held_out_rows: int = 0
+    versions: Mapping[str, str] = field(default_factory=dict)
+    sha256: Mapping[str, Any] = field(default_factory=dict)
+    """By what was hashed: a digest, or digests by file name."""
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def model_card(run: TunedRun, config: ExportConfig, facts: RunFacts, verified: Verified) -> str:
+    """README.md in the form that model hubs read: YAML in front, Markdown after it."""
+    licence = base_licence(run.model_path)
+    parts = [
+        f"---\n{yaml.safe_dump(_front(run, config, licence), sort_keys=False)}---",
+        f"# {run.name}",
+        _summary(run, config),
+        _warning(verified),
+        f"## How to load it\n\n```python\n{_code(run, config)}\n```",
+        f"## Data\n\n{_data(run, facts)}",
+        f"## Training\n\n{_settings(run)}",
+        f"## Result\n\n{_metrics(facts)}" if facts.metrics else "",
+        f"## Comparison with the live model\n\n{_verification(verified)}",
+        f"## Base model and licence\n\n{_base(run, licence)}",
+        f"## Fingerprints (SHA-256)\n\n{_hashes(facts)}" if facts.sha256 else "",
+        f"## Versions\n\n{_table('Package', 'Version', facts.versions)}" if facts.versions else "",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def base_licence(model_path: Path) -> str:
+    """The base's licence as its own card or the starter's mark names it, in lower case, or an empty string."""
+    readme = model_path / "README.md"
+    if readme.is_file():
+        text = readme.read_text(encoding="utf-8", errors="replace")
+        if text.startswith("---"):
+            try:
+                front = yaml.safe_load(text.split("---", 2)[1])
+            except yaml.YAMLError:
+                front = None
+            if isinstance(front, dict) and isinstance(front.get("license"), str):
+                return str(front["license"]).lower()
+    return str(_starter_mark(model_path).get("licence", "")).lower()
+
+
+def _starter_mark(model_path: Path) -> dict[str, Any]:
+    mark = model_path / "studio-model.json"
+    data: dict[str, Any] = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
+    return data
+
+
+def _base_name(run: TunedRun) -> str:
+    return str(
+        _starter_mark(run.model_path).get("name")
+        or (run.config.model.id if is_hub_id(run) else run.model_path.name)
+    )
+
+
+def _front(run: TunedRun, config: ExportConfig, licence: str) -> dict[str, Any]:
+    front: dict[str, Any] = {"library_name": "transformers" if config.to == "merged" else "peft"}
+    if licence:
+        front["license"] = licence
+    if is_hub_id(run):
+        front["base_model"] = run.config.model.id
+    return {
+        **front,
+        "pipeline_tag": "text-generation",
+        "tags": ["fine-tuned", run.config.train.method, "sft"],
+    }
+
+
+def _summary(run: TunedRun, config: ExportConfig) -> str:
+    method = {"qlora": "QLoRA", "lora": "LoRA", "full": "full fine-tuning"}[run.config.train.method]
+    what = (
+        "The merged model: it needs no adapter."
+        if config.to == "merged"
+        else "The adapter only: it needs its base model."
+    )
+    stopped = (
+        " The run was stopped before its end; this is its latest checkpoint."
+        if run.kind == "checkpoint"
+        else ""
+    )
+    return f"{_base_name(run)}, tuned with {method}. {what} Weights in {config.dtype}.{stopped}"
+
+
+def _warning(verified: Verified) -> str:
+    if verified.passed:
+        return ""
+    reasons = " ".join(str(failure) for failure in verified.failures)
+    return f"> **This export FAILED its comparison with the live model. Do not rely on it.** {reasons}"
+
+
+def _code(run: TunedRun, config: ExportConfig) -> str:
+    return (_MERGED if config.to == "merged" else _adapter_code(run)) + _ASK
+
+
+_MERGED = """\
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+folder = "."  # where this file lies
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder, dtype="auto")
+"""
+_ASK = """
+messages = [{"role": "user", "content": "..."}]
+prompt = tokenizer.apply_chat_template(messages, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+answer = model.generate(**prompt.to(model.device), max_new_tokens=256)
+print(tokenizer.decode(answer[0, prompt["input_ids"].shape[1]:], skip_special_tokens=True))"""
+
+
+def _adapter_code(run: TunedRun) -> str:
+    base = run.config.model.id if is_hub_id(run) else f"path/to/{run.model_path.name}"
+    revision = (
+        f', revision="{run.config.model.revision}"' if is_hub_id(run) and run.config.model.revision else ""
+    )
+    dtype = run.config.train.dtype
+    if run.config.train.method != "qlora":
+        quantisation, extra, imports = "", "", ""
+    else:
+        imports = ", BitsAndBytesConfig"
+        quantisation = (
+            'four_bit = BitsAndBytesConfig(\n    load_in_4bit=True, bnb_4bit_quant_type="nf4", '
+            f'bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype="{dtype}"\n)\n'
+        )
+        extra = ", quantization_config=four_bit"
+    return (
+        "from peft import PeftModel\n"
+        f"from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig{imports}\n\n"
+        'folder = "."  # where this file lies\n'
+        "tokenizer = AutoTokenizer.from_pretrained(folder)\n"
+        f"{quantisation}"
+        f'base = AutoModelForCausalLM.from_pretrained("{base}"{revision}, dtype="{dtype}"{extra})\n'
+        "model = PeftModel.from_pretrained(base, folder).eval()\n"
+        "model.generation_config = GenerationConfig.from_pretrained(folder)\n"
+    )
+
+
+def _data(run: TunedRun, facts: RunFacts) -> str:
+    name = Path(run.config.data.path).name
+    return f"`{name}`: {facts.rows} rows trained on, {facts.held_out_rows} kept from training to measure on."
+
+
+def _settings(run: TunedRun) -> str:
+    train = run.config.train.model_dump(mode="json")
+    if run.full:
+        for name in ("rank", "alpha", "dropout", "target_modules"):
+            del train[name]
+    elif not train["target_modules"]:
+        train["target_modules"] = "every linear layer but the output layer"
+    values = {name: ", ".join(value) if isinstance(value, list) else value for name, value in train.items()}
+    return _table("Setting", "Value", {name: value for name, value in values.items() if value is not None})
+
+
+_METRICS = {
+    "steps": "Optimizer steps",
+    "trained_tokens": "Trained tokens",
+    "loss": "Training loss, last step",
+    "eval_loss_before": "Held-out loss before training",
+    "eval_loss": "Held-out loss",
+    "seconds": "Seconds of training",
+}
+
+
+def _metrics(facts: RunFacts) -> str:
+    known = {label: facts.metrics[name] for name, label in _METRICS.items() if name in facts.metrics}
+    shown = {label: f"{value:,.0f}" if value >= 100 else f"{value:.4g}" for label, value in known.items()}
+    return _table("Metric", "Value", shown) + "\n\nLosses are nats a trained token."
+
+
+def _verification(verified: Verified) -> str:
+    found = verified.to_json()
+    figures = {
+        "Result": "passed" if verified.passed else "FAILED",
+        "Prompts, tokens compared": f"{verified.prompts}, {verified.tokens}",
+        "Mean KL divergence, nats a token": f"{found['mean_kl']:.3g} (the untuned model: {verified.untuned_kl:.3g})",
+        "Largest logit difference": f"{found['max_logit_difference']:.3g}",
+        "Equal greedy answers": f"{found['greedy_match']:.0%}",
+        "Same prompt ids": "yes" if verified.same_prompt_ids else "NO",
+        "Same end tokens": "yes" if verified.same_end_tokens else "NO",
+        "Tolerance, nats a token": f"{verified.tolerance_kl:g}",
+    }
+    if verified.original:
+        figures["Mean KL to the adapter on the original weights"] = f"{verified.original.mean_kl:.3g}"
+    text = (
+        "Loaded again with plain transformers and held against the tuned model as it ran in the studio's chat.\n\n"
+        + _table("", "", figures)
+    )
+    return f"{text}\n\n{verified.note}" if verified.note else text
+
+
+def _base(run: TunedRun, licence: str) -> str:
+    named = (
+        f"Its licence is {licence}."
+        if licence
+        else "It names no licence in its files: see where it was published."
+    )
+    revision = f", revision `{run.config.model.revision}`" if run.config.model.revision else ""
+    return f"{_base_name(run)}{revision}. {named} The base model's licence holds for this model too."
+
+
+def _hashes(facts: RunFacts) -> str:
+    flat: dict[str, str] = {}
+    for name, value in facts.sha256.items():
+        entries = (
+            {f"{name} {file}": digest for file, digest in value.items()}
+            if isinstance(value, Mapping)
+            else {name: value}
+        )
+        flat.update({key.replace("_", " "): f"`{digest}`" for key, digest in entries.items()})
+    return _table("Of", "SHA-256", flat)
+
+
+def _table(left: str, right: str, rows: Mapping[str, object]) -> str:
+    lines = [f"| {left} | {right} |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+    return "\n".join(lines)

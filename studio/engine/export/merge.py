@@ -1,0 +1,218 @@
+"""Adapter into base: each original, full-precision weight plus its update, summed in float32 and rounded once.
+
+Never into 4-bit weights: rounding to sixteen levels again undoes most of what a QLoRA run has learnt.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from studio.domain.errors import StudioError
+from studio.engine.hub import ID
+from studio.engine.model_files import INDEX, WEIGHTS, Tensor, read_header, weight_files
+from studio.engine.tuned import ADAPTER_WEIGHTS, TunedRun, adapter_folder, load_pair
+
+Wrote = Callable[[float, float], None]
+"""Called with bytes done and bytes in all."""
+
+_SHARD_BYTES = 2 << 30
+"""Of a weights file; also what merging holds in memory."""
+_WIDTHS = {"BF16": 2, "F16": 2, "F32": 4, "F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
+_FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
+_PREFIX = "base_model.model."
+
+
+@dataclass(frozen=True)
+class Update:
+    """What an adapter adds to one weight: scale x B A."""
+
+    a: torch.Tensor
+    b: torch.Tensor
+    scale: float
+    transposed: bool
+    """Whether the weight is stored as (inputs, outputs), as GPT-2's are."""
+
+    def tensor(self) -> torch.Tensor:
+        update = (self.b.float() @ self.a.float()) * self.scale
+        return update.T if self.transposed else update
+
+
+def merged_bytes(run: TunedRun, dtype: str) -> int:
+    """How large the weights of a merged export will be."""
+    return sum(_size(tensor, dtype) for _, _, tensor in _tensors(_sources(run)))
+
+
+def adapter_bytes(run: TunedRun, dtype: str) -> int:
+    """How large the weights of an exported adapter will be."""
+    name = "weights.safetensors" if run.kind == "checkpoint" else ADAPTER_WEIGHTS
+    return sum(_size(tensor, dtype) for tensor in read_header(run.weights / name).values())
+
+
+def write_merged(
+    run: TunedRun, folder: Path, dtype: str, wrote: Wrote, shard_bytes: int = _SHARD_BYTES
+) -> None:
+    """Write the tuned model's weights to `folder`, at most one shard in memory at a time."""
+    sources = _sources(run)
+    updates: dict[str, Update] = {}
+    if not run.full:
+        found = _updates(run, {name for _, name, _ in _tensors(sources)})
+        if found is None:
+            return _merge_loaded(run, folder, dtype)
+        updates = found
+    _write(sources, updates, folder, dtype, wrote, shard_bytes)
+
+
+def write_adapter(run: TunedRun, folder: Path, dtype: str) -> None:
+    """Write the adapter in PEFT's format; a base from the hub is named by its id, another one by its folder."""
+    with tempfile.TemporaryDirectory() as scratch:
+        source = adapter_folder(run, Path(scratch))
+        weights = load_file(source / ADAPTER_WEIGHTS)
+        config = json.loads((source / "adapter_config.json").read_text(encoding="utf-8"))
+    converted = {name: _converted(name, tensor, dtype).contiguous() for name, tensor in weights.items()}
+    save_file(converted, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    model = run.config.model
+    config["base_model_name_or_path"] = model.id if is_hub_id(run) else str(run.model_path)
+    config["revision"] = model.revision if is_hub_id(run) else None
+    (folder / "adapter_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+
+def is_hub_id(run: TunedRun) -> bool:
+    """Whether the base can be named so that it is found on another machine."""
+    model_id = run.config.model.id
+    return bool(ID.fullmatch(model_id)) and not Path(model_id).expanduser().exists()
+
+
+def _sources(run: TunedRun) -> list[Path]:
+    """The files whose tensors the merged model consists of."""
+    if not run.full:
+        return weight_files(run.model_path)
+    return [run.weights / "weights.safetensors"] if run.kind == "checkpoint" else weight_files(run.weights)
+
+
+def _tensors(files: Sequence[Path]) -> Iterator[tuple[Path, str, Tensor]]:
+    for file in files:
+        for name, tensor in read_header(file).items():
+            yield file, name, tensor
+
+
+def _size(tensor: Tensor, dtype: str) -> int:
+    width = 4 if dtype == "float32" else 2
+    return tensor.size * (width if tensor.dtype in _FLOATS else _WIDTHS.get(tensor.dtype, 8))
+
+
+def _updates(run: TunedRun, names: set[str]) -> dict[str, Update] | None:
+    """The adapter's updates by the name of the tensor each belongs to; None where one cannot be found by its name."""
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = adapter_folder(run, Path(scratch))
+        weights = load_file(folder / ADAPTER_WEIGHTS)
+        config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    scale = config["lora_alpha"] / config["r"]
+    updates = {}
+    for key, a in weights.items():
+        module, is_a, _ = key.removeprefix(_PREFIX).partition(".lora_A.")
+        if not is_a:
+            if ".lora_B." in key:
+                continue
+            return None
+        name = _find(f"{module}.weight", names)
+        if name is None:
+            return None
+        updates[name] = Update(
+            a, weights[key.replace(".lora_A.", ".lora_B.")], scale, bool(config["fan_in_fan_out"])
+        )
+    return updates
+
+
+def _find(name: str, names: set[str]) -> str | None:
+    """A module's weight in the model's files, which may lack the first part of its name, or have more before it.
+
+    >>> _find("transformer.h.0.attn.c_attn.weight", {"h.0.attn.c_attn.weight"})
+    'h.0.attn.c_attn.weight'
+    """
+    shorter = name.partition(".")[2]
+    for candidate in (name, shorter):
+        if candidate in names:
+            return candidate
+    longer = [candidate for candidate in names if candidate.endswith(f".{name}")]
+    return longer[0] if len(longer) == 1 else None
+
+
+def _write(
+    sources: Sequence[Path],
+    updates: Mapping[str, Update],
+    folder: Path,
+    dtype: str,
+    wrote: Wrote,
+    shard_bytes: int,
+) -> None:
+    shards = _plan(sources, dtype, shard_bytes)
+    total = sum(_size(tensor, dtype) for shard in shards for _, _, tensor in shard)
+    done, places = 0, {}
+    for number, shard in enumerate(shards, 1):
+        file_name = WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
+        tensors = {}
+        for file, name, tensor in shard:
+            wrote(done, total)
+            with safe_open(file, framework="pt") as weights:
+                tensors[name] = _merged(name, weights.get_tensor(name), updates.get(name), dtype)
+            places[name] = file_name
+            done += _size(tensor, dtype)
+        save_file(tensors, folder / file_name, metadata={"format": "pt"})
+    if len(shards) > 1:
+        index = {"metadata": {"total_size": total}, "weight_map": places}
+        (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+    wrote(total, total)
+
+
+def _plan(sources: Sequence[Path], dtype: str, shard_bytes: int) -> list[list[tuple[Path, str, Tensor]]]:
+    """The tensors in the order of the source files, cut where a shard would grow too large."""
+    shards: list[list[tuple[Path, str, Tensor]]] = [[]]
+    size = 0
+    for item in _tensors(sources):
+        more = _size(item[2], dtype)
+        if shards[-1] and size + more > shard_bytes:
+            shards.append([])
+            size = 0
+        shards[-1].append(item)
+        size += more
+    return shards
+
+
+def _merged(name: str, weight: torch.Tensor, update: Update | None, dtype: str) -> torch.Tensor:
+    if update is not None:
+        weight = weight.float() + update.tensor()
+    return _converted(name, weight, dtype).contiguous()
+
+
+def _converted(name: str, tensor: torch.Tensor, dtype: str) -> torch.Tensor:
+    if not tensor.is_floating_point():
+        return tensor
+    converted = tensor.to(getattr(torch, dtype))
+    if not bool(torch.isfinite(converted).all()):
+        raise StudioError(
+            "The weights {tensor} hold numbers that {dtype} cannot.",
+            "Export as bfloat16 or float32.",
+            tensor=name,
+            dtype=dtype,
+        )
+    return converted
+
+
+def _merge_loaded(run: TunedRun, folder: Path, dtype: str) -> None:
+    """For architectures whose modules are named otherwise than their files: load the whole model and merge it there."""
+    train = run.config.train.model_copy(update={"dtype": "float32"})
+    exact = replace(run, config=run.config.model_copy(update={"train": train}))
+    pair = load_pair(exact, device="cpu", quantize=False)
+    model: Any = pair.sides["tuned"]
+    for layer in pair.layers:
+        layer._disable_adapters = False
+    model.merge_and_unload().to(getattr(torch, dtype)).save_pretrained(folder)

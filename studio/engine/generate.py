@@ -1,0 +1,157 @@
+"""Base and tuned model answer the same conversation, token by token and side by side."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from studio.domain.answer import ChatSettings, Piece, Side, StopReason
+from studio.domain.errors import StudioError
+from studio.engine.tokenizer import Tokenizer
+from studio.engine.tuned import Pair
+
+_PREFILL = 1024
+"""Tokens of a prompt that pass through the model at once; between them a stop is heard."""
+_LIKELY = 256
+"""Tokens looked at first for the likeliest ones; sorting a whole vocabulary costs milliseconds."""
+
+
+def stream(
+    pair: Pair,
+    tokenizer: Tokenizer,
+    prompts: Mapping[Side, Sequence[int]],
+    settings: ChatSettings,
+    stop_ids: Sequence[int],
+    should_stop: Callable[[], bool],
+) -> Iterator[Piece]:
+    """The answers of all sides in `prompts`, one token of each in turn, until every side is done.
+
+    Each side draws from its own generator, so the same seed gives the same text alone or together.
+    """
+    for prompt in prompts.values():
+        _check_length(len(prompt), pair.context)
+    answers = [_Answer(pair, tokenizer, side, list(ids), settings, stop_ids) for side, ids in prompts.items()]
+    while answers:
+        for answer in list(answers):
+            piece = answer.stopped() if should_stop() else answer.step()
+            yield piece
+            if piece.done:
+                answers.remove(answer)
+
+
+def greedy(pair: Pair, side: Side, prompt: Sequence[int], stop_ids: Sequence[int], tokens: int) -> list[int]:
+    """The likeliest continuation, without its end token."""
+    ids: list[int] = []
+    logits, cache = pair.logits(side, list(prompt))
+    while len(ids) < tokens:
+        token = int(logits[-1].argmax())
+        if token in stop_ids:
+            break
+        ids.append(token)
+        logits, cache = pair.logits(side, [token], cache)
+    return ids
+
+
+class Detokenizer:
+    """Ids to text as they come: what is given out never changes, and no half character is given out."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._ids: list[int] = []
+        self._given = 0
+
+    def add(self, token: int) -> str:
+        self._ids.append(token)
+        text = self._tokenizer.decode(self._ids, skip_special=True)
+        # A character whose last bytes are still to come decodes to U+FFFD: it waits for them.
+        return self._give(text, len(text.rstrip("\ufffd")))
+
+    def rest(self) -> str:
+        """What was held back, when nothing more comes."""
+        text = self._tokenizer.decode(self._ids, skip_special=True)
+        return self._give(text, len(text))
+
+    def _give(self, text: str, end: int) -> str:
+        start, self._given = self._given, max(self._given, end)
+        return text[start:end]
+
+
+class _Answer:
+    """One side's answer under way."""
+
+    def __init__(
+        self,
+        pair: Pair,
+        tokenizer: Tokenizer,
+        side: Side,
+        prompt: list[int],
+        settings: ChatSettings,
+        stop_ids: Sequence[int],
+    ) -> None:
+        self._pair = pair
+        self._side = side
+        self._pending = prompt
+        self._settings = settings
+        self._stop_ids = frozenset(stop_ids)
+        self._room = min(settings.max_new_tokens, pair.context - len(prompt))
+        self._generator = torch.Generator().manual_seed(settings.seed)
+        self._text = Detokenizer(tokenizer)
+        self._cache: Any = None
+        self._tokens = 0
+        self._seconds = 0.0
+
+    def step(self) -> Piece:
+        """Read on in the prompt, or add one token."""
+        begun = time.monotonic()
+        now, self._pending = self._pending[:_PREFILL], self._pending[_PREFILL:]
+        logits, self._cache = self._pair.logits(self._side, now, self._cache)
+        if self._pending:
+            self._seconds += time.monotonic() - begun
+            return self._piece("")
+        token = draw(logits[-1], self._settings, self._generator)
+        self._seconds += time.monotonic() - begun
+        if token in self._stop_ids:
+            return self._last("end")
+        self._tokens += 1
+        self._pending = [token]
+        text = self._text.add(token)
+        return self._last("length", text) if self._tokens >= self._room else self._piece(text)
+
+    def stopped(self) -> Piece:
+        return self._last("stopped")
+
+    def _last(self, reason: StopReason, text: str = "") -> Piece:
+        return self._piece(text + self._text.rest(), done=True, reason=reason)
+
+    def _piece(self, text: str, *, done: bool = False, reason: StopReason = "") -> Piece:
+        return Piece(self._side, text, done, self._tokens, round(self._seconds, 3), reason)
+
+
+def draw(logits: torch.Tensor, settings: ChatSettings, generator: torch.Generator) -> int:
+    """The next token: the likeliest at temperature 0, else one from the nucleus of `top_p`.
+
+    Nucleus sampling: Holtzman et al. 2019, arXiv:1904.09751. `logits` is one-dimensional.
+    """
+    if settings.temperature <= 0:
+        return int(logits.argmax())
+    probabilities = torch.softmax(logits / settings.temperature, dim=-1)
+    likely, ids = probabilities.topk(min(_LIKELY, probabilities.numel()))
+    if float(likely.sum()) < settings.top_p:
+        likely, ids = probabilities.sort(descending=True)
+    before = likely.cumsum(-1) - likely
+    kept = torch.where(before < settings.top_p, likely, 0.0)
+    kept[0] = likely[0]  # the likeliest one always, also at a top_p of 0
+    return int(ids[torch.multinomial(kept, 1, generator=generator)])
+
+
+def _check_length(tokens: int, context: int) -> None:
+    if tokens >= context:
+        raise StudioError(
+            "The conversation has {tokens} tokens, and the model reads at most {context}: no room for an answer.",
+            "Begin a new conversation, or shorten the messages.",
+            tokens=tokens,
+            context=context,
+        )

@@ -1,0 +1,180 @@
+"""What a run will need in memory and time, before it starts; the formulas are in docs/estimates.md."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from studio.domain.config import RunConfig, TrainConfig
+from studio.domain.machine import Machine
+from studio.engine.model_facts import ModelFacts
+from studio.engine.steps import micro_batches, plan_steps
+
+_BYTES = {"bfloat16": 2, "float32": 4}
+_NF4_BYTES = 0.516
+"""A weight: 4 bits, an 8-bit scale for each 64 weights, and a float32 for each 256 scales (double quantisation)."""
+_RUNTIME = {"cpu": 850_000_000, "mps": 1_000_000_000, "cuda": 600_000_000}
+"""The libraries themselves (resident, measured), or a CUDA context with its kernels."""
+_HEAP = {"cpu": 2.8, "mps": 1.0, "cuda": 1.1}
+"""What activations and logits take of the heap, over their own size: glibc keeps freed blocks of all sizes (see
+`studio.services.process`). Measured on the shipped sample: 3.26 GB resident at the end; the GPU's is not measured."""
+_SHARE_TO_USE = 0.9
+_CHUNK = 256
+"""Positions whose logits exist at once, as in `studio.engine.loss`."""
+_EFFICIENCY = {
+    ("cpu", "bfloat16"): 0.28,
+    ("cpu", "float32"): 0.45,
+    ("cuda", "bfloat16"): 0.35,
+    ("mps", "bfloat16"): 0.2,
+}
+"""Useful share of the measured matmul FLOP/s; those of a CPU were measured on the starter model."""
+_STEPS_LOOKED_AT = 2000
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Before a run. `memory` has bytes by part and `total`; `seconds` is None where nothing like it was measured."""
+
+    memory: dict[str, int]
+    fits: bool
+    steps: int
+    tokens: int
+    """Real tokens trained over in all."""
+    trained_tokens: int
+    seconds: float | None
+    measured: bool = False
+    """Whether `seconds` comes from an earlier run here rather than from the speed of matrix products."""
+
+
+def estimate(
+    config: RunConfig,
+    machine: Machine,
+    model: ModelFacts,
+    lengths: Sequence[int],
+    trained: Sequence[int],
+    held_out: Sequence[int] = (),
+    tokens_per_second: float | None = None,
+) -> Estimate:
+    """For a resolved configuration. `lengths` and `trained` are tokens and trained tokens a row, after cutting.
+
+    `held_out` are tokens of the rows that are measured on, which take a forward pass: a third of the work of training.
+    """
+    train = config.train
+    steps = plan_steps(len(lengths), train.batch_size, train.epochs or 1.0, train.max_steps, train.seed)
+    epochs, rest = divmod(steps.count, steps.steps_an_epoch)
+    partial = (
+        [row for step in range(epochs * steps.steps_an_epoch, steps.count) for row in steps.batch(step)]
+        if rest
+        else []
+    )
+    tokens = epochs * sum(lengths) + sum(lengths[row] for row in partial)
+    trained_tokens = epochs * sum(trained) + sum(trained[row] for row in partial)
+    by_part = parts(train, machine, model, lengths)
+    return Estimate(
+        memory={**by_part, "total": sum(by_part.values())},
+        fits=fits(by_part, machine),
+        steps=steps.count,
+        tokens=tokens,
+        trained_tokens=trained_tokens,
+        seconds=_seconds(
+            train,
+            machine,
+            model,
+            tokens + _measured_tokens(config, steps.count, held_out) // 3,
+            tokens_per_second,
+        ),
+        measured=tokens_per_second is not None,
+    )
+
+
+def usable(machine: Machine) -> int:
+    """Bytes that a run may need; what is left over is for everything else."""
+    return int(_SHARE_TO_USE * machine.memory_bytes)
+
+
+def _measured_tokens(config: RunConfig, steps: int, held_out: Sequence[int]) -> int:
+    """Over all evaluations: at the start, every `eval_steps`, and at the end."""
+    every = config.train.eval_steps or steps
+    evaluations = 1 + steps // every + (steps % every > 0)
+    return evaluations * sum(held_out[: config.evaluate.rows])
+
+
+def fits(by_part: dict[str, int], machine: Machine) -> bool:
+    return sum(by_part.values()) <= usable(machine)
+
+
+def parts(train: TrainConfig, machine: Machine, model: ModelFacts, lengths: Sequence[int]) -> dict[str, int]:
+    """Bytes by part at the peak of the run's largest micro-batch."""
+    trainable = model.parameters if train.method == "full" else model.adapter_parameters(train.rank)
+    tokens = _largest_micro_batch(train, lengths)
+    return {
+        "weights": _weights(train, model),
+        "adapter": 0 if train.method == "full" else 4 * trainable,
+        "gradients": 4 * trainable,
+        "optimizer": 8 * trainable,
+        "activations": int(_HEAP[machine.device] * _activations(train, model, tokens)),
+        "logits": int(_HEAP[machine.device] * _logits(train, model, tokens)),
+        "runtime": _RUNTIME[machine.device],
+    }
+
+
+def _weights(train: TrainConfig, model: ModelFacts) -> int:
+    working = _BYTES.get(train.dtype, 4)
+    if train.method == "full":
+        return model.parameters * (
+            4 if working == 4 else 4 + working
+        )  # autocast keeps copies in the working type
+    if train.method == "qlora":
+        return int(model.linear * _NF4_BYTES + (model.parameters - model.linear) * working)
+    return model.parameters * working
+
+
+def _largest_micro_batch(train: TrainConfig, lengths: Sequence[int]) -> int:
+    """Tokens of the largest micro-batch, padding included; the order of rows is known from the seed."""
+    if not lengths:
+        return 0
+    size = train.micro_batch_size or train.batch_size
+    steps = plan_steps(len(lengths), train.batch_size, train.epochs or 1.0, train.max_steps, train.seed)
+    largest = 0
+    for step in range(min(steps.count, _STEPS_LOOKED_AT)):
+        for rows in micro_batches(steps.batch(step), size):
+            sizes = [lengths[row] for row in rows]
+            largest = max(largest, sum(sizes) if train.packing else max(sizes) * len(sizes))
+    return largest
+
+
+def _activations(train: TrainConfig, model: ModelFacts, tokens: int) -> int:
+    """What the backward pass needs of each layer: inputs of norms, linear layers, attention and SwiGLU.
+
+    Where LoRA cannot be one operation (`studio.engine.fused_lora`), PEFT keeps the adapters' inputs in float32. With
+    checkpointing only each layer's input is kept, and one layer's activations at a time.
+    """
+    working = _BYTES.get(train.dtype, 4)
+    h, i, q, kv = model.hidden, model.intermediate, model.query_size, model.key_value_size
+    layer = working * (8 * h + 4 * i + 4 * q + 4 * kv)
+    if train.method == "qlora" or (train.method == "lora" and train.dropout):
+        layer += 4 * sum(inputs for inputs, _ in model.layer_shapes)
+    elif train.method == "full" and working == 2:
+        layer += 2 * sum(inputs for inputs, _ in model.layer_shapes)  # autocast's copies of float32 inputs
+    if train.gradient_checkpointing:
+        return tokens * (model.layers * working * h + layer)
+    return tokens * model.layers * layer
+
+
+def _logits(train: TrainConfig, model: ModelFacts, tokens: int) -> int:
+    chunk = min(_CHUNK, tokens) * model.vocabulary * (4 + 4 + 2)
+    return chunk + (8 * model.vocabulary * model.hidden if train.method == "full" else 0)
+
+
+def _seconds(
+    train: TrainConfig, machine: Machine, model: ModelFacts, tokens: int, tokens_per_second: float | None
+) -> float | None:
+    if tokens_per_second:
+        return tokens / tokens_per_second
+    speed = machine.flops.get(train.dtype)
+    efficiency = _EFFICIENCY.get((machine.device, train.dtype))
+    if not speed or not efficiency:
+        return None
+    products = 6 if train.method == "full" else 4  # forward and backward; without gradients of frozen weights
+    products += 1 if train.gradient_checkpointing else 0
+    return tokens * products * model.parameters / (speed * efficiency)

@@ -1,0 +1,126 @@
+"""A model's tokenizer without torch: tokenizer.json through the `tokenizers` library, and the special tokens' names."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from studio.domain.errors import StudioError
+
+_NAMED = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
+
+
+@dataclass(frozen=True, eq=False)
+class Tokenizer:
+    """Ids and character spans as transformers' fast tokenizer gives them (proven equal by test)."""
+
+    backend: tokenizers.Tokenizer
+    named: dict[str, str]
+    """`bos_token`, `eos_token` … as the model's own template sees them."""
+    special: dict[str, int]
+    """Text and id of every token that is never split and never a user's word."""
+    chat_template: str | None
+    path: Path
+
+    @property
+    def eos_id(self) -> int | None:
+        return self.special.get(self.named.get("eos_token", ""))
+
+    @property
+    def pad_id(self) -> int:
+        """What fills the gaps of padded batches; never in the loss, as labels are counted by position."""
+        return self.special.get(self.named.get("pad_token", ""), self.eos_id or 0)
+
+    @property
+    def adds_bos(self) -> bool:
+        """Whether encoding plain text puts a beginning-of-text token first."""
+        return bool(self.backend.encode("", add_special_tokens=True).ids)
+
+    def encode(self, texts: list[str]) -> list[tokenizers.Encoding]:
+        """Ids with character offsets; adds nothing, as the template has written the special tokens already."""
+        return self.backend.encode_batch(texts, add_special_tokens=False)
+
+    def decode(self, ids: list[int], *, skip_special: bool = False) -> str:
+        return self.backend.decode(ids, skip_special_tokens=skip_special)
+
+    def token(self, token_id: int) -> str:
+        """One token as text; a token that is a part of a character shows as U+FFFD."""
+        return self.backend.decode([token_id], skip_special_tokens=False)
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer in a model folder; read once for as long as its files do not change."""
+    file = path / "tokenizer.json"
+    if not file.is_file():
+        raise StudioError(
+            "The model folder {path} has no tokenizer.json.",
+            "Save the model with a fast tokenizer (`AutoTokenizer.from_pretrained(...).save_pretrained(...)`).",
+            path=str(path),
+        )
+    stamps = tuple(
+        entry.stat().st_mtime_ns if entry.is_file() else 0
+        for entry in (file, path / "tokenizer_config.json", path / "chat_template.jinja")
+    )
+    return _load(path.resolve(), stamps)
+
+
+@lru_cache(maxsize=8)
+def _load(path: Path, stamps: tuple[int, ...]) -> Tokenizer:
+    try:
+        backend = tokenizers.Tokenizer.from_file(str(path / "tokenizer.json"))
+    except Exception as error:  # the library raises bare Exception for a broken file
+        raise StudioError(
+            "The tokenizer in {path} cannot be read: {problem}.",
+            "Download the model again.",
+            path=str(path),
+            problem=str(error),
+        ) from error
+    backend.no_truncation()
+    backend.no_padding()
+    config = _read_json(path / "tokenizer_config.json")
+    special = {
+        token.content: token_id
+        for token_id, token in sorted(backend.get_added_tokens_decoder().items())
+        if token.special
+    }
+    named = {name: _content(config[name]) for name in _NAMED if config.get(name)}
+    for text in named.values():
+        found = backend.token_to_id(text)
+        if found is not None:
+            special.setdefault(text, found)
+    return Tokenizer(backend, named, special, _own_template(path, config), path)
+
+
+def _own_template(path: Path, config: dict[str, Any]) -> str | None:
+    file = path / "chat_template.jinja"
+    if file.is_file():
+        return file.read_text(encoding="utf-8")
+    template = config.get("chat_template")
+    if isinstance(template, list):
+        named = {entry["name"]: entry["template"] for entry in template}
+        return named.get("default") or next(iter(named.values()), None)
+    return template
+
+
+def _content(token: str | dict[str, Any]) -> str:
+    return token if isinstance(token, str) else str(token["content"])
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        data = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise StudioError(
+            "{file} is not valid JSON: {problem}.",
+            "Download the model again.",
+            file=str(file),
+            problem=str(error),
+        ) from None
+    return data if isinstance(data, dict) else {}

@@ -1,0 +1,311 @@
+"""The run itself: train(job, emit, should_stop)."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import psutil
+import torch
+
+from studio.domain.config import TrainConfig
+from studio.domain.encoded import Encoded
+from studio.domain.errors import Stopped, StudioError
+from studio.domain.events import Checkpoint, Emit, Metric, Phase, Started, Warned
+from studio.engine import checkpoint, trainee
+from studio.engine.encode import fingerprint
+from studio.engine.schedule import learning_rate
+from studio.engine.steps import Steps, micro_batches, plan_steps
+
+ShouldStop = Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class TrainJob:
+    """All that a run needs. `config` is resolved; `folder` receives checkpoints/ and in the end adapter/ or model/."""
+
+    run: str
+    model_path: Path
+    config: TrainConfig
+    train: Sequence[Encoded]
+    held_out: Sequence[Encoded]
+    folder: Path
+    device: str
+    pad_id: int
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def steps(self) -> Steps:
+        config = self.config
+        return plan_steps(
+            len(self.train), config.batch_size, _given(config.epochs), config.max_steps, config.seed
+        )
+
+
+@dataclass
+class _Tally:
+    """What a run has done so far; goes into each checkpoint and comes back from it."""
+
+    step: int = 0
+    tokens: int = 0
+    trained_tokens: int = 0
+    seconds: float = 0.0
+    train_seconds: float = 0.0
+    """Spent in optimizer steps alone."""
+    loss: float = 0.0
+    eval_loss: float | None = None
+    evaluated_step: int = -1
+    since: float = field(default_factory=time.monotonic)
+
+    def elapsed(self) -> float:
+        return self.seconds + time.monotonic() - self.since
+
+    def progress(self) -> checkpoint.Progress:
+        return checkpoint.Progress(
+            step=self.step,
+            tokens=self.tokens,
+            trained_tokens=self.trained_tokens,
+            seconds=self.elapsed(),
+            train_seconds=self.train_seconds,
+            loss=self.loss,
+            eval_loss=self.eval_loss,
+            evaluated_step=self.evaluated_step,
+        )
+
+    @classmethod
+    def resumed(cls, done: checkpoint.Progress) -> _Tally:
+        return cls(**asdict(done))
+
+
+def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float]:
+    """Run to the end and return the final metrics.
+
+    Goes on from the latest checkpoint in `job.folder` where there is one, bit for bit as if it had not stopped. Raises
+    Stopped, after a checkpoint, once `should_stop()` is true; StudioError where it cannot go on.
+    """
+    emit(Phase(name="loading"))
+    model = trainee.build(job.model_path, job.config, job.device, pad_id=job.pad_id)
+    _check_packing(model, job, emit)
+    optimizer = _optimizer(model, job.config)
+    tally = _Tally()
+    found = checkpoint.latest(job.checkpoints)
+    if found:
+        tally = _Tally.resumed(checkpoint.restore(found, model.parameters, optimizer))
+    emit(
+        Started(
+            run=job.run,
+            steps=job.steps.count,
+            step=tally.step,
+            rows=len(job.train),
+            held_out_rows=len(job.held_out),
+            tokens=sum(row.total for row in job.train),
+            trained_tokens=sum(row.trained for row in job.train),
+            encoded_sha256=fingerprint(job.train),
+            trainable_parameters=model.trainable,
+        )
+    )
+    if _evaluation_is_due(job, tally):
+        _evaluate(model, job, tally, emit, should_stop)
+    emit(Phase(name="training", done=tally.step, total=job.steps.count))
+    _loop(model, optimizer, job, tally, emit, should_stop)
+    emit(Phase(name="saving"))
+    _save_result(model, job)
+    return {
+        "steps": float(tally.step),
+        "tokens": float(tally.tokens),
+        "trained_tokens": float(tally.trained_tokens),
+        "loss": tally.loss,
+        "seconds": round(tally.elapsed(), 3),
+        "train_seconds": round(tally.train_seconds, 3),
+        **({"eval_loss": tally.eval_loss} if tally.eval_loss is not None else {}),
+    }
+
+
+def _loop(
+    model: trainee.Trainee,
+    optimizer: torch.optim.Optimizer,
+    job: TrainJob,
+    tally: _Tally,
+    emit: Emit,
+    should_stop: ShouldStop,
+) -> None:
+    config, steps = job.config, job.steps.count
+    model.model.train()
+    while tally.step < steps:
+        if should_stop():
+            _save_checkpoint(model, optimizer, job, tally, emit)
+            raise Stopped
+        begun = time.monotonic()
+        rate = learning_rate(
+            tally.step, steps, _given(config.learning_rate), config.warmup_ratio, config.scheduler
+        )
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        rows = [job.train[index] for index in job.steps.batch(tally.step)]
+        loss, norm = _step(model, optimizer, rows, config, first=tally.step == 0)
+        took = time.monotonic() - begun
+        tokens, trained = sum(row.total for row in rows), sum(row.trained for row in rows)
+        tally.step += 1
+        tally.tokens += tokens
+        tally.trained_tokens += trained
+        tally.loss = loss
+        tally.train_seconds += took
+        emit(
+            Metric(
+                step=tally.step,
+                epoch=round(job.steps.epoch_at(tally.step), 6),
+                loss=loss,
+                learning_rate=rate,
+                grad_norm=norm,
+                tokens=tally.tokens,
+                trained_tokens=tally.trained_tokens,
+                tokens_per_second=tokens / took,
+                memory_bytes=memory_in_use(job.device),
+            )
+        )
+        # Measured before it is saved: a run that goes on from here has not lost the measurement.
+        if _evaluation_is_due(job, tally):
+            _evaluate(model, job, tally, emit, should_stop)
+        if tally.step == steps or tally.step % (config.save_steps or steps) == 0:
+            _save_checkpoint(model, optimizer, job, tally, emit)
+
+
+def _evaluation_is_due(job: TrainJob, tally: _Tally) -> bool:
+    """At the start, every `eval_steps`, and at the end; once each, also when a run was stopped in between."""
+    if not job.held_out or tally.evaluated_step == tally.step:
+        return False
+    every = job.config.eval_steps or job.steps.count
+    return tally.step % every == 0 or tally.step == job.steps.count
+
+
+def _step(
+    model: trainee.Trainee,
+    optimizer: torch.optim.Optimizer,
+    rows: Sequence[Encoded],
+    config: TrainConfig,
+    *,
+    first: bool,
+) -> tuple[float, float]:
+    """One optimizer step: the mean loss over the batch's trained tokens and the gradient's norm before clipping.
+
+    Each micro-batch's sum is divided by the trained tokens of the whole batch, so that how the batch is cut up does not
+    weigh its tokens differently.
+    """
+    trained = sum(row.trained for row in rows)
+    total = 0.0
+    for part in micro_batches(rows, config.micro_batch_size or len(rows)):
+        loss = model.loss(model.collate(part)) / trained
+        loss.backward()
+        total += loss.item()
+    parameters = list(model.parameters.values())
+    if first and not any(p.grad is not None and bool(p.grad.any()) for p in parameters):
+        raise StudioError(
+            "No gradient reaches the trained weights: the run would learn nothing.",
+            "Choose another method or number format, and report this model.",
+        )
+    limit = config.max_grad_norm or math.inf
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+    if not math.isfinite(total) or not math.isfinite(norm):
+        raise StudioError(
+            "The loss is no longer a number: training has diverged.",
+            "Lower the learning rate (a tenth is a good try), then start a new run.",
+        )
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total, norm
+
+
+def _evaluate(
+    model: trainee.Trainee, job: TrainJob, tally: _Tally, emit: Emit, should_stop: ShouldStop
+) -> None:
+    """Mean held-out loss a trained token, in evaluation mode and without touching the random state."""
+    emit(Phase(name="evaluating", total=len(job.held_out)))
+    model.model.eval()
+    total, trained, done = 0.0, 0, 0
+    with torch.no_grad():
+        for rows in micro_batches(job.held_out, job.config.micro_batch_size or 8):
+            if should_stop():
+                break
+            batch = model.collate(rows)
+            total += float(model.loss(batch))
+            trained += batch.trained
+            done += len(rows)
+            emit(Phase(name="evaluating", done=done, total=len(job.held_out)))
+    model.model.train()
+    if done == len(job.held_out):
+        tally.eval_loss, tally.evaluated_step = total / trained, tally.step
+        emit(
+            Metric(
+                step=tally.step,
+                epoch=round(job.steps.epoch_at(tally.step), 6),
+                eval_loss=tally.eval_loss,
+                tokens=tally.tokens,
+                trained_tokens=tally.trained_tokens,
+            )
+        )
+    emit(Phase(name="training", done=tally.step, total=job.steps.count))
+
+
+def _save_checkpoint(
+    model: trainee.Trainee, optimizer: torch.optim.Optimizer, job: TrainJob, tally: _Tally, emit: Emit
+) -> None:
+    if tally.step == 0:
+        return
+    folder = checkpoint.save(
+        job.checkpoints, dict(model.parameters), optimizer, tally.progress(), job.config.keep_checkpoints
+    )
+    emit(Checkpoint(step=tally.step, path=folder.relative_to(job.folder).as_posix()))
+
+
+def _save_result(model: trainee.Trainee, job: TrainJob) -> None:
+    """adapter/ (or model/ after full tuning), written beside and then renamed."""
+    target = job.folder / ("model" if job.config.method == "full" else "adapter")
+    partial = job.folder / f".{target.name}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    model.save(partial)
+    shutil.rmtree(target, ignore_errors=True)  # of a process that was killed between here and its last word
+    partial.rename(target)
+
+
+def _check_packing(model: trainee.Trainee, job: TrainJob, emit: Emit) -> None:
+    if model.packing and not trainee.packing_is_exact(model, job.train):
+        trainee.unpack(model)
+        emit(
+            Warned(
+                template="This model's rows cannot be packed without seeing each other, so batches are padded.",
+                remedy="Nothing to do: the result is the same, only slower.",
+            )
+        )
+
+
+def _optimizer(model: trainee.Trainee, config: TrainConfig) -> torch.optim.Optimizer:
+    """AdamW; biases and norms are not decayed, as in transformers' Trainer."""
+    decayed: list[torch.nn.Parameter] = []
+    free: list[torch.nn.Parameter] = []
+    for parameter in model.parameters.values():
+        (decayed if parameter.ndim > 1 else free).append(parameter)
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
+    return torch.optim.AdamW(
+        [group for group in groups if group["params"]],
+        lr=_given(config.learning_rate),
+        fused=model.device != "mps",
+    )
+
+
+def memory_in_use(device: str) -> int:
+    """Bytes: the most allocated so far on a GPU, this process's resident memory elsewhere."""
+    if device == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    return int(psutil.Process().memory_info().rss)
+
+
+def _given(value: float | None) -> float:
+    assert value is not None, "the configuration was not resolved"
+    return value

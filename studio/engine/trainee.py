@@ -1,0 +1,205 @@
+"""The model under training: base weights, what of them is trained, and its loss on a batch."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from studio.domain.config import TrainConfig
+from studio.domain.encoded import Encoded
+from studio.domain.errors import StudioError
+from studio.engine import attention, fused_lora
+from studio.engine.batches import Batch, collate
+from studio.engine.loss import CHUNK, head_loss
+from studio.engine.models import load_base, target_modules
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_PACKED_TOLERANCE = 0.05
+"""Largest difference of a mean loss, in nats, between packed and single rows that rounding can explain in bfloat16."""
+
+
+@dataclass
+class Trainee:
+    """A loaded model with its trained parameters, ready for `loss`."""
+
+    model: torch.nn.Module
+    """What is called: a PeftModel, or the model itself in full tuning."""
+    base: PreTrainedModel
+    device: str
+    autocast: torch.dtype | None
+    """Products are made in this type where it differs from the weights'."""
+    packing: bool
+    pad_id: int
+
+    @property
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """The trained parameters by name, in the model's order; tied ones once."""
+        return {
+            name: parameter for name, parameter in self.model.named_parameters() if parameter.requires_grad
+        }
+
+    @property
+    def trainable(self) -> int:
+        return sum(parameter.numel() for parameter in self.parameters.values())
+
+    def collate(self, rows: Sequence[Encoded]) -> Batch:
+        return collate(rows, packing=self.packing, pad_id=self.pad_id, device=self.device)
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Summed cross-entropy of the trained tokens in nats: divide by the trained tokens of the effective batch."""
+        inputs: dict[str, Any] = {
+            "input_ids": batch.input_ids,
+            "position_ids": batch.position_ids,
+            "use_cache": False,
+        }
+        if batch.attention_mask is not None:
+            inputs["attention_mask"] = batch.attention_mask
+        else:
+            inputs["row_lengths"] = batch.row_lengths
+        precision = (
+            torch.autocast(torch.device(self.device).type, dtype=self.autocast)
+            if self.autocast
+            else contextlib.nullcontext()
+        )
+        with precision:
+            hidden = self._body(**inputs).last_hidden_state.flatten(0, 1)[batch.positions]
+            head = self.base.get_output_embeddings()
+            if _plain_head(self.base, head):
+                weight = head.weight
+                if self.autocast and weight.dtype != self.autocast:
+                    hidden, weight = hidden.to(self.autocast), weight.to(self.autocast)
+                return head_loss(hidden.to(weight.dtype), weight, batch.labels)
+            parts = zip(hidden.split(CHUNK), batch.labels.split(CHUNK), strict=True)
+            sums = [checkpoint(self._part_loss, part, wanted, use_reentrant=False) for part, wanted in parts]
+        return torch.stack(sums).sum()
+
+    def _part_loss(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """For heads that do more than one product; their logits are made again in the backward pass, not kept."""
+        logits = _scaled(self.base, self.base.get_output_embeddings()(hidden)).float()
+        return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+
+    @property
+    def _body(self) -> torch.nn.Module:
+        """The model without its output layer; adapters sit inside its layers."""
+        body: torch.nn.Module = getattr(self.base, self.base.base_model_prefix)
+        return body
+
+    def save(self, folder: Path) -> None:
+        """The adapter in PEFT's format, or the whole model after full tuning."""
+        self.model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+
+
+def build(model_path: Path, config: TrainConfig, device: str, *, pad_id: int) -> Trainee:
+    """Load the base and put on it what is to be trained. `config` is resolved: nothing in it is `auto` or None."""
+    attention.register()
+    torch.manual_seed(config.seed)
+    full = config.method == "full"
+    working = getattr(torch, config.dtype)
+    # Full tuning keeps its weights in float32: a bfloat16 weight is too coarse to add a small step to.
+    base = load_base(
+        model_path,
+        dtype="float32" if full else _literal(config.dtype),
+        device=device,
+        quantize=config.method == "qlora",
+    )
+    if full:
+        for parameter in base.parameters():
+            parameter.requires_grad_(True)
+        model: torch.nn.Module = base
+    else:
+        model = _with_adapter(base, config)
+        fused_lora.fuse(model)
+    if config.gradient_checkpointing:
+        base.activation_checkpointing_enable({"use_reentrant": False})
+        base.enable_input_require_grads()
+    if config.packing:
+        base.set_attn_implementation(attention.NAME)
+    return Trainee(
+        model=model,
+        base=base,
+        device=device,
+        autocast=None if working == torch.float32 else working,
+        packing=config.packing,
+        pad_id=pad_id,
+    )
+
+
+def packing_is_exact(trainee: Trainee, rows: Sequence[Encoded]) -> bool:
+    """Whether this architecture keeps packed rows apart, tried on some short ones.
+
+    A model whose attention does not go through transformers' interface would let a row see the one before it.
+    """
+    shortest = sorted(rows, key=lambda row: row.total)[:3]
+    if len(shortest) < 2:
+        return True
+    trainee.model.eval()
+    with torch.no_grad():
+        together = float(trainee.loss(trainee.collate(shortest)))
+        alone = sum(float(trainee.loss(trainee.collate([row]))) for row in shortest)
+    trainee.model.train()
+    count = sum(row.trained for row in shortest)
+    return abs(together - alone) / count < _PACKED_TOLERANCE
+
+
+def unpack(trainee: Trainee) -> None:
+    """Go over to padded batches and transformers' own attention."""
+    trainee.base.set_attn_implementation("sdpa")
+    trainee.packing = False
+
+
+def _with_adapter(base: PreTrainedModel, config: TrainConfig) -> torch.nn.Module:
+    from peft import LoraConfig, get_peft_model
+
+    adapter = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=config.rank,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=config.target_modules or target_modules(base),
+        bias="none",
+    )
+    try:
+        return get_peft_model(base, adapter)
+    except ValueError as error:
+        raise StudioError(
+            "No adapter can be put on {modules}: {problem}",
+            "Leave the target modules empty: every linear layer is then found by itself.",
+            modules=", ".join(config.target_modules or []),
+            problem=str(error).splitlines()[0],
+        ) from error
+
+
+def _plain_head(base: PreTrainedModel, head: torch.nn.Module) -> bool:
+    """Whether logits are hidden states times one matrix and nothing else."""
+    plain = isinstance(head, torch.nn.Linear) and getattr(head, "bias", None) is None
+    return plain and not any(_logit_changes(base))
+
+
+def _logit_changes(base: PreTrainedModel) -> tuple[float | None, float | None, float | None]:
+    config = base.config.get_text_config()
+    scale = getattr(config, "logit_scale", None)
+    scaling = getattr(config, "logits_scaling", None)
+    cap = getattr(config, "final_logit_softcapping", None)
+    return (scale if scale != 1 else None, scaling if scaling != 1 else None, cap)
+
+
+def _scaled(base: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
+    """What Cohere (scale), Granite (scaling) and Gemma 2 (soft cap) do to their logits."""
+    scale, scaling, cap = _logit_changes(base)
+    if scale:
+        logits = logits * scale
+    if scaling:
+        logits = logits / scaling
+    return torch.tanh(logits / cap) * cap if cap else logits
+
+
+def _literal(dtype: str) -> Any:
+    return dtype

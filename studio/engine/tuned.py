@@ -1,0 +1,176 @@
+"""What a run has made, ready to answer: its base and its tuned model over one copy of the weights."""
+
+from __future__ import annotations
+
+import inspect
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from studio.domain.answer import Side
+from studio.domain.chat import Message
+from studio.domain.config import RunConfig
+from studio.engine.encode import encode_prompt, stop_ids
+from studio.engine.templates import Template
+from studio.engine.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import torch
+
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
+_PEFT_PREFIX = "base_model.model."
+_NO_LIMIT = 1 << 20
+"""The context of a model whose config names none."""
+
+
+@dataclass(frozen=True)
+class TunedRun:
+    """What a run has made and how, read without loading a model."""
+
+    id: str
+    name: str
+    config: RunConfig
+    """Resolved: nothing in it is left to be chosen."""
+    model_path: Path
+    template: Template
+    tokenizer: Tokenizer
+    kind: Literal["adapter", "model", "checkpoint"]
+    weights: Path
+    """The folder adapter/ or model/, or the latest checkpoint of a run that did not reach its end."""
+
+    @property
+    def full(self) -> bool:
+        """Whether every weight was trained, so that there is no adapter."""
+        return self.config.train.method == "full"
+
+    @property
+    def stop_ids(self) -> list[int]:
+        return stop_ids(self.template, self.tokenizer)
+
+    def prompt(self, messages: Sequence[Message]) -> list[int]:
+        """The ids that either side is given to answer."""
+        return encode_prompt(messages, self.template, self.tokenizer)
+
+
+@dataclass
+class Pair:
+    """Base and tuned model. With an adapter both are one: the base is the tuned model with its adapter switched off."""
+
+    sides: dict[Side, torch.nn.Module]
+    device: str
+    context: int
+    """Tokens that prompt and answer may have together."""
+    layers: list[Any] = field(default_factory=list)
+    """The layers that carry an adapter."""
+
+    def logits(
+        self, side: Side, ids: list[int], cache: Any = None, *, last: int = 1
+    ) -> tuple[torch.Tensor, Any]:
+        """Logits after the `last` tokens of `ids`, which follow on what `cache` has seen, and the new cache.
+
+        Shape (last, vocabulary), float32, on the CPU, so that drawing from them is the same on every device.
+        """
+        import torch
+
+        # PEFT's own switch also walks all parameters for their gradients: milliseconds, once a token.
+        for layer in self.layers:
+            layer._disable_adapters = side == "base"
+        with torch.inference_mode():
+            inputs = torch.tensor([ids], device=self.device)
+            output = self.sides[side](
+                input_ids=inputs, past_key_values=cache, use_cache=True, **self._only(side, last)
+            )
+        return output.logits[0, -last:].float().cpu(), output.past_key_values
+
+    def _only(self, side: Side, last: int) -> dict[str, int]:
+        """Keep the model from computing logits that are not asked for, where it knows how to."""
+        model: Any = self.sides[side]
+        forward = model.get_base_model().forward if hasattr(model, "get_base_model") else model.forward
+        return {"logits_to_keep": last} if "logits_to_keep" in inspect.signature(forward).parameters else {}
+
+
+def load_pair(run: TunedRun, *, device: str | None = None, quantize: bool | None = None) -> Pair:
+    """Load both sides as they were trained: same number format, and for QLoRA the same 4-bit base.
+
+    `quantize` false puts a QLoRA run's adapter on the full-precision base instead.
+    """
+    from studio.engine.models import load_base
+
+    config = run.config.train
+    device = device or default_device()
+    dtype: Any = config.dtype
+    if quantize is None:
+        quantize = config.method == "qlora"
+    base = load_base(run.model_path, dtype=dtype, device=device, quantize=quantize)
+    if quantize and device == "cpu":
+        # The numbers that 4 bits stand for, unpacked once and not for each token: the same answers in half the time.
+        base = base.dequantize()
+    context = getattr(base.config.get_text_config(), "max_position_embeddings", None) or _NO_LIMIT
+    if run.full:
+        tuned = load_base(
+            run.model_path if run.kind == "checkpoint" else run.weights,
+            dtype=dtype,
+            device=device,
+            quantize=False,
+        )
+        if run.kind == "checkpoint":
+            _put(tuned, run.weights / "weights.safetensors")
+        return Pair({"base": base.eval(), "tuned": tuned.eval()}, device, context)
+    model = _with_adapter(base, run)
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
+    return Pair({"base": model, "tuned": model}, device, context, layers)
+
+
+def default_device() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _with_adapter(base: Any, run: TunedRun) -> torch.nn.Module:
+    from peft import PeftModel
+
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = adapter_folder(run, Path(scratch))
+        model: torch.nn.Module = PeftModel.from_pretrained(base, str(folder)).eval()
+    return model
+
+
+def adapter_folder(run: TunedRun, scratch: Path) -> Path:
+    """The adapter in PEFT's format: adapter/, or a checkpoint's weights written so into `scratch`."""
+    if run.kind == "adapter":
+        return run.weights
+    from peft import LoraConfig
+    from safetensors.torch import load_file, save_file
+
+    trained = load_file(run.weights / "weights.safetensors")
+    weights = {name.replace(".default.", "."): tensor for name, tensor in trained.items()}
+    save_file(weights, scratch / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+    modules = {name.removeprefix(_PEFT_PREFIX).split(".lora_")[0].rsplit(".", 1)[-1] for name in weights}
+    LoraConfig(
+        task_type="CAUSAL_LM",
+        r=run.config.train.rank,
+        lora_alpha=run.config.train.alpha,
+        lora_dropout=run.config.train.dropout,
+        target_modules=sorted(modules),
+        base_model_name_or_path=str(run.model_path),
+        inference_mode=True,
+    ).save_pretrained(str(scratch))
+    return scratch
+
+
+def _put(model: Any, file: Path) -> None:
+    """Copy trained weights into a model by the names of its parameters."""
+    import torch
+    from safetensors import safe_open
+
+    parameters = dict(model.named_parameters())
+    with torch.no_grad(), safe_open(file, framework="pt") as weights:
+        for name in weights.keys():  # noqa: SIM118 (a file, not a dict)
+            parameters[name].copy_(weights.get_tensor(name))

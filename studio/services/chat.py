@@ -1,0 +1,248 @@
+"""Talking with a run's base and tuned model, which live in a process of their own: ending it frees their memory."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from studio.domain.answer import SIDES, Answer, ChatSettings, Piece, Side
+from studio.domain.chat import Message
+from studio.domain.errors import StudioError
+from studio.services.process import environment
+from studio.services.run_files import RunFiles
+from studio.services.store import Store
+from studio.services.trained import read_trained
+
+__all__ = ["Answer", "ChatProcess", "ChatSettings", "Piece"]
+
+IDLE_MINUTES = 10.0
+"""After so long without a question the model is unloaded."""
+_LOOK = 0.2
+"""Seconds from look to look at whether who waits still wants an answer."""
+
+Messages = Sequence[Message] | Mapping[Side, Sequence[Message]]
+"""The conversation so far: one for both sides, or one a side, as their answers differ from the second turn on."""
+
+
+class ChatProcess:
+    """One loaded model at most, for all who ask; they are answered one after the other."""
+
+    def __init__(self, store: Store, idle_minutes: float = IDLE_MINUTES) -> None:
+        self.store = store
+        self._idle_seconds = idle_minutes * 60
+        # Held for the length of an answer, which may pass from thread to thread.
+        self._busy = threading.Lock()
+        self._open: set[str] = set()
+        self._answering = ""
+        self._child: _Child | None = None
+        self._timer: threading.Timer | None = None
+
+    def answer(
+        self,
+        run_id: str,
+        messages: Messages,
+        settings: ChatSettings | None = None,
+        sides: Sequence[Side] = SIDES,
+        *,
+        token: str = "",
+    ) -> Iterator[Piece]:
+        """The answers of all sides as they come; pieces without a side say what is waited for.
+
+        Closing the iterator ends the answer, and so does `stop` with its token.
+        """
+        asked = messages if isinstance(messages, Mapping) else dict.fromkeys(sides, messages)
+        files = RunFiles(self.store.run_dir(run_id))
+        read_trained(files)  # what is wrong with the run is said before anyone waits
+        token = token or uuid.uuid4().hex
+        self._open.add(token)
+        try:
+            if not self._busy.acquire(blocking=False):
+                yield Piece(phase="waiting")
+                while not self._busy.acquire(timeout=_LOOK):
+                    if token not in self._open:
+                        return
+            yield from self._answered(files, asked, settings or ChatSettings(), token)
+        finally:
+            self._open.discard(token)
+
+    def _answered(
+        self, files: RunFiles, asked: Mapping[Side, Sequence[Message]], settings: ChatSettings, token: str
+    ) -> Iterator[Piece]:
+        try:
+            self._wake()
+            child = self._child
+            if child is None or not child.answers_for(files):
+                yield Piece(phase="loading")
+                child = self._replace(files)
+            self._answering = token
+            if token in self._open:
+                yield from child.ask(asked, settings)
+        finally:
+            self._answering = ""
+            self._rest()
+            self._busy.release()
+
+    def complete(
+        self,
+        run_id: str,
+        messages: Messages,
+        settings: ChatSettings | None = None,
+        sides: Sequence[Side] = SIDES,
+    ) -> dict[Side, Answer]:
+        """The whole answers."""
+        answers: dict[Side, Answer] = {}
+        for piece in self.answer(run_id, messages, settings, sides):
+            if piece.side != "":
+                answers[piece.side] = answers.get(piece.side, Answer()).plus(piece)
+        return answers
+
+    @property
+    def loaded(self) -> str:
+        """The run whose model is in memory, or an empty string."""
+        child = self._child
+        return child.files.id if child is not None and child.alive else ""
+
+    def stop(self, token: str) -> None:
+        """End the answer that was asked for with this token, keeping what it has said; nothing where there is none."""
+        self._open.discard(token)
+        child = self._child
+        if child is not None and token and token == self._answering:
+            child.stop()
+
+    def close(self) -> None:
+        """Unload the model."""
+        self._wake()
+        child, self._child = self._child, None
+        if child is not None:
+            child.close()
+
+    def _replace(self, files: RunFiles) -> _Child:
+        self.close()
+        self._child = _Child(files, self.store.tmp_dir / f"chat-{os.getpid()}.log")
+        return self._child
+
+    def _wake(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _rest(self) -> None:
+        self._timer = threading.Timer(self._idle_seconds, self.close_if_idle)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def close_if_idle(self) -> None:
+        """Unload the model, unless it is answering."""
+        if self._busy.acquire(blocking=False):
+            try:
+                self.close()
+            finally:
+                self._busy.release()
+
+
+class _Child:
+    """The process that holds a run's model: python -m studio.services.chat_worker."""
+
+    def __init__(self, files: RunFiles, log: Path) -> None:
+        self.files = files
+        self._weights = read_trained(files).weights
+        self._log = log
+        self._asked = 0
+        self._writing = threading.Lock()
+        # Its words for us come through a pipe that is always read while it answers, all else goes to a file.
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "studio.services.chat_worker", str(files.folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=output,
+                env=environment(),
+                start_new_session=sys.platform != "win32",  # Ctrl-C is for us; it ends when its input does
+                text=True,
+                encoding="utf-8",
+            )
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    def answers_for(self, files: RunFiles) -> bool:
+        """Whether it still lives and holds this run's newest weights."""
+        return (
+            self.alive and files.folder == self.files.folder and read_trained(files).weights == self._weights
+        )
+
+    def ask(self, messages: Mapping[Side, Sequence[Message]], settings: ChatSettings) -> Iterator[Piece]:
+        self._asked += 1
+        number = self._asked
+        said = {side: [message.to_json() for message in turns] for side, turns in messages.items()}
+        self._send({"ask": number, "messages": said, "settings": asdict(settings)})
+        ended = False
+        try:
+            while not ended:
+                heard = self._hear()
+                if heard["ask"] != number:
+                    continue  # the rest of an answer that was given up
+                ended = "piece" not in heard
+                if "error" in heard:
+                    error = heard["error"]
+                    raise StudioError(error["template"], error["remedy"], **error["values"])
+                if not ended:
+                    yield Piece(**heard["piece"])
+        finally:
+            if not ended:
+                self.stop()
+
+    def stop(self) -> None:
+        with contextlib.suppress(StudioError):  # a process that is gone has stopped
+            self._send({"stop": self._asked})
+
+    def close(self) -> None:
+        """End it: at once, as it has nothing to save."""
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                with contextlib.suppress(OSError):  # what could not be sent any more
+                    pipe.close()
+        self._log.unlink(missing_ok=True)
+
+    def _send(self, line: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            with self._writing:
+                self._process.stdin.write(json.dumps(line) + "\n")
+                self._process.stdin.flush()
+        except (OSError, ValueError):
+            raise self._gone() from None
+
+    def _hear(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        try:
+            line = self._process.stdout.readline()
+        except (OSError, ValueError):  # closed by `close`
+            line = ""
+        if not line.endswith("\n"):
+            raise self._gone()
+        heard: dict[str, Any] = json.loads(line)
+        return heard
+
+    def _gone(self) -> StudioError:
+        status = self._process.wait()
+        how = f"signal {-status}" if status < 0 else f"exit status {status}"
+        return StudioError(
+            "The process that answers has ended ({how}).",
+            "Ask again: the model is loaded anew. If it ends again, the machine has too little memory for this model; "
+            "end other programs. Details: {log}",
+            how=how,
+            log=str(self._log),
+        )

@@ -1,0 +1,269 @@
+"""Exports of a run: each in a process and a folder of its own, which say how far it is."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from studio.domain.config import ExportConfig
+from studio.domain.errors import StudioError
+from studio.domain.events import Failed, Finished, Phase
+from studio.domain.run import ALIVE
+from studio.domain.text import Text
+from studio.services import process
+from studio.services.files import explained, now, read_json, write_json
+from studio.services.jobs import Jobs
+from studio.services.log import tail
+from studio.services.run_files import RunFiles
+from studio.services.store import Store
+from studio.services.trained import read_trained
+
+if TYPE_CHECKING:
+    from studio.engine.export import Exported
+
+Progress = Callable[[str, float, float], None]
+
+_GRACE = 10.0
+"""Seconds between an export's being written and its process's being written down; within them it counts as running."""
+
+
+@dataclass(frozen=True)
+class ExportStatus:
+    """One export as it is now; made anew from its folder each time."""
+
+    name: str
+    to: str
+    dtype: str
+    created: str
+    state: Literal["running", "finished", "failed", "interrupted"]
+    """`failed` with a `result`: it is there, but did not pass the comparison with the live model."""
+    phase: str
+    done: float
+    total: float
+    files: Path
+    """Where the exported files lie once it is finished."""
+    result: dict[str, Any] | None
+    text: Text | None = None
+    remedy_text: Text | None = None
+
+    @property
+    def message(self) -> str:
+        return str(self.text) if self.text else ""
+
+    @property
+    def remedy(self) -> str:
+        return str(self.remedy_text) if self.remedy_text else ""
+
+    @property
+    def progress(self) -> float:
+        """Share of the present phase, 0 to 1."""
+        return self.done / self.total if self.total else 0.0
+
+
+@dataclass(frozen=True)
+class ExportFiles:
+    """One export's folder, runs/<id>/exports/<name>/."""
+
+    folder: Path
+
+    @property
+    def request(self) -> Path:
+        """What was asked for; written first."""
+        return self.folder / "export.json"
+
+    @property
+    def process(self) -> Path:
+        return self.folder / "process.json"
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "worker.log"
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result.json"
+
+    @property
+    def exported(self) -> Path:
+        return self.folder / "files"
+
+    def config(self) -> ExportConfig:
+        data = read_json(self.request)
+        if data is None:
+            raise _no_such(self.folder.name)
+        return ExportConfig(**data["config"])
+
+
+def start(store: Store, run_id: str, config: ExportConfig) -> str:
+    """Start an export in the background and return its name; one that is just being made is not started again."""
+    files = _ready(store, run_id)
+    for status in list_exports(store, run_id):
+        if status.state == "running" and (status.to, status.dtype) == (config.to, config.dtype):
+            return status.name
+    export = ExportFiles(_fresh(files.exports, f"{config.to}-{config.dtype}"))
+    write_json(export.request, {"schema": 1, "config": config.model_dump(mode="json"), "created": now()})
+    process.start_detached(
+        ["studio.services.export_worker", str(files.folder), export.folder.name],
+        export.log,
+        lambda pid, started: write_json(export.process, {"pid": pid, "started": started}),
+    )
+    return export.folder.name
+
+
+def status(store: Store, run_id: str, name: str) -> ExportStatus:
+    """An export as it is now. StudioError where there is none."""
+    export = _export(store, run_id, name)
+    request = read_json(export.request)
+    if request is None:
+        raise _no_such(name)
+    config, result = ExportConfig(**request["config"]), read_json(export.result)
+    events, _ = tail(export.events)
+    phase = next((event for event in reversed(events) if isinstance(event, Phase)), Phase(name="loading"))
+    alive = _is_alive(export, request["created"])
+    state, text, remedy = _judged(result, events[-1] if events else None, alive)
+    return ExportStatus(
+        name=name,
+        to=config.to,
+        dtype=config.dtype,
+        created=request["created"],
+        state=state,
+        phase=phase.name,
+        done=phase.done,
+        total=phase.total,
+        files=export.exported,
+        result=result,
+        text=text,
+        remedy_text=remedy,
+    )
+
+
+def list_exports(store: Store, run_id: str) -> list[ExportStatus]:
+    """Every export of a run, the newest first."""
+    folder = RunFiles(store.run_dir(run_id)).exports
+    names = [path.parent.name for path in folder.glob("*/export.json")]
+    return sorted(
+        (status(store, run_id, name) for name in names), key=lambda item: item.created, reverse=True
+    )
+
+
+def delete(store: Store, run_id: str, name: str) -> None:
+    """Remove an export with its files; one that is being made is ended first."""
+    export = _export(store, run_id, name)
+    written = read_json(export.process) or {}
+    process.kill(written.get("pid"), written.get("started"))
+    doomed = store.tmp_dir / f"deleted-{run_id}-{name}"
+    shutil.rmtree(doomed, ignore_errors=True)
+    with explained(export.folder):
+        export.folder.rename(doomed)  # at once, so that a half-deleted one is never listed
+        shutil.rmtree(doomed)
+
+
+def run_export(
+    store: Store,
+    run_id: str,
+    config: ExportConfig,
+    out: Path,
+    progress: Progress = lambda phase, done, total: None,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Exported:
+    """Export to any folder, in this process."""
+    from studio.engine.export import RunFacts, export
+
+    files = _ready(store, run_id)
+    progress("loading", 0, 0)
+    env, held_out, train = files.env(), files.held_out_rows(), files.train_rows()
+    facts = RunFacts(
+        created=str(files.run()["created"]),
+        rows=len(train),
+        held_out_rows=len(held_out),
+        versions=env.get("versions", {}),
+        sha256=env.get("sha256", {}),
+        metrics=Jobs(store).get(run_id).metrics,
+    )
+    with explained(out):
+        return export(
+            read_trained(files),
+            config,
+            out,
+            rows=[*held_out, *train],
+            facts=facts,
+            progress=progress,
+            should_stop=should_stop,
+        )
+
+
+def _ready(store: Store, run_id: str) -> RunFiles:
+    """The run's files, when it has weights that nobody is changing."""
+    run = Jobs(store).get(run_id)
+    if run.state in ALIVE:
+        raise StudioError(
+            "The run {run} is still {state}.",
+            "Stop it, or wait until it has finished.",
+            run=run.name,
+            state=run.state,
+        )
+    files = RunFiles(store.run_dir(run_id))
+    read_trained(files)
+    return files
+
+
+def _judged(
+    result: dict[str, Any] | None, last: object, alive: bool
+) -> tuple[Literal["running", "finished", "failed", "interrupted"], Text | None, Text | None]:
+    """(state, what is wrong, what to do)."""
+    if result is not None:
+        if result["verified"]["passed"]:
+            return "finished", None, None
+        return "failed", Text.from_json(result["verified"]["reason_texts"][0]), _NOT_PROVEN
+    if isinstance(last, Failed):
+        return "failed", last.text, last.remedy_text
+    if isinstance(last, Finished):
+        return "interrupted", Text("The export was stopped."), Text("Start it again.")
+    if alive:
+        return "running", None, None
+    return "interrupted", Text("The export's process ended before it was done."), Text("Start it again.")
+
+
+_NOT_PROVEN = Text("Its files are kept, but do not rely on them: export as float32, or export the adapter.")
+
+
+def _is_alive(export: ExportFiles, created: str) -> bool:
+    written = read_json(export.process)
+    if written is None:
+        age = time.time() - datetime.fromisoformat(created.replace("Z", "+00:00")).timestamp()
+        return age < _GRACE
+    return process.is_alive(written["pid"], written["started"])
+
+
+def _export(store: Store, run_id: str, name: str) -> ExportFiles:
+    folder = RunFiles(store.run_dir(run_id)).exports
+    # Compared with what is there, never joined to a path as it comes.
+    if name not in {path.parent.name for path in folder.glob("*/export.json")}:
+        raise _no_such(name)
+    return ExportFiles(folder / name)
+
+
+def _fresh(parent: Path, name: str) -> Path:
+    with explained(parent):
+        parent.mkdir(exist_ok=True)
+        number = 1
+        while True:
+            folder = parent / (name if number == 1 else f"{name}-{number}")
+            with contextlib.suppress(FileExistsError):
+                folder.mkdir()
+                return folder
+            number += 1
+
+
+def _no_such(name: str) -> StudioError:
+    return StudioError("There is no export {name} of this run.", "Choose one from the list.", name=name)

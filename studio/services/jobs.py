@@ -1,0 +1,280 @@
+"""Runs: written down, started, watched, stopped, resumed, deleted. The page and the command line both come here."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from studio.domain.chat import Conversation
+from studio.domain.config import RunConfig
+from studio.domain.errors import StudioError
+from studio.domain.events import Event, Finished, Metric, Started
+from studio.domain.run import ALIVE, RESUMABLE, Run
+from studio.domain.text import Text
+from studio.engine import models
+from studio.services import process
+from studio.services.files import read_json
+from studio.services.log import tail
+from studio.services.plan import load_data, plan
+from studio.services.run_files import RunFiles, State
+from studio.services.store import Store
+
+_KILL_AFTER = 20.0
+_GRACE = 10.0
+"""Seconds between a run's being written and its process's being written down; within them it counts as queued."""
+
+
+# Named here, because inside Jobs `list` is a method.
+_Runs = list[Run]
+_Events = list[Event]
+_Rows = list[Conversation]
+_Ids = list[str]
+
+
+@dataclass
+class _Seen:
+    """What a run's events said so far, so that each look reads only what is new."""
+
+    offset: int = 0
+    step: int = 0
+    steps: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    recent: list[tuple[float, int]] = field(default_factory=list)
+
+    def take(self, event: Event) -> None:
+        if isinstance(event, Started):
+            self.step, self.steps, self.recent = event.step, event.steps, []
+        elif isinstance(event, Metric):
+            self.step = max(self.step, event.step)
+            self._take_metric(event)
+        elif isinstance(event, Finished):
+            self.metrics.update(event.metrics)
+
+    def _take_metric(self, event: Metric) -> None:
+        if event.step:
+            self.metrics["steps"] = float(event.step)
+        for name in ("loss", "eval_loss", "tokens_per_second", "tokens", "trained_tokens", "memory_bytes"):
+            value = getattr(event, name)
+            if value is not None:
+                self.metrics[name] = float(value)
+        if event.eval_loss is not None and event.step == 0:
+            self.metrics["eval_loss_before"] = event.eval_loss
+
+
+class Jobs:
+    """Every run in a store. Holds nothing that the folders do not: another process sees the same."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self._seen: dict[str, _Seen] = {}
+        self._lock = threading.RLock()
+
+    def submit(self, config: RunConfig) -> str:
+        """Write a run and start its worker; returns its id.
+
+        Raises StudioError, and leaves nothing behind, where the data, a setting or the model cannot be used. Of a hub
+        model that is still to be fetched, the worker finds out.
+        """
+        data = load_data(config)
+        if not models.must_be_fetched(config.model.id, self.store.models_dir, config.model.revision):
+            plan(self.store, config)
+        name = config.name or Path(config.data.path).stem
+        files = RunFiles(self.store.new_run_dir(name))
+        try:
+            files.write_data(data.train, data.held_out)
+            files.write_findings(data.findings)
+            files.write_state(State("queued"))
+            files.write_run(config, name)
+        except BaseException:
+            shutil.rmtree(files.folder, ignore_errors=True)  # without run.json it would be seen by nobody
+            raise
+        self._start(files)
+        return files.id
+
+    def resume(self, run_id: str) -> None:
+        """Go on from the latest checkpoint."""
+        files = self._files(run_id)
+        with self._lock:
+            state = self._reconciled(files).state
+            if state not in RESUMABLE:
+                raise StudioError(
+                    "The run {run} is {state} and cannot be resumed.",
+                    "Only stopped, interrupted and failed runs can.",
+                    run=run_id,
+                    state=state,
+                )
+            files.stop_request.unlink(missing_ok=True)
+            files.write_state(State("queued"))
+            self._start(files)
+
+    def stop(self, run_id: str) -> None:
+        """Ask a run to stop after its current step; it writes a checkpoint and can be resumed."""
+        files = self._files(run_id)
+        state = self._reconciled(files).state
+        if state not in ALIVE:
+            raise StudioError(
+                "The run {run} is {state} and cannot be stopped.",
+                "It is not working.",
+                run=run_id,
+                state=state,
+            )
+        files.stop_request.touch()
+
+    def delete(self, run_id: str) -> None:
+        """Remove a run with all its files; one that works is ended first."""
+        files = self._files(run_id)
+        state = self._reconciled(files)
+        if state.state in ALIVE:
+            files.stop_request.touch()
+            self._end(run_id, state)
+        for written in files.exports.glob("*/process.json"):
+            export = read_json(written) or {}
+            process.kill(export.get("pid"), export.get("started"))
+        self.store.delete_run(run_id)
+        self._seen.pop(run_id, None)
+
+    def get(self, run_id: str) -> Run:
+        """A run as it is now."""
+        return self._describe(self._files(run_id))
+
+    def list(self) -> _Runs:
+        """Every run, the newest first."""
+        found = []
+        for run_id in self.store.run_ids():
+            try:
+                found.append(self.get(run_id))
+            except StudioError as error:
+                found.append(Run(run_id, run_id, "failed", reason=error.message, remedy=error.remedy))
+        return found
+
+    def events(self, run_id: str, offset: int = 0) -> tuple[_Events, int]:
+        """The events from byte `offset` on, and the offset to ask from next time."""
+        return tail(self._files(run_id).events, offset)
+
+    def watch(self, run_id: str, offset: int = 0, every: float = 0.2) -> Iterator[Event]:
+        """Events as they come, until the run is no longer at work."""
+        while True:
+            alive = self.get(run_id).state in ALIVE
+            events, offset = self.events(run_id, offset)
+            yield from events
+            if not alive:
+                return
+            time.sleep(every)
+
+    def files(self, run_id: str) -> RunFiles:
+        """The folder of an existing run."""
+        return self._files(run_id)
+
+    def config(self, run_id: str) -> RunConfig:
+        """What a run works with: every open setting filled in once its worker has begun."""
+        return self._files(run_id).config()
+
+    def held_out(self, run_id: str) -> _Rows:
+        """The rows that the run never trains on."""
+        return self._files(run_id).held_out_rows()
+
+    def reconcile(self) -> _Ids:
+        """Mark runs whose process is gone as interrupted; returns their ids."""
+        gone = []
+        for run_id in self.store.run_ids():
+            files = RunFiles(self.store.run_dir(run_id))
+            before = files.state().state
+            if self._reconciled(files).state != before:
+                gone.append(run_id)
+        return gone
+
+    # Inside
+
+    def _files(self, run_id: str) -> RunFiles:
+        return RunFiles(self.store.run_dir(run_id))
+
+    def _start(self, files: RunFiles) -> None:
+        process.start_detached(
+            ["studio.services.worker", str(files.folder)],
+            files.worker_log,
+            lambda pid, started: files.write_state(State("queued", pid, started)),
+        )
+
+    def _reconciled(self, files: RunFiles) -> State:
+        """The state on disk, corrected where it says that a process is at work which is not."""
+        with self._lock:
+            state = files.state()
+            if (
+                state.state not in ALIVE
+                or process.is_alive(state.pid, state.started)
+                or _just_written(files, state)
+            ):
+                return state
+            again = files.state()
+            if again != state:
+                return again  # the worker said its last word while we looked
+            state = State(
+                "interrupted",
+                reason=Text(
+                    "The run's process ended without a word (killed, out of memory, or the machine was switched off)."
+                ),
+                remedy=Text("Resume it: it goes on from its last checkpoint."),
+            )
+            files.write_state(state)
+            return state
+
+    def _end(self, run_id: str, state: State) -> None:
+        deadline = time.monotonic() + _KILL_AFTER
+        while time.monotonic() < deadline and process.is_alive(state.pid, state.started):
+            time.sleep(0.1)
+            if self._reconciled(self._files(run_id)).state not in ALIVE:
+                return
+        process.kill(state.pid, state.started)
+
+    def _describe(self, files: RunFiles) -> Run:
+        run, state, config, seen = files.run(), self._reconciled(files), files.config(), self._read_on(files)
+        return Run(
+            id=files.id,
+            name=run["name"],
+            state=state.state,
+            reason=str(state.reason) if state.reason else "",
+            remedy=str(state.remedy) if state.remedy else "",
+            pid=state.pid if state.state in ALIVE else None,
+            created=run["created"],
+            step=seen.step,
+            steps=seen.steps,
+            model=config.model.id,
+            method=config.train.method,
+            data=Path(config.data.path).name,
+            metrics=dict(seen.metrics),
+            seconds_left=_seconds_left(seen) if state.state == "running" else None,
+        )
+
+    def _read_on(self, files: RunFiles) -> _Seen:
+        with self._lock:
+            seen = self._seen.setdefault(files.id, _Seen())
+            events, seen.offset = tail(files.events, seen.offset)
+            for event in events:
+                seen.take(event)
+                if isinstance(event, Metric) and event.step:
+                    seen.recent = [*seen.recent[-19:], (_seconds(event.at), event.step)]
+            return seen
+
+
+def _just_written(files: RunFiles, state: State) -> bool:
+    """Between the writing of a run and of its process's number there is a moment in which it has none."""
+    if state.state != "queued" or state.pid is not None:
+        return False
+    return time.time() - (files.folder / "state.json").stat().st_mtime < _GRACE
+
+
+def _seconds(at: str) -> float:
+    return datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
+
+
+def _seconds_left(seen: _Seen) -> float | None:
+    """From the pace of the last steps, evaluations and checkpoints included."""
+    if len(seen.recent) < 2 or not seen.steps:
+        return None
+    (first_at, first), (last_at, last) = seen.recent[0], seen.recent[-1]
+    return (last_at - first_at) / max(1, last - first) * (seen.steps - seen.step)

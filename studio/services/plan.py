@@ -1,0 +1,274 @@
+"""What a run with this configuration would be: settings filled in, rows encoded, costs estimated; without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from studio.domain.chat import Conversation
+from studio.domain.config import DataConfig, RunConfig
+from studio.domain.encoded import IGNORED, Encoded
+from studio.domain.errors import StudioError
+from studio.domain.finding import Finding, finding
+from studio.domain.text import Text
+from studio.engine import dataset, models
+from studio.engine.defaults import recommend
+from studio.engine.encode import EncodedData, encode, encode_many, select, token_findings
+from studio.engine.memory import Estimate, estimate
+from studio.engine.model_facts import ModelFacts, facts
+from studio.engine.model_files import read_config
+from studio.engine.starter import is_prepared
+from studio.engine.templates import Template, resolve
+from studio.engine.tokenizer import Tokenizer, load_tokenizer
+from studio.services import speeds
+from studio.services.store import Store
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A resolved configuration with its reasons, its cost and what was found in the data on the way."""
+
+    config: RunConfig
+    reasons: dict[str, Text]
+    estimate: Estimate
+    findings: tuple[Finding, ...]
+    rows: int
+    held_out: int
+    sha256: str
+    """Fingerprint of the encoded training rows: the run records the same."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run is fed."""
+
+    config: RunConfig
+    template: Template
+    train: EncodedData
+    held_out: EncodedData
+    findings: tuple[Finding, ...]
+    reasons: dict[str, Text]
+
+
+def plan(store: Store, config: RunConfig) -> Plan:
+    """Estimate a run. Raises StudioError where its data, model or template cannot be used."""
+    prepared, model = _prepare(store, config)
+    found = estimate(
+        prepared.config,
+        store.machine(),
+        model,
+        [row.total for row in prepared.train.rows],
+        [row.trained for row in prepared.train.rows],
+        [row.total for row in prepared.held_out.rows],
+        speeds.look_up(store.speeds_file, prepared.config),
+    )
+    return Plan(
+        config=prepared.config,
+        reasons=prepared.reasons,
+        estimate=found,
+        findings=prepared.findings,
+        rows=len(prepared.train.rows),
+        held_out=len(prepared.held_out.rows),
+        sha256=prepared.train.sha256,
+    )
+
+
+def load_data(config: RunConfig) -> dataset.TrainingData:
+    """The rows of a configuration, read once for as long as the files stay as they are."""
+    return _load(_data_key(config))
+
+
+def prepare(
+    store: Store,
+    config: RunConfig,
+    model_path: Path,
+    train: Sequence[Conversation],
+    held_out: Sequence[Conversation],
+    template: Template | None = None,
+) -> Prepared:
+    """Fill in open settings and encode the rows: what a worker does with the copies that its run keeps."""
+    model = models.inspect(model_path, config.model.id)
+    tokenizer = load_tokenizer(model_path)
+    template = template or resolve(config.template.name, tokenizer)
+    whole = encode_many(train, template, tokenizer), encode_many(held_out, template, tokenizer)
+    return _fill(store, config, facts(model.config, model.parameters), template, *whole)
+
+
+def _prepare(store: Store, config: RunConfig) -> tuple[Prepared, ModelFacts]:
+    data = load_data(config)
+    path = models.locate(config.model.id, store.models_dir, revision=config.model.revision, download=False)
+    info = models.inspect(path, config.model.id)
+    model = facts(info.config, info.parameters)
+    tokenizer = load_tokenizer(path)
+    template = resolve(config.template.name, tokenizer)
+    train, held_out = _encode(_data_key(config), tokenizer, template)
+    prepared = _fill(store, config, model, template, train, held_out)
+    return (
+        Prepared(
+            prepared.config,
+            template,
+            prepared.train,
+            prepared.held_out,
+            (*data.findings, *prepared.findings),
+            prepared.reasons,
+        ),
+        model,
+    )
+
+
+def _fill(
+    store: Store,
+    config: RunConfig,
+    model: ModelFacts,
+    template: Template,
+    train: Sequence[Encoded],
+    held_out: Sequence[Encoded],
+) -> Prepared:
+    lengths, held_out_lengths = [row.total for row in train], [row.total for row in held_out]
+    recommended = recommend(config, store.machine(), model, lengths, held_out_lengths)
+    max_length = recommended.config.train.max_length or model.context
+    if max_length > model.context:
+        raise StudioError(
+            "The maximum length {length} is more than the {context} tokens that {model} can see.",
+            "Choose {context} or less.",
+            length=max_length,
+            context=model.context,
+            model=config.model.id,
+        )
+    kept = select(train, max_length, config.data.overlong)
+    measured = select(held_out, max_length, config.data.overlong)
+    if not kept.rows:
+        raise StudioError(
+            "No row has a trained token left at a maximum length of {length}.",
+            "Raise the maximum length, or look at the rows under Template.",
+            length=max_length,
+        )
+    return Prepared(
+        recommended.config,
+        template,
+        kept,
+        measured,
+        (*kept.findings, *_about_held_out(measured, max_length)),
+        recommended.reasons,
+    )
+
+
+@dataclass(frozen=True)
+class Preview:
+    """One row as it will be trained. `tokens` are (id, text, trained) of kept and then of cut tokens."""
+
+    template: str
+    encoded: Encoded
+    tokens: tuple[tuple[int, str, bool], ...]
+    findings: tuple[Finding, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        kept = self.tokens[: self.encoded.total]
+        return {
+            "row": self.encoded.row,
+            "template": self.template,
+            "rendered": self.encoded.text,
+            "tokens": [{"id": token, "text": text, "trained": trained} for token, text, trained in kept],
+            "trained": self.encoded.trained,
+            "total": self.encoded.total,
+            "truncated": self.encoded.truncated,
+            "cut": [{"id": token, "text": text} for token, text, _ in self.tokens[self.encoded.total :]],
+            "findings": [found.to_json() for found in self.findings],
+        }
+
+
+def preview_row(
+    store: Store,
+    file: str,
+    row: int,
+    *,
+    model: str = "starter",
+    template: str = "auto",
+    max_length: int | None = None,
+    format: str = "auto",
+    columns: dict[str, str] | None = None,
+) -> Preview:
+    """Row number `row` of a file. StudioError where the file has no such row, or it is no conversation."""
+    data = dataset.read(file, format=format, columns=columns)
+    conversation = next((item for item in data.conversations if item.row == row), None)
+    if conversation is None:
+        problem = next((found for found in data.findings if row in found.rows), None)
+        if problem:
+            raise StudioError("{problem}", problem.remedy_text.template, problem=problem.message)
+        raise StudioError(
+            "{file} has no row {row}: its rows are 1 to {last}.",
+            "Choose one of them.",
+            file=file,
+            row=row,
+            last=data.total,
+        )
+    tokenizer = load_tokenizer(models.locate(model, store.models_dir, download=False))
+    chosen = resolve(template, tokenizer)
+    encoded = encode(conversation, chosen, tokenizer, max_length)
+    labels = (*encoded.labels, *(IGNORED for _ in encoded.cut_ids))
+    ids = (*encoded.input_ids, *encoded.cut_ids)
+    tokens = tuple((i, tokenizer.token(i), label != IGNORED) for i, label in zip(ids, labels, strict=True))
+    return Preview(chosen.name, encoded, tokens, tuple(token_findings([encoded], max_length)))
+
+
+def token_report(
+    store: Store,
+    conversations: Sequence[Conversation],
+    model: str | None,
+    template: str,
+    max_length: int | None,
+) -> list[Finding]:
+    """What encoding the rows for a model shows. Without a model the starter is taken, if it is there."""
+    if model is None and not is_prepared(store.models_dir):
+        return []
+    path = models.locate(model or "starter", store.models_dir, download=False)
+    tokenizer = load_tokenizer(path)
+    rows = encode_many(conversations, resolve(template, tokenizer), tokenizer)
+    context = facts(read_config(path), 0).context
+    return list(select(rows, min(max_length or context, context), "cut").findings)
+
+
+def _about_held_out(measured: EncodedData, max_length: int) -> list[Finding]:
+    """The same findings, said of the rows that are measured on; their numbers are those of their own file."""
+    rows = sorted({row for found in measured.findings for row in found.rows})
+    if not rows:
+        return []
+    return [
+        finding(
+            "held_out_tokens",
+            "tokens",
+            "warning",
+            rows,
+            "Held-out rows that are cut, left out or without a trained end at {max_length} tokens: {count}.",
+            "Raise the maximum length, or look at these rows of the held-out data.",
+            max_length=max_length,
+        )
+    ]
+
+
+_DataKey = tuple[str, int, int, int]
+
+
+def _data_key(config: RunConfig) -> _DataKey:
+    """The data settings as JSON, the seed, and when the files last changed."""
+    data = config.data
+    return data.model_dump_json(), config.train.seed, _stamp(data.path), _stamp(data.held_out_path)
+
+
+def _stamp(path: str | None) -> int:
+    file = Path(path).expanduser() if path else None
+    return file.stat().st_mtime_ns if file and file.is_file() else 0
+
+
+@lru_cache(maxsize=4)
+def _load(key: _DataKey) -> dataset.TrainingData:
+    return dataset.load_training(DataConfig.model_validate_json(key[0]), key[1])
+
+
+@lru_cache(maxsize=4)
+def _encode(key: _DataKey, tokenizer: Tokenizer, template: Template) -> tuple[list[Encoded], list[Encoded]]:
+    data = _load(key)
+    return encode_many(data.train, template, tokenizer), encode_many(data.held_out, template, tokenizer)

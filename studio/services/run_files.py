@@ -1,0 +1,201 @@
+"""The files of one run's folder: what is written in it, and how it is read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.domain.chat import Conversation, Message
+from studio.domain.config import RunConfig, parse_config
+from studio.domain.errors import StudioError
+from studio.domain.finding import Finding
+from studio.domain.run import RunState, may_follow
+from studio.domain.text import Text
+from studio.services.files import now, read_json, write_json, write_text
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class State:
+    """What state.json holds. `started` is when the process began, which tells it from a later one with its pid."""
+
+    state: RunState
+    pid: int | None = None
+    started: float | None = None
+    reason: Text | None = None
+    remedy: Text | None = None
+    updated: str = ""
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """One run on disk; see docs/architecture.md, 'A run on disk'."""
+
+    folder: Path
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def events(self) -> Path:
+        return self.folder / "events.jsonl"
+
+    @property
+    def worker_log(self) -> Path:
+        return self.folder / "worker.log"
+
+    @property
+    def stop_request(self) -> Path:
+        """Its existence asks the worker to stop after the current step."""
+        return self.folder / "stop"
+
+    @property
+    def template(self) -> Path:
+        return self.folder / "template.jinja"
+
+    @property
+    def adapter(self) -> Path:
+        return self.folder / "adapter"
+
+    @property
+    def model(self) -> Path:
+        """The whole model, after full tuning."""
+        return self.folder / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def exports(self) -> Path:
+        return self.folder / "exports"
+
+    def has_result(self) -> bool:
+        return self.adapter.is_dir() or self.model.is_dir()
+
+    # run.json: as given, never changed
+
+    def write_run(self, config: RunConfig, name: str) -> None:
+        """Last of the files written before a run starts: a folder without it is no run."""
+        write_json(
+            self.folder / "run.json",
+            {
+                "schema": SCHEMA,
+                "id": self.id,
+                "name": name,
+                "created": now(),
+                "config": config.model_dump(mode="json"),
+            },
+        )
+
+    def run(self) -> dict[str, Any]:
+        data = read_json(self.folder / "run.json")
+        if data is None:
+            raise StudioError("There is no run {run}.", "`studio runs` lists them.", run=self.id)
+        if data.get("schema") != SCHEMA:
+            raise StudioError(
+                "The run {run} was written by another version of the studio.",
+                "Update the studio to open it.",
+                run=self.id,
+            )
+        return data
+
+    def given_config(self) -> RunConfig:
+        return parse_config(self.run()["config"], source="run.json")
+
+    # resolved.json: every open setting filled in, by the worker
+
+    def write_resolved(self, config: RunConfig) -> None:
+        write_json(self.folder / "resolved.json", config.model_dump(mode="json"))
+
+    def resolved_config(self) -> RunConfig | None:
+        data = read_json(self.folder / "resolved.json")
+        return parse_config(data, source="resolved.json") if data else None
+
+    def config(self) -> RunConfig:
+        """The resolved configuration, or the given one as long as the worker has not filled it in."""
+        return self.resolved_config() or self.given_config()
+
+    # env.json
+
+    def write_env(self, env: dict[str, Any]) -> None:
+        write_json(self.folder / "env.json", env)
+
+    def env(self) -> dict[str, Any]:
+        return read_json(self.folder / "env.json") or {}
+
+    # data/: the rows as they were when the run was made
+
+    def write_data(self, train: Iterable[Conversation], held_out: Iterable[Conversation]) -> None:
+        folder = self.folder / "data"
+        folder.mkdir(exist_ok=True)
+        for name, rows in (("train", train), ("held_out", held_out)):
+            lines = (json.dumps({"row": row.row, **row.to_json()}, ensure_ascii=False) for row in rows)
+            write_text(folder / f"{name}.jsonl", "".join(line + "\n" for line in lines))
+
+    def write_findings(self, findings: Iterable[Finding]) -> None:
+        """What was found in reading the files: rows that are not among those in data/."""
+        write_json(
+            self.folder / "data" / "findings.json", {"findings": [found.to_record() for found in findings]}
+        )
+
+    def findings(self) -> list[Finding]:
+        data = read_json(self.folder / "data" / "findings.json") or {"findings": []}
+        return [Finding.from_record(record) for record in data["findings"]]
+
+    def train_rows(self) -> list[Conversation]:
+        return self._rows("train")
+
+    def held_out_rows(self) -> list[Conversation]:
+        return self._rows("held_out")
+
+    def _rows(self, name: str) -> list[Conversation]:
+        file = self.folder / "data" / f"{name}.jsonl"
+        if not file.is_file():
+            return []
+        with file.open(encoding="utf-8") as lines:
+            return [_conversation(json.loads(line)) for line in lines]
+
+    # state.json: replaced as a whole
+
+    def state(self) -> State:
+        data = read_json(self.folder / "state.json")
+        if data is None:
+            return State("interrupted", reason=Text("The run never started."))
+        return State(
+            state=data["state"],
+            pid=data.get("pid"),
+            started=data.get("started"),
+            reason=Text.from_json(data["reason_text"]) if data.get("reason_text") else None,
+            remedy=Text.from_json(data["remedy_text"]) if data.get("remedy_text") else None,
+            updated=data.get("updated", ""),
+        )
+
+    def write_state(self, state: State) -> None:
+        """Refuses, as a bug of ours, a state that may not follow the one before."""
+        if (self.folder / "state.json").is_file():
+            before = self.state().state
+            assert may_follow(before, state.state), f"{before} -> {state.state}"
+        write_json(
+            self.folder / "state.json",
+            {
+                "state": state.state,
+                "pid": state.pid,
+                "started": state.started,
+                "reason": str(state.reason) if state.reason else "",
+                "remedy": str(state.remedy) if state.remedy else "",
+                "reason_text": state.reason.to_json() if state.reason else None,
+                "remedy_text": state.remedy.to_json() if state.remedy else None,
+                "updated": now(),
+            },
+        )
+
+
+def _conversation(data: dict[str, Any]) -> Conversation:
+    messages = tuple(Message.from_json(message) for message in data["messages"])
+    return Conversation(messages, data["row"])

@@ -1,0 +1,283 @@
+"""Where everything is kept: the only module that knows the paths inside the studio's home."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+
+from studio.domain.errors import StudioError
+from studio.domain.machine import Machine
+from studio.services import probe
+from studio.services.files import explained, now, read_json, write_json
+
+SCHEMA = 1
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_OURS = ("dataset.json", "cleaned.jsonl", "provenance.json")
+"""What lies beside an upload in its folder."""
+_Result = TypeVar("_Result")
+
+
+def default_home() -> Path:
+    """$STUDIO_HOME, or ~/.studio."""
+    return Path(os.environ.get("STUDIO_HOME") or Path.home() / ".studio").expanduser().resolve()
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """A file that was uploaded, with what became of it."""
+
+    id: str
+    name: str
+    path: Path
+    """The rows in use: the original upload, or its repaired copy."""
+    original: Path
+    created: str
+
+    @property
+    def cleaned(self) -> bool:
+        return self.path != self.original
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What the repairs of a dataset did. All numbers are those of rows in the original upload."""
+
+    rows: tuple[int, ...] = ()
+    """`rows[i]` became row i + 1 of the rows in use; empty as long as nothing was repaired."""
+    changes: tuple[dict[str, Any], ...] = ()
+    """`row`, `check`, `action`, `before` and `after` of each change, the first one first."""
+
+    def source(self, row: int) -> int:
+        """The number in the upload of a row in use."""
+        return self.rows[row - 1] if self.rows else row
+
+    def then(self, rows: Iterable[int], changes: Iterable[Mapping[str, Any]]) -> Provenance:
+        """After one more repair, which kept `rows` and made `changes`, both numbered as the rows in use before it."""
+        return Provenance(
+            tuple(self.source(row) for row in rows),
+            (*self.changes, *({**change, "row": self.source(change["row"])} for change in changes)),
+        )
+
+
+class Store:
+    """The studio's home folder.
+
+    Names that come from outside are validated against a pattern and never joined to a path as they are.
+    """
+
+    def __init__(self, home: Path | str | None = None) -> None:
+        self.home = Path(home).expanduser().resolve() if home else default_home()
+        self.models_dir = self.home / "models"
+        self.datasets_dir = self.home / "datasets"
+        self.runs_dir = self.home / "runs"
+        self.tmp_dir = self.home / "tmp"
+        with explained(self.home):
+            for folder in (self.models_dir, self.datasets_dir, self.runs_dir, self.tmp_dir):
+                folder.mkdir(parents=True, exist_ok=True)
+            self.home.chmod(0o700)
+
+    @property
+    def machine_file(self) -> Path:
+        return self.home / "machine.json"
+
+    @property
+    def device_lock(self) -> Path:
+        """Held by the one worker that trains; others wait in state `queued`."""
+        return self.home / "device.lock"
+
+    def machine(self) -> Machine:
+        """What this machine can do; probed once, in a process of its own, and kept in machine.json."""
+        return probe.cached(self.machine_file)
+
+    @property
+    def speeds_file(self) -> Path:
+        """Tokens a second that finished runs reached, by kind of run: what later estimates are made from."""
+        return self.home / "speeds.json"
+
+    # Runs
+
+    def run_dir(self, run_id: str) -> Path:
+        """The folder of an existing run. StudioError where there is none."""
+        folder = self.runs_dir / _checked(run_id, "run")
+        if not (folder / "run.json").is_file():
+            raise StudioError("There is no run {run}.", "`studio runs` lists them.", run=run_id)
+        return folder
+
+    def new_run_dir(self, name: str) -> Path:
+        """A fresh, empty folder <utc>-<slug>."""
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+        return self._fresh(self.runs_dir, f"{stamp}-{slug(name)}")
+
+    def run_ids(self) -> list[str]:
+        """Every run on disk, the newest first."""
+        return sorted((path.parent.name for path in self.runs_dir.glob("*/run.json")), reverse=True)
+
+    def delete_run(self, run_id: str) -> None:
+        """Remove a run's folder; renamed first, so that a half-deleted run is never listed."""
+        _remove(self.run_dir(run_id), self.tmp_dir)
+
+    # Datasets
+
+    def save_dataset(self, source: Path, name: str | None = None) -> DatasetEntry:
+        """Copy a file into the home as a new dataset; the original is never changed afterwards."""
+        name = name or source.name
+        folder = self._fresh(self.datasets_dir, slug(Path(name).stem))
+        try:
+            with explained(folder):
+                original = folder / slug_file(name)
+                if original.name in _OURS:
+                    original = folder / f"upload-{original.name}"
+                shutil.copyfile(source, original)
+                write_json(
+                    folder / "dataset.json",
+                    {
+                        "schema": SCHEMA,
+                        "name": name,
+                        "original": original.name,
+                        "in_use": original.name,
+                        "created": now(),
+                    },
+                )
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return self.dataset(folder.name)
+
+    def save_cleaned(
+        self,
+        dataset_id: str,
+        write: Callable[[Path], _Result],
+        rows: Iterable[int],
+        changes: Iterable[Mapping[str, Any]],
+    ) -> DatasetEntry:
+        """Write the repaired rows of a dataset beside its original, with why each changed, and use them from now on.
+
+        `rows` are the numbers of those that are written and `changes` says what was done to which, both by the
+        numbers of the rows in use until now.
+        """
+        entry = self.dataset(dataset_id)
+        folder = entry.original.parent
+        provenance = self.provenance(dataset_id).then(rows, changes)
+        with explained(folder):
+            write(folder / "cleaned.jsonl")
+            write_json(
+                folder / "provenance.json",
+                {"schema": SCHEMA, "rows": list(provenance.rows), "changes": list(provenance.changes)},
+            )
+        self._use(folder, "cleaned.jsonl")
+        return self.dataset(dataset_id)
+
+    def provenance(self, dataset_id: str) -> Provenance:
+        """What the repairs of a dataset did to the rows in use."""
+        entry = self.dataset(dataset_id)
+        data = read_json(entry.original.parent / "provenance.json") if entry.cleaned else None
+        return Provenance(tuple(data["rows"]), tuple(data["changes"])) if data else Provenance()
+
+    def revert_dataset(self, dataset_id: str) -> DatasetEntry:
+        """Use the original upload again."""
+        entry = self.dataset(dataset_id)
+        self._use(entry.original.parent, entry.original.name)
+        return self.dataset(dataset_id)
+
+    def dataset(self, dataset_id: str) -> DatasetEntry:
+        """A dataset by its id. StudioError where there is none, or where its files are damaged."""
+        folder = self._dataset_dir(dataset_id)
+        try:
+            return _entry(folder)
+        except (StudioError, KeyError, TypeError) as error:
+            raise StudioError(
+                "The dataset {dataset} is damaged.",
+                "Delete it, and upload the file again.",
+                dataset=dataset_id,
+            ) from error
+
+    def datasets(self) -> list[DatasetEntry]:
+        """All datasets that can be read, the newest first."""
+        entries = [entry for _, entry in self._dataset_entries() if entry]
+        return sorted(entries, key=lambda entry: entry.created, reverse=True)
+
+    def damaged_datasets(self) -> list[str]:
+        """The ids of the datasets that cannot be read; they can still be deleted."""
+        return sorted(name for name, entry in self._dataset_entries() if entry is None)
+
+    def delete_dataset(self, dataset_id: str) -> None:
+        """Remove a dataset's folder, renamed first. Runs that were trained on it keep their own copy of the rows."""
+        _remove(self._dataset_dir(dataset_id), self.tmp_dir)
+
+    def _dataset_dir(self, dataset_id: str) -> Path:
+        folder = self.datasets_dir / _checked(dataset_id, "dataset")
+        if not (folder / "dataset.json").is_file():
+            raise StudioError("There is no dataset {dataset}.", "Upload the file again.", dataset=dataset_id)
+        return folder
+
+    def _dataset_entries(self) -> list[tuple[str, DatasetEntry | None]]:
+        found: list[tuple[str, DatasetEntry | None]] = []
+        for file in self.datasets_dir.glob("*/dataset.json"):
+            try:
+                found.append((file.parent.name, self.dataset(file.parent.name)))
+            except StudioError:
+                found.append((file.parent.name, None))
+        return found
+
+    def _use(self, folder: Path, name: str) -> None:
+        data = read_json(folder / "dataset.json") or {}
+        write_json(folder / "dataset.json", {**data, "in_use": name})
+
+    def _fresh(self, parent: Path, name: str) -> Path:
+        with explained(parent):
+            for attempt in range(1, 1000):
+                folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
+                try:
+                    folder.mkdir()
+                except FileExistsError:
+                    continue
+                return folder
+        raise StudioError("No free name is left for {name}.", "Delete some of the old ones.", name=name)
+
+
+def _entry(folder: Path) -> DatasetEntry:
+    """What dataset.json says. KeyError or TypeError where it says something else, StudioError where it is no JSON."""
+    data = read_json(folder / "dataset.json")
+    if data is None or not all(isinstance(data[key], str) for key in ("name", "created")):
+        raise TypeError
+    in_use, original = (folder / Path(data[key]).name for key in ("in_use", "original"))
+    if not (in_use.is_file() and original.is_file()):
+        raise KeyError
+    return DatasetEntry(folder.name, data["name"], in_use, original, data["created"])
+
+
+def _remove(folder: Path, tmp_dir: Path) -> None:
+    doomed = tmp_dir / f"deleted-{folder.name}-{os.getpid()}"
+    with explained(folder):
+        folder.rename(doomed)
+        shutil.rmtree(doomed)
+
+
+def slug(text: str) -> str:
+    """A file name's safe core: lower-case letters, digits and single hyphens, 40 characters at most.
+
+    >>> slug("My Data (v2)")
+    'my-data-v2'
+    """
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "untitled"
+
+
+def slug_file(name: str) -> str:
+    """As `slug`, keeping a short extension."""
+    path = Path(name)
+    suffix = path.suffix.lower()
+    return slug(path.stem) + (suffix if re.fullmatch(r"\.[a-z0-9]{1,8}", suffix) else "")
+
+
+def _checked(name: str, kind: str) -> str:
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        raise StudioError(
+            "{name} is not the name of a {kind}.", "Choose one from the list.", name=repr(name), kind=kind
+        )
+    return name

@@ -1,0 +1,67 @@
+"""From a run's folder to what it has trained, for the chat and the export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from studio.domain.errors import StudioError
+from studio.engine.model_files import weight_files
+from studio.engine.templates import Template
+from studio.engine.tokenizer import load_tokenizer
+from studio.engine.tuned import ADAPTER_WEIGHTS, TunedRun
+from studio.services.run_files import RunFiles
+
+
+def read_trained(files: RunFiles) -> TunedRun:
+    """Raises StudioError where the run has trained nothing yet, or its base model is gone."""
+    name = str(files.run()["name"])
+    config, model_path = files.resolved_config(), files.env().get("model_path")
+    if config is None or model_path is None or not files.template.is_file():
+        raise _nothing_yet(name)
+    kind, weights = _weights(files, name)
+    if not (Path(model_path) / "config.json").is_file():
+        raise StudioError(
+            "The base model of the run {run} is no longer in {path}.",
+            "Put it back there: for the starter, `studio models get starter` does.",
+            run=name,
+            path=model_path,
+        )
+    _check_base(files, Path(model_path), name)
+    template = Template("run", "The run's own", files.template.read_text(encoding="utf-8"))
+    tokenizer = load_tokenizer(Path(model_path))
+    return TunedRun(files.id, name, config, Path(model_path), template, tokenizer, kind, weights)
+
+
+def _check_base(files: RunFiles, model_path: Path, name: str) -> None:
+    """An adapter on other weights than it was trained on answers nonsense, and an export of it would prove itself."""
+    trained_on = files.env().get("base_files")
+    if trained_on is not None and trained_on != weight_stamps(model_path):
+        raise StudioError(
+            "The base model in {path} changed since the run {run} was trained on it.",
+            "Put the model back as it was, or train again.",
+            path=str(model_path),
+            run=name,
+        )
+
+
+def weight_stamps(model_path: Path) -> dict[str, list[int]]:
+    """Size and time of change of each weight file: quick to read, and changed whenever the weights are."""
+    return {file.name: [file.stat().st_size, file.stat().st_mtime_ns] for file in weight_files(model_path)}
+
+
+def _weights(files: RunFiles, name: str) -> tuple[Literal["adapter", "model", "checkpoint"], Path]:
+    if (files.adapter / ADAPTER_WEIGHTS).is_file():
+        return "adapter", files.adapter
+    if (files.model / "config.json").is_file():
+        return "model", files.model
+    checkpoints = sorted(marker.parent for marker in files.checkpoints.glob("step-*/progress.json"))
+    if not checkpoints:
+        raise _nothing_yet(name)
+    return "checkpoint", checkpoints[-1]
+
+
+def _nothing_yet(name: str) -> StudioError:
+    return StudioError(
+        "The run {run} has no trained weights yet.", "Let it train until its first checkpoint.", run=name
+    )

@@ -1,0 +1,302 @@
+"""One run in a process of its own: python -m studio.services.worker RUN_DIR"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from studio.domain.config import RunConfig
+from studio.domain.errors import Stopped, StudioError
+from studio.domain.events import Event, Failed, Finished, Phase, Warned
+from studio.domain.run import RunState
+from studio.domain.text import Text
+from studio.engine import models
+from studio.engine.machine import versions
+from studio.engine.model_files import weight_files
+from studio.engine.templates import Template
+from studio.engine.tokenizer import load_tokenizer
+from studio.services import process, speeds
+from studio.services.files import is_disk_full, write_text
+from studio.services.log import EventLog
+from studio.services.plan import Prepared, prepare
+from studio.services.run_files import RunFiles, State
+from studio.services.store import Store
+from studio.services.trained import weight_stamps
+
+_POLL = 0.3
+
+
+class Worker:
+    """Owns a run's state and events from the moment it is started to its last word."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = RunFiles(folder)
+        self.store = Store(folder.parent.parent)
+        self.log = EventLog(self.files.events)
+        self.stop_signal = False
+        self.begun = time.monotonic()
+
+    def run(self) -> int:
+        """Work until finished, stopped or failed; returns the exit status of contracts (0, 1 or 3)."""
+        try:
+            with self._device():
+                self.say("starting")
+                metrics = self._train()
+            self.log.append(
+                Finished(state="finished", metrics=metrics, seconds=time.monotonic() - self.begun)
+            )
+            self.say("finished")
+            return 0
+        except Stopped:
+            self.log.append(Finished(state="stopped", seconds=time.monotonic() - self.begun))
+            self.say("stopped", Text("Stopped by request."), Text("Resume it whenever you like."))
+            return 3
+        except StudioError as error:
+            return self._fail(error.text, error.remedy_text)
+        except MemoryError:
+            return self._fail(*_OUT_OF_MEMORY)
+        except Exception as error:
+            if _is_out_of_memory(error):
+                return self._fail(*_OUT_OF_MEMORY)
+            if is_disk_full(error):
+                return self._fail(*_DISK_FULL)
+            reason = Text(
+                "The run failed: {problem}.", {"problem": f"{type(error).__name__}: {error}".rstrip(".")}
+            )
+            return self._fail(
+                reason, Text("The details are in the run's worker.log. What was saved can be resumed.")
+            )
+
+    def say(self, state: RunState, reason: Text | None = None, remedy: Text | None = None) -> None:
+        """Write the run's state."""
+        pid = os.getpid()
+        self.files.write_state(State(state, pid, process.start_time(pid), reason, remedy))
+
+    def emit(self, event: Event) -> None:
+        """Write an event; the first one of training turns `starting` into `running`."""
+        self.log.append(event)
+        if event.type == "started" and self.files.state().state == "starting":
+            self.say("running")
+
+    def should_stop(self) -> bool:
+        if not (self.stop_signal or self.files.stop_request.exists()):
+            return False
+        if self.files.state().state in ("starting", "running"):
+            self.say("stopping")
+        return True
+
+    @contextmanager
+    def _device(self) -> Iterator[None]:
+        """Hold the device; until it is free the run stays queued, and can be stopped."""
+        lock = FileLock(self.store.device_lock)
+        waiting = False
+        while not lock.is_locked:
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                if not waiting:
+                    self.log.append(Phase(name="queued"))
+                waiting = True
+                if self.should_stop():
+                    raise Stopped from None
+                time.sleep(_POLL)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _train(self) -> dict[str, float]:
+        from studio.engine.train import TrainJob, train
+
+        resolved = self.files.resolved_config()
+        given = resolved or self.files.given_config()
+        self.emit(Phase(name="loading"))
+        path = models.locate(
+            given.model.id,
+            self.store.models_dir,
+            revision=given.model.revision,
+            progress=self._download_progress(),
+        )
+        self.emit(Phase(name="encoding"))
+        prepared = prepare(
+            self.store, given, path, self.files.train_rows(), self.files.held_out_rows(), self._own_template()
+        )
+        env = self._environment(path, prepared)
+        if resolved:
+            self._check_unchanged(env)
+        else:
+            self.files.write_env(env)
+            write_text(self.files.template, prepared.template.source)
+            self.files.write_resolved(prepared.config)
+            self._report(prepared)
+        config = prepared.config
+        _use_all_cores(self.store.machine().cores)
+        job = TrainJob(
+            run=self.files.id,
+            model_path=path,
+            config=config.train,
+            train=prepared.train.rows,
+            held_out=prepared.held_out.rows[: config.evaluate.rows],
+            folder=self.files.folder,
+            device=self.store.machine().device,
+            pad_id=load_tokenizer(path).pad_id,
+        )
+        metrics = train(job, self.emit, self.should_stop)
+        self._remember_speed(config, metrics)
+        return metrics
+
+    def _own_template(self) -> Template | None:
+        """The template that the run began with, when it goes on."""
+        if not self.files.template.is_file():
+            return None
+        return Template("run", "The run's own", self.files.template.read_text(encoding="utf-8"))
+
+    def _environment(self, path: Path, prepared: Prepared) -> dict[str, Any]:
+        machine = self.store.machine()
+        return {
+            "model_path": str(path),
+            "base_files": weight_stamps(path),
+            "versions": versions(),
+            "hardware": {
+                "device": machine.device,
+                "name": machine.name,
+                "cores": machine.cores,
+                "memory": machine.memory_bytes,
+            },
+            "sha256": {
+                "train_rows": _sha256(self.files.folder / "data" / "train.jsonl"),
+                "held_out_rows": _sha256(self.files.folder / "data" / "held_out.jsonl"),
+                "encoded": prepared.train.sha256,
+                "base_model": {file.name: _sha256(file) for file in weight_files(path)},
+                "template": hashlib.sha256(prepared.template.source.encode()).hexdigest(),
+            },
+        }
+
+    def _check_unchanged(self, env: dict[str, Any]) -> None:
+        """A run that goes on must go on with the same rows, tokens and weights."""
+        before = self.files.env().get("sha256", {})
+        for part in ("encoded", "base_model"):
+            if before.get(part) != env["sha256"][part]:
+                raise StudioError(
+                    "The run cannot go on: its {part} changed since it began.",
+                    "Put the model back as it was, or start a new run.",
+                    part={"encoded": "encoded data", "base_model": "base model"}[part],
+                )
+        changed = {
+            name: (old, env["versions"].get(name))
+            for name, old in self.files.env().get("versions", {}).items()
+            if env["versions"].get(name) != old
+        }
+        if changed:
+            self.emit(
+                Warned(
+                    template="Versions changed since the run began: {changes}.",
+                    remedy="The run goes on, but not to the last bit as it would have.",
+                    values={
+                        "changes": ", ".join(f"{name} {old} -> {new}" for name, (old, new) in changed.items())
+                    },
+                )
+            )
+
+    def _report(self, prepared: Prepared) -> None:
+        for found in (*self.files.findings(), *prepared.findings):
+            if found.severity != "info":
+                self.emit(
+                    Warned(
+                        template=found.text.template,
+                        remedy=found.remedy_text.template,
+                        values=dict(found.text.values),
+                        rows=list(found.rows),
+                    )
+                )
+
+    def _download_progress(self) -> Callable[[str, float, float], None]:
+        last = [0.0]
+
+        def progress(_: str, done: float, total: float) -> None:
+            if self.should_stop():
+                raise Stopped
+            if time.monotonic() - last[0] > 1:
+                last[0] = time.monotonic()
+                self.log.append(Phase(name="loading", done=done, total=total))
+
+        return progress
+
+    def _remember_speed(self, config: RunConfig, metrics: dict[str, float]) -> None:
+        if metrics["train_seconds"] and metrics["steps"] >= 5:
+            speeds.record(self.store.speeds_file, config, metrics["tokens"] / metrics["train_seconds"])
+
+    def _fail(self, reason: Text, remedy: Text) -> int:
+        details = "".join(traceback.format_exc())
+        print(details, file=sys.stderr, flush=True)
+        try:
+            self.log.append(
+                Failed(
+                    template=reason.template,
+                    remedy=remedy.template,
+                    values={**remedy.values, **reason.values},
+                    traceback=details,
+                )
+            )
+        finally:
+            self.say("failed", reason, remedy)
+        return 1
+
+
+_OUT_OF_MEMORY = (
+    Text("The machine ran out of memory."),
+    Text(
+        "Lower the maximum length or the micro-batch size, or switch on gradient checkpointing, and start a new run."
+    ),
+)
+
+
+_DISK_FULL = (
+    Text("The disk is full: the run could not write its files."),
+    Text("Free some space (old runs and exports are the largest), then resume it from its last checkpoint."),
+)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
+
+
+def _use_all_cores(cores: int) -> None:
+    import torch
+
+    torch.set_num_threads(cores)
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as handle:
+        while block := handle.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def main() -> int:
+    """Run the folder named on the command line."""
+    sys.stdin.read()  # until the starter has written this process down
+    worker = Worker(Path(sys.argv[1]).resolve())
+
+    def on_signal(_: int, __: object) -> None:
+        worker.stop_signal = True
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    return worker.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,269 @@
+"""The page as a whole, and the small server that serves it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import gc
+import ipaddress
+import os
+import shutil
+import socket
+import time
+import webbrowser
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from studio.domain.errors import StudioError
+from studio.domain.machine import Machine
+from studio.engine.assets import ASSETS
+from studio.services import probe
+from studio.ui import (
+    chat_tab,
+    data_tab,
+    export_tab,
+    form,
+    gate,
+    hyperparameters_tab,
+    runs_tab,
+    template_tab,
+    training_tab,
+    views,
+)
+from studio.ui.i18n import COOKIE, frontend, language_of, words
+from studio.ui.page import DOWNLOADS, Draft, Page
+from studio.ui.theme import STYLESHEET, theme
+
+if TYPE_CHECKING:
+    from studio.services.chat import ChatProcess
+    from studio.services.jobs import Jobs
+    from studio.services.store import Store
+
+MAX_UPLOAD = "200mb"
+_DAY = 86_400
+_TAB_BUILDERS = (data_tab, template_tab, hyperparameters_tab, training_tab, chat_tab, runs_tab, export_tab)
+# The open tab stands in the address, so that a reload stays where it was. The gate's script notes it before Gradio's
+# first tab comes up and writes its own name there.
+_OPEN_TAB = "() => ({__type__: 'update', selected: window.studioTab || 'data'})"
+_NAME_TAB = """() => {
+  const open = document.querySelector('#tabs [role=tab][aria-selected=true]');
+  if (!open) return;
+  history.replaceState(null, '', '#' + open.dataset.tabId);
+  const bar = open.parentElement;  // on a phone it is wider than the screen
+  bar.scrollTo({left: open.offsetLeft - (bar.clientWidth - open.offsetWidth) / 2, behavior: 'smooth'});
+}"""
+
+
+def build(store: Store, jobs: Jobs, chat: ChatProcess) -> gr.Blocks:
+    """The page, ready to launch."""
+    served = store.tmp_dir / "page"
+    served.mkdir(parents=True, exist_ok=True)
+    _drop_old_downloads(served)
+    # Gradio reads the folder of uploads and downloads from here when a component is made.
+    os.environ["GRADIO_TEMP_DIR"] = str(served)
+    with gr.Blocks(
+        title=words("en")("app.name"), analytics_enabled=False, fill_width=True, delete_cache=(3600, _DAY)
+    ) as blocks:
+        # The key only has to be the same after a restart: the draft holds no secret, and never leaves its browser.
+        draft = gr.BrowserState(Draft().to_json(), storage_key="studio-draft", secret="studio-draft")
+        header = gr.HTML(
+            _header(store, None, None, None),
+            elem_id="header",
+            js_on_load=views.LANGUAGE_SWITCH % COOKIE,
+        )
+        with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
+            page = Page(store, jobs, chat, blocks, draft, tabs, served)
+            for module in _TAB_BUILDERS:
+                module.build(page)
+        _keep_open_tab(page)
+        _keep_header(page, header)
+    return blocks
+
+
+def _drop_old_downloads(served: Path) -> None:
+    """Remove the links of yesterday's downloads: they would keep the space of what was deleted since."""
+    for folder in (served / DOWNLOADS).glob("*"):
+        if time.time() - folder.stat().st_mtime > _DAY:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _keep_open_tab(page: Page) -> None:
+    page.blocks.load(None, None, page.tabs, js=_OPEN_TAB, api_visibility="private", show_progress="hidden")
+    for tab in page.entered.values():
+        tab.select(None, None, None, js=_NAME_TAB, api_visibility="private", show_progress="hidden")
+
+
+def _keep_header(page: Page, header: gr.HTML) -> None:
+    def quick(data: object, request: gr.Request) -> str:
+        known = probe.is_known(page.store.machine_file)
+        return _header(page.store, data, request, page.store.machine() if known else None)
+
+    def probed() -> None:
+        # Where it fails, an estimate fails too, and says there why.
+        with contextlib.suppress(StudioError):
+            page.store.machine()
+
+    options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    page.draft.change(quick, page.draft, header, **options)
+    page.blocks.load(quick, page.draft, header, **options)
+    # The draft is read only after the probe, so that what was chosen meanwhile is shown.
+    page.blocks.load(probed, None, None, **options).then(quick, page.draft, header, **options)
+
+
+def _header(store: Store, data: object, request: gr.Request | None, machine: Machine | None) -> str:
+    draft = Draft.from_json(data)
+    try:
+        name = store.dataset(draft.dataset).name if draft.dataset else ""
+    except StudioError:  # deleted since; the Data tab says so
+        name = ""
+    say = words(language_of(request))
+    return views.header(say, model=str(draft.values.get("model.id") or "starter"), data=name, machine=machine)
+
+
+def serve(
+    store: Store,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    auth: tuple[str, str] | None = None,
+    open_browser: bool = False,
+) -> None:
+    """Serve the page until the process is told to end; says where once it answers.
+
+    Raises StudioError for an address that needs a login and has none, and for a port in use.
+    """
+    check_address(host, port, auth)
+    from studio.services.chat import ChatProcess
+    from studio.services.jobs import Jobs
+
+    jobs, chat = Jobs(store), ChatProcess(store)
+    jobs.reconcile()
+    blocks = launch(store, jobs, chat, host, port, auth)
+    # What is there now stays; `studio serve` pauses the collector while it loads all this.
+    gc.freeze()
+    gc.enable()
+    address = f"http://{_shown(host)}:{port}"
+    print(f"The studio is at {address}", flush=True)
+    if open_browser:
+        webbrowser.open(address)
+    try:
+        blocks.block_thread()
+    finally:
+        chat.close()
+
+
+def launch(
+    store: Store, jobs: Jobs, chat: ChatProcess, host: str, port: int, auth: tuple[str, str] | None = None
+) -> gr.Blocks:
+    """Build the page and start its server in a thread; returns when it answers."""
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    _keep_loopback_from_proxies(os.environ)
+    blocks = build(store, jobs, chat)
+    blocks.queue(default_concurrency_limit=8, api_open=False)
+    blocks.launch(
+        server_name=host,
+        server_port=port,
+        auth=auth,
+        app_kwargs={
+            "middleware": [Middleware(gate.Gate, hosts=gate.hosts_for(host))],
+            "docs_url": None,
+            "redoc_url": None,
+            "openapi_url": None,
+        },
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        inline=False,
+        show_error=False,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        pwa=False,
+        favicon_path=ASSETS / "favicon.png",
+        mcp_server=False,
+        max_file_size=MAX_UPLOAD,
+        allowed_paths=[],
+        theme=theme(),
+        css_paths=[STYLESHEET],
+        i18n=frontend(form.composed_texts()),
+    )
+    return blocks
+
+
+def check_address(host: str, port: int, auth: tuple[str, str] | None) -> None:
+    """StudioError where the page may not, or cannot, be served at this address."""
+    if not is_loopback(host) and auth is None:
+        raise StudioError(
+            "Anyone who can reach {host} could use this studio, and no login is set.",
+            "Give one with --user NAME (its password comes from STUDIO_PASSWORD, or is asked for), "
+            "or leave --host away to serve this machine only.",
+            host=host,
+        )
+    problem = _cannot_bind(host, port)
+    if problem is None:
+        return
+    if problem.errno == errno.EADDRINUSE:
+        raise StudioError(
+            "Port {port} is in use.",
+            "Open http://{host}:{port} if that is your studio, or start this one with --port {free}.",
+            port=port,
+            host=_shown(host),
+            free=_free_port(host, port + 1),
+        )
+    raise StudioError(
+        "The page cannot be served at {host}:{port}: {problem}.",
+        "Choose another --host or --port.",
+        host=host,
+        port=port,
+        problem=problem.strerror or str(problem),
+    )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach the address.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _cannot_bind(host: str, port: int) -> OSError | None:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM
+        )[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+            probe.listen(1)
+    except OSError as error:
+        return error
+    return None
+
+
+def _free_port(host: str, start: int) -> int:
+    return next(
+        (port for port in range(start, min(start + 200, 65536)) if _cannot_bind(host, port) is None), start
+    )
+
+
+def _shown(host: str) -> str:
+    """The address as a browser on this machine can open it."""
+    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
+
+
+def _keep_loopback_from_proxies(environment: Mapping[str, str]) -> None:
+    """Gradio asks its own server whether it is up; a proxy set for the outside must not stand between."""
+    for name in ("NO_PROXY", "no_proxy"):
+        known = [part for part in environment.get(name, "").split(",") if part]
+        os.environ[name] = ",".join(dict.fromkeys([*known, "127.0.0.1", "localhost", "::1"]))

@@ -1,0 +1,388 @@
+"""Data: choose a file, see how it is read, and what is wrong with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import gradio as gr
+
+from studio.domain.config import Format
+from studio.domain.errors import StudioError
+from studio.domain.finding import Finding
+from studio.engine.checks import Cleaned, Report, clean, run_checks
+from studio.engine.dataset import Dataset, read, recognise, write_messages
+from studio.engine.readers import read_records
+from studio.services.plan import token_report
+from studio.ui import data_views, samples, views
+from studio.ui.i18n import Words, t
+from studio.ui.page import Draft, Page
+
+if TYPE_CHECKING:
+    from studio.services.store import DatasetEntry, Store
+
+PAGE_ROWS = 20
+_GLANCE = 50
+"""Rows looked at to recognise a file."""
+PARTS = ("prompt", "response", "system", "input")
+_TICKED = """(draft, place, _) => {
+  const boxes = document.querySelectorAll('#findings input[data-check]:checked');
+  return [draft, place, [...boxes].map((box) => box.dataset.check)];
+}"""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in the table a person is: the page, and the number of the row that stands open (0: none)."""
+
+    page: int = 1
+    open: int = 0
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A dataset that was read and checked."""
+
+    dataset: Dataset
+    report: Report
+
+
+def build(page: Page) -> None:
+    with page.tab("data"):
+        error = page.error_box()
+        with gr.Column(elem_classes="surface", elem_id="pick"):
+            pick = gr.HTML(elem_id="samples", js_on_load=views.CLICKS, min_height=124)
+            with gr.Row(elem_classes="pick-row"):
+                upload = gr.File(
+                    label=t("data.upload"),
+                    show_label=False,
+                    height=104,
+                    elem_id="upload",
+                    file_count="single",
+                )
+                earlier = gr.Dropdown(
+                    label=t("data.earlier"), choices=[], value=None, elem_id="earlier", visible=False
+                )
+            forget = gr.HTML(elem_id="forget", js_on_load=views.CLICKS)
+        summary = gr.HTML(elem_id="data-summary", min_height=96)
+        with gr.Row(elem_classes="actions", visible=False) as actions:
+            train = gr.Button(t("data.train"), variant="primary", elem_id="train-recommended")
+            gr.HTML(t("data.train.note"), elem_classes="muted small")
+        with gr.Accordion(
+            t("data.mapping"), open=False, visible=False, elem_id="mapping", elem_classes="surface"
+        ) as mapping:
+            form = gr.Dropdown(label=t("data.format"), choices=_formats(), value="auto", elem_id="format")
+            with gr.Row(visible=False) as parts_row:
+                parts = [
+                    gr.Dropdown(label=t(f"data.part.{part}"), choices=[], elem_id=f"part-{part}")
+                    for part in PARTS
+                ]
+            preview = gr.HTML()
+        rows = gr.HTML(elem_id="rows", js_on_load=views.CLICKS)
+        findings = gr.HTML(elem_id="findings", js_on_load=views.CLICKS)
+        with gr.Row(elem_classes="actions", elem_id="repair-row"):
+            repair = gr.Button(t("data.repair"), visible=False, elem_id="repair")
+            undo = gr.Button(t("data.undo"), visible=False, elem_id="undo")
+            download = gr.DownloadButton(t("data.download"), visible=False, elem_id="download-cleaned")
+        changes = gr.HTML(elem_id="changes")
+        page.next_button("template")
+        place = gr.State(Place())
+        ticked = gr.JSON(visible=False)
+
+    shown = [
+        summary,
+        actions,
+        mapping,
+        form,
+        parts_row,
+        *parts,
+        preview,
+        rows,
+        findings,
+        repair,
+        undo,
+        download,
+        changes,
+    ]
+    choice = [pick, earlier, forget]
+    whole = [page.draft, place, *choice, *shown]
+
+    def everything(say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
+        return (draft, at, *_choices(page, say, draft), *_shown(page, say, draft, at))
+
+    def enter(say: Words, draft: Draft, at: Place) -> Iterator[tuple[Any, ...]]:
+        yield (*_choices(page, say, draft), *[gr.skip()] * len(shown))
+        yield (*_choices(page, say, draft), *_shown(page, say, draft, at))
+
+    def uploaded(say: Words, draft: Draft, path: str | None) -> tuple[Any, ...]:
+        if not path:
+            return tuple([gr.skip()] * len(whole))
+        _readable(Path(path))
+        entry = page.store.save_dataset(Path(path), Path(path).name)
+        return everything(say, _chosen(draft, entry.id), Place())
+
+    def picked(say: Words, draft: Draft, event: gr.EventData) -> tuple[Any, ...]:
+        chosen = samples.sample(str(event._data.get("sample")))
+        entry = samples.keep(chosen, page.store)
+        return everything(say, _chosen(draft, entry.id, chosen.held_out_key), Place())
+
+    def earlier_one(say: Words, draft: Draft, dataset: str | None) -> tuple[Any, ...]:
+        if dataset in page.store.damaged_datasets():
+            return only_forget(data_views.forget(say, dataset, dataset, damaged=True))
+        return everything(say, _chosen(draft, page.store.dataset(dataset or "").id), Place())
+
+    def only_forget(html: str) -> tuple[Any, ...]:
+        return tuple(html if output is forget else gr.skip() for output in whole)
+
+    def forgotten(say: Words, draft: Draft, event: gr.EventData) -> tuple[Any, ...]:
+        dataset, what = str(event._data.get("dataset")), event._data.get("do")
+        if what == "delete-yes":
+            page.store.delete_dataset(dataset)
+            return everything(say, without(draft, dataset), Place())
+        return only_forget(_forget(page, say, dataset, asking=what == "delete"))
+
+    def mapped(say: Words, draft: Draft, form: str, *columns: str | None) -> tuple[Any, ...]:
+        chosen = {part: column for part, column in zip(PARTS, columns, strict=True) if column}
+        draft = draft.with_value("data.format", None if form == "auto" else form)
+        draft = draft.with_value("data.columns", chosen if form == "columns" and chosen else None)
+        return (draft, *_shown(page, say, draft, Place()))
+
+    def turned(say: Words, draft: Draft, event: gr.EventData, at: Place) -> tuple[Any, ...]:
+        at = _moved(examine(page.store, draft), at, event._data)
+        return at, _rows(say, examine(page.store, draft), at)
+
+    def repaired(say: Words, draft: Draft, at: Place, checks: Any) -> tuple[Any, ...]:
+        examined = examine(page.store, draft)
+        known = {finding.check for finding in examined.report.findings if finding.fixable}
+        wanted = [check for check in checks or [] if check in known]
+        if not wanted:
+            raise StudioError("No repair is ticked.", "Tick at least one of the findings below.")
+        cleaned = clean(examined.dataset.conversations, wanted)
+        if not cleaned.conversations:
+            raise StudioError("These repairs would leave no row.", "Tick fewer of them.")
+        _save(page.store, draft, examined.dataset, cleaned)
+        return (draft, Place(), *_shown(page, say, draft, Place()))
+
+    def undone(say: Words, draft: Draft) -> tuple[Any, ...]:
+        page.store.revert_dataset(draft.dataset)
+        return (draft, Place(), *_shown(page, say, draft, Place()))
+
+    def started(say: Words, draft: Draft) -> tuple[Any, ...]:
+        kept = {
+            key: value for key, value in draft.values.items() if not key.startswith(("train.", "evaluate."))
+        }
+        return replace(draft, run=page.start(replace(draft, values=kept)).run), page.show("training")
+
+    entered = page.on_enter("data", enter, [*choice, *shown], inputs=[place], error=error)
+    # Who is quicker than the page must not see it go back to what it was when it began to load.
+    overtaken = [entered]
+    read_in = page.on(upload.upload, uploaded, [upload], whole, error=error, cancels=overtaken)
+    # The field is emptied whatever came of it, so that the next file can be dropped there.
+    read_in.then(lambda: None, None, upload, api_visibility="private", show_progress="hidden")
+    page.on(pick.click, picked, [], whole, error=error, event=True, cancels=overtaken)
+    page.on(earlier.input, earlier_one, [earlier], whole, error=error, cancels=overtaken)
+    page.on(forget.click, forgotten, [], whole, error=error, event=True, cancels=overtaken)
+    page.on(
+        [form.input, *(part.input for part in parts)],
+        mapped,
+        [form, *parts],
+        [page.draft, *shown],
+        error=error,
+    )
+    page.on([rows.click, findings.click], turned, [place], [place, rows], error=error, event=True)
+    page.on(repair.click, repaired, [place, ticked], [page.draft, place, *shown], error=error, js=_TICKED)
+    page.on(undo.click, undone, [], [page.draft, place, *shown], error=error)
+    page.on(train.click, started, [], [page.draft, page.tabs], error=error)
+
+
+def _formats() -> list[tuple[Any, str]]:
+    return [(t(f"format.{name}"), name) for name in get_args(Format)]
+
+
+def _chosen(draft: Draft, dataset: str, held_out: str = "") -> Draft:
+    """The draft with another dataset: what was said about the columns of the last one does not hold for it."""
+    values = {key: value for key, value in draft.values.items() if key not in ("data.format", "data.columns")}
+    return replace(draft, dataset=dataset, held_out=held_out, values=values, row=1)
+
+
+def without(draft: Draft, dataset: str) -> Draft:
+    """The draft once a dataset is deleted, which it may name as its rows or as those to measure on."""
+    if draft.dataset == dataset:
+        return _chosen(draft, "")
+    return replace(draft, held_out="") if draft.held_out == dataset else draft
+
+
+def _readable(path: Path) -> None:
+    """StudioError where the file as a whole cannot be used; one whose columns must be mapped by hand can be."""
+    try:
+        read(path)
+    except StudioError:
+        if _recognised(path):
+            raise
+
+
+def _recognised(path: Path) -> bool:
+    records = read_records(path, _GLANCE)
+    return not records.rows or recognise(records.columns, records.rows) is not None
+
+
+def _choices(page: Page, say: Words, draft: Draft) -> tuple[Any, Any, str]:
+    """The samples, the datasets of before, and how to delete the one in use."""
+    entries = page.store.datasets()
+    choices = [(f"{entry.name} · {entry.created[:10]}", entry.id) for entry in entries]
+    choices += [(say("data.damaged.choice", dataset=name), name) for name in page.store.damaged_datasets()]
+    known = draft.dataset if any(entry.id == draft.dataset for entry in entries) else None
+    chosen = page.store.dataset(known) if known else None
+    return (
+        data_views.samples(say, samples.samples(), chosen.name if chosen else ""),
+        gr.Dropdown(choices=choices, value=known, visible=bool(choices)),
+        data_views.forget(say, chosen.id, chosen.name) if chosen else "",
+    )
+
+
+def _forget(page: Page, say: Words, dataset: str, asking: bool) -> str:
+    damaged = dataset in page.store.damaged_datasets()
+    name = dataset if damaged else page.store.dataset(dataset).name
+    return data_views.forget(say, dataset, name, damaged, asking)
+
+
+def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
+    """All that stands below the choice of a file, in the order of `shown`."""
+    if not draft.dataset:
+        return (
+            views.empty(say("data.empty"), say("data.empty.next")),
+            gr.Row(visible=False),
+            gr.Accordion(visible=False),
+            gr.skip(),
+            gr.skip(),
+            *[gr.skip()] * len(PARTS),
+            "",
+            "",
+            "",
+            gr.Button(visible=False),
+            gr.Button(visible=False),
+            gr.DownloadButton(visible=False),
+            "",
+        )
+    entry = page.store.dataset(draft.dataset)
+    try:
+        examined = examine(page.store, draft)
+    except StudioError:
+        # Whatever is wrong with a file was said when it was uploaded; what is left is a mapping that is not complete.
+        if _recognised(entry.path) and draft.reading(entry)[0] != "columns":
+            raise
+        return _unmapped(say, draft, entry)
+    report, dataset = examined.report, examined.dataset
+    changed = data_views.changes(say, page.store.provenance(entry.id).changes) if entry.cleaned else ""
+    return (
+        data_views.summary(say, entry, dataset, report),
+        gr.Row(visible=True),
+        gr.Accordion(visible=not entry.cleaned, open=draft.values.get("data.format") == "columns"),
+        *_mapping(draft, [str(column) for column in dataset.columns]),
+        data_views.conversation(say, dataset.conversations[0]),
+        _rows(say, examined, at),
+        data_views.findings(say, report, dataset.findings),
+        gr.Button(visible=any(finding.fixable for finding in report.findings)),
+        gr.Button(visible=entry.cleaned),
+        gr.DownloadButton(visible=entry.cleaned, value=_offered(page, entry)),
+        changed,
+    )
+
+
+def _offered(page: Page, entry: DatasetEntry) -> str | None:
+    return page.offer(entry.path, f"{Path(entry.name).stem}-repaired.jsonl") if entry.cleaned else None
+
+
+def _unmapped(say: Words, draft: Draft, entry: DatasetEntry) -> tuple[Any, ...]:
+    """A file that is read but not understood yet: its columns, and the question which is which."""
+    records = read_records(entry.path, _GLANCE)
+    columns = [str(column) for column in records.columns]
+    return (
+        data_views.unmapped(say, entry, columns),
+        gr.Row(visible=False),
+        gr.Accordion(visible=True, open=True),
+        *_mapping(draft.with_value("data.format", draft.values.get("data.format") or "columns"), columns),
+        "",
+        data_views.raw_rows(say, records.columns, records.rows, records.row_numbers),
+        "",
+        gr.Button(visible=False),
+        gr.Button(visible=False),
+        gr.DownloadButton(visible=False),
+        "",
+    )
+
+
+def _mapping(draft: Draft, columns: list[str]) -> tuple[Any, ...]:
+    """The format and one dropdown for each part of a conversation."""
+    form = draft.values.get("data.format") or "auto"
+    chosen = draft.values.get("data.columns") or {}
+    dropdowns = []
+    for part in PARTS:
+        choices = (
+            columns if part in ("prompt", "response") else [("—", ""), *((name, name) for name in columns)]
+        )
+        value = chosen.get(part) if chosen.get(part) in columns else None
+        dropdowns.append(gr.Dropdown(choices=choices, value=value))
+    return gr.Dropdown(value=form), gr.Row(visible=form == "columns"), *dropdowns
+
+
+def _rows(say: Words, examined: Examined, at: Place) -> str:
+    return data_views.rows(say, examined.dataset, examined.report, at.page, at.open, PAGE_ROWS)
+
+
+def _moved(examined: Examined, at: Place, data: dict[str, Any]) -> Place:
+    """The place that a click in the table or on a row number leads to."""
+    numbers = [conversation.row for conversation in examined.dataset.conversations]
+    if "row" in data and str(data["row"]).isdigit() and int(data["row"]) in numbers:
+        index = numbers.index(int(data["row"]))
+        return Place(index // PAGE_ROWS + 1, int(data["row"]))
+    if "page" in data and str(data["page"]).isdigit():
+        return Place(min(max(1, int(data["page"])), max(1, -(-len(numbers) // PAGE_ROWS))))
+    return at
+
+
+def examine(store: Store, draft: Draft) -> Examined:
+    """The draft's dataset, read and checked once for as long as file and mapping stay the same."""
+    entry = store.dataset(draft.dataset)
+    form, columns = draft.reading(entry)
+    stat = entry.path.stat()
+    mapping, model = json.dumps(columns, sort_keys=True), draft.values.get("model.id")
+    return _examine(entry.path, stat.st_mtime_ns, stat.st_size, form, mapping, store, model)
+
+
+@lru_cache(maxsize=3)
+def _examine(
+    path: Path, changed: int, size: int, form: str, columns: str, store: Store, model: str | None
+) -> Examined:
+    dataset = read(path, format=form, columns=json.loads(columns))
+    tokens = _token_findings(store, dataset, model)
+    return Examined(dataset, run_checks(dataset.conversations, findings=[*dataset.findings, *tokens]))
+
+
+def _token_findings(store: Store, dataset: Dataset, model: str | None) -> list[Finding]:
+    try:
+        return token_report(store, dataset.conversations, model, "auto", None)
+    except StudioError:  # of the model or its template, about which Template and Hyperparameters say more
+        return []
+
+
+def _save(store: Store, draft: Draft, dataset: Dataset, cleaned: Cleaned) -> None:
+    """The repaired rows, with why each row changed or went."""
+    entry = store.dataset(draft.dataset)
+    usable = {conversation.row for conversation in dataset.conversations}
+    unusable = [
+        {"row": row, "check": finding.check, "action": "dropped", "before": str(finding.text), "after": ""}
+        for finding in dataset.findings
+        for row in finding.rows
+        if row not in usable
+    ]
+    store.save_cleaned(
+        entry.id,
+        lambda path: write_messages(cleaned.conversations, path),
+        [conversation.row for conversation in cleaned.conversations],
+        [*unusable, *(asdict(change) for change in cleaned.changes)],
+    )

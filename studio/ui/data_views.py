@@ -1,0 +1,291 @@
+"""The Data tab's HTML, by pure functions; every text from a file is escaped."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+from studio.domain.chat import Conversation
+from studio.domain.finding import DIMENSIONS, Finding
+from studio.engine.checks import CHECKS, Report
+from studio.engine.dataset import Dataset
+from studio.ui import views
+from studio.ui.i18n import Words
+from studio.ui.samples import Sample
+
+if TYPE_CHECKING:
+    from studio.services.store import DatasetEntry
+
+CLIPPED = 160
+"""Characters of a prompt or response in the table; the whole stands in the opened row."""
+LONGEST = 20_000
+"""Characters of one message in an opened row; a browser lays out no more at ease."""
+FIRST_ROWS = 20
+_SHOWN_CHANGES = 50
+
+
+def samples(say: Words, offered: Iterable[Sample], chosen: str) -> str:
+    """The cards of the shipped datasets."""
+    cards = []
+    for sample in offered:
+        current = ' aria-pressed="true"' if sample.path.name == chosen else ' aria-pressed="false"'
+        cards.append(
+            f'<button type="button" class="card act" data-sample="{escape(sample.id)}"{current}>'
+            f"<b>{escape(say.message(sample.title))}</b>"
+            f"<span>{escape(say.message(sample.description))}</span>"
+            f'<span class="chip">{escape(views.rows(say, sample.rows))}</span></button>'
+        )
+    kinds = f'<span class="muted small">{escape(say("data.pick.kinds"))}</span>'
+    title = f'<p class="section-title">{escape(say("data.pick"))} {kinds}</p>'
+    return f'{title}<div class="grid-2">{"".join(cards)}</div>'
+
+
+def forget(say: Words, dataset: str, name: str, damaged: bool = False, asking: bool = False) -> str:
+    """The button that deletes a dataset; once it is clicked, the question whether to."""
+
+    def act(do: str, label: str) -> str:
+        return (
+            f'<button type="button" class="act quiet do-{do}" data-dataset="{escape(dataset)}" data-do="{do}">'
+            f"{escape(label)}</button>"
+        )
+
+    if asking:
+        buttons = act("delete-yes", say("runs.delete.yes")) + act("delete-no", say("runs.delete.no"))
+        question = escape(say("data.delete.ask", name=name))
+        return f'<div class="confirm" role="alertdialog"><p>{question}</p>{buttons}</div>'
+    note = f"<span>{escape(say('data.damaged', dataset=dataset))}</span> " if damaged else ""
+    return f"<div>{note}{act('delete', say('data.delete', name=name))}</div>"
+
+
+def summary(say: Words, entry: DatasetEntry, dataset: Dataset, report: Report) -> str:
+    """The chosen file in one strip: what it is, how it was read, how it scores."""
+    chips = [
+        views.chip("info", views.rows(say, len(dataset.conversations))),
+        views.chip("info", say(f"format.{dataset.format}")),
+    ]
+    if entry.cleaned:
+        chips.append(views.chip("good", say("data.cleaned")))
+    left_out = {row for finding in dataset.findings if finding.severity == "error" for row in finding.rows}
+    if left_out:
+        chips.append(views.chip("bad", say("data.left_out", count=views.count(len(left_out)))))
+    tiles = "".join(_score(say, dimension, report.scores.get(dimension)) for dimension in DIMENSIONS)
+    return (
+        f'<div class="panel summary"><div class="summary-name"><b>{escape(entry.name)}</b>{"".join(chips)}</div>'
+        f'<div class="scores">{tiles}</div></div>'
+    )
+
+
+def unmapped(say: Words, entry: DatasetEntry, columns: Sequence[str]) -> str:
+    """A file whose columns are not known by name."""
+    return (
+        f'<div class="panel summary"><div class="summary-name"><b>{escape(entry.name)}</b>'
+        f"{views.chip('warn', say('data.unmapped'))}</div>"
+        f"<p>{escape(say('data.unmapped.columns', columns=', '.join(columns)))}</p>"
+        f'<p class="muted">{escape(say("data.unmapped.next"))}</p></div>'
+    )
+
+
+def _score(say: Words, dimension: str, score: float | None) -> str:
+    name = escape(say(f"dimension.{dimension}"))
+    if score is None:
+        return f'<div class="score"><span>{name}</span><b>–</b></div>'
+    kind = "good" if score >= 95 else "warn" if score >= 80 else "bad"
+    # Never rounded up to a full score: 100 says that nothing was found.
+    whole = min(99, round(score)) if score < 100 else 100
+    return (
+        f'<div class="score score-{kind}"><span>{name}</span><b>{whole}</b>'
+        f'<div class="bar"><i style="width:{whole}%"></i></div></div>'
+    )
+
+
+def rows(say: Words, dataset: Dataset, report: Report, page: int, opened: int, page_rows: int) -> str:
+    """One page of the table. A row opens to the whole conversation."""
+    total = len(dataset.conversations)
+    pages = max(1, -(-total // page_rows))
+    start = (page - 1) * page_rows
+    found = Counter(row for finding in report.findings if finding.severity != "info" for row in finding.rows)
+    lines = [
+        _row(say, conversation, found[conversation.row], conversation.row == opened)
+        for conversation in dataset.conversations[start : start + page_rows]
+    ]
+    head = (
+        f'<div class="entry-head" aria-hidden="true"><span class="num">{escape(say("data.row"))}</span>'
+        f"<span>{escape(say('data.part.prompt'))}</span><span>{escape(say('data.part.response'))}</span></div>"
+    )
+    first, last, all_rows = (views.count(n) for n in (start + 1, min(start + page_rows, total), total))
+    place = escape(say("data.page", first=first, last=last, total=all_rows))
+    turns = _turn(say("data.previous"), page - 1, page > 1) + _turn(say("data.next"), page + 1, page < pages)
+    pager = f'<div class="pager"><span class="muted num">{place}</span><span>{turns}</span></div>'
+    return views.panel(say("data.rows.title"), f'<div class="row-list">{head}{"".join(lines)}</div>{pager}')
+
+
+def _turn(label: str, page: int, possible: bool) -> str:
+    state = "" if possible else " disabled"
+    return f'<button type="button" class="act plain" data-page="{page}"{state}>{escape(label)}</button>'
+
+
+def _row(say: Words, conversation: Conversation, found: int, opened: bool) -> str:
+    mark = f'<i class="dot" title="{escape(say("data.row.findings", count=found))}"></i>' if found else ""
+    return (
+        f'<details class="entry{" target" if opened else ""}"{" open" if opened else ""}>'
+        f'<summary><span class="num">{conversation.row}{mark}</span><span>{_clipped(conversation.prompt)}</span>'
+        f"<span>{_clipped(conversation.response)}</span></summary>{_turns(say, conversation)}</details>"
+    )
+
+
+def raw_rows(
+    say: Words, columns: Sequence[Any], records: Sequence[Mapping[str, Any]], numbers: Sequence[int]
+) -> str:
+    """The first records as they stand in the file, under their own columns."""
+    lines = []
+    for number, record in zip(numbers[:10], records[:10], strict=False):
+        cells = "".join(f"<td>{_clipped(str(record.get(column, '')))}</td>" for column in columns)
+        lines.append(f'<tr><td class="num muted">{number}</td>{cells}</tr>')
+    return views.panel(
+        say("data.first_rows"), views.table([say("data.row"), *map(str, columns)], "".join(lines))
+    )
+
+
+def conversation(say: Words, shown: Conversation) -> str:
+    """How one row is understood."""
+    return (
+        f'<p class="muted small">{escape(say("data.understood", row=shown.row))}</p>'
+        f'<div class="preview">{_turns(say, shown)}</div>'
+    )
+
+
+def _turns(say: Words, shown: Conversation) -> str:
+    turns = []
+    for message in shown.messages:
+        text = message.content[:LONGEST]
+        more = len(message.content) - len(text)
+        note = (
+            f'<p class="muted small">{escape(say("data.longer", count=views.count(more)))}</p>'
+            if more
+            else ""
+        )
+        untrained = "" if message.trained else f' <span class="muted">{escape(say("data.untrained"))}</span>'
+        role = f'<span class="role">{escape(say(f"role.{message.role}"))}{untrained}</span>'
+        turns.append(
+            f'<div class="turn turn-{message.role}">{role}'
+            f'<div class="said">{escape(text) or "<i>" + escape(say("data.blank")) + "</i>"}{note}</div></div>'
+        )
+    return f'<div class="turns">{"".join(turns)}</div>'
+
+
+def _clipped(text: str) -> str:
+    flat = " ".join(text[: CLIPPED * 4].split())
+    return escape(flat[:CLIPPED] + ("…" if len(flat) > CLIPPED or len(text) > CLIPPED * 4 else ""))
+
+
+def findings(say: Words, report: Report, about_file: Sequence[Finding]) -> str:
+    """The checklist: what was found, grouped by dimension, worst first; then what was looked for and not found."""
+    by_dimension: dict[str, list[Finding]] = {}
+    for finding in [*about_file, *(f for f in report.findings if f not in about_file)]:
+        by_dimension.setdefault(finding.dimension, []).append(finding)
+    order = ["file", *DIMENSIONS, "tokens", "split"]
+    groups = [
+        _group(say, dimension, by_dimension[dimension], report.scores.get(dimension))
+        for dimension in order
+        if by_dimension.get(dimension)
+    ]
+    failed = {finding.check for found in by_dimension.values() for finding in found}
+    passed = [say.message(check.title) for check in CHECKS.values() if check.id not in failed]
+    clear = ""
+    if passed:
+        sentence = say("data.passed", count=len(passed)) if groups else say("data.clear", count=len(passed))
+        items = "".join(f"<li>{escape(title)}</li>" for title in passed)
+        clear = f'<details class="passed"><summary>{escape(sentence)}</summary><ul>{items}</ul></details>'
+    return views.panel(say("data.findings.title"), "".join(groups) + clear)
+
+
+def _group(say: Words, dimension: str, found: Sequence[Finding], score: float | None) -> str:
+    rank = {"error": 0, "warning": 1, "info": 2}
+    cards = "".join(
+        _finding(say, finding) for finding in sorted(found, key=lambda f: (rank[f.severity], -f.count))
+    )
+    points = (
+        ""
+        if score is None
+        else f'<span class="muted num">{min(99, round(score)) if score < 100 else 100} / 100</span>'
+    )
+    return f'<section class="dimension"><h3>{escape(say(f"dimension.{dimension}"))}{points}</h3>{cards}</section>'
+
+
+def _finding(say: Words, finding: Finding) -> str:
+    """One line; it opens to why it matters, what to do, and where."""
+    check = CHECKS.get(finding.check)
+    message = say.text(finding.text)
+    rows = views.rows(say, finding.count) if finding.count else ""
+    remedy = say.text(finding.remedy_text)
+    lines = [f"<p>{escape(message)}</p>"] if check else []
+    if check and check.why:
+        lines.append(f'<p class="muted">{escape(say.message(check.why))}</p>')
+    if remedy:
+        lines.append(f'<p><span class="lead">{escape(say("data.remedy"))}</span> {escape(remedy)}</p>')
+    head = (
+        f"{views.chip(views.CHIPS[finding.severity], say(f'severity.{finding.severity}'))}"
+        f"<b>{escape(say.message(check.title) if check else message)}</b>"
+        f'<span class="muted num">{escape(rows)}</span>'
+    )
+    more = f'<div class="more">{"".join(lines)}{_row_numbers(say, finding.rows)}</div>'
+    return f'<article class="finding"><details><summary>{head}</summary>{more}</details>{_fix(say, finding)}</article>'
+
+
+def _fix(say: Words, finding: Finding) -> str:
+    check = CHECKS.get(finding.check)
+    if not (finding.fixable and check):
+        return ""
+    ticked = "" if finding.severity == "info" else " checked"
+    return (
+        f'<label class="fix"><input type="checkbox" data-check="{escape(finding.check)}"{ticked}> '
+        f"{escape(say.message(check.fix_title))}</label>"
+    )
+
+
+def _row_numbers(say: Words, numbers: Sequence[int]) -> str:
+    if not numbers:
+        return ""
+    first = "".join(
+        f'<button type="button" class="act row-number" data-row="{row}">{row}</button>'
+        for row in numbers[:FIRST_ROWS]
+    )
+    more = len(numbers) - FIRST_ROWS
+    rest = (
+        f'<span class="muted small">{escape(say("data.more_rows", count=views.count(more)))}</span>'
+        if more > 0
+        else ""
+    )
+    return f'<div class="row-numbers"><span class="muted small">{escape(say("data.in_rows"))}</span>{first}{rest}</div>'
+
+
+def changes(say: Words, history: Sequence[Mapping[str, Any]]) -> str:
+    """What the repairs did, row by row."""
+    if not history:
+        return ""
+    dropped = {change["row"] for change in history if change["action"] == "dropped"}
+    changed = {change["row"] for change in history} - dropped
+    heads = [say(f"change.{name}") for name in ("row", "action", "why", "before", "after")]
+    lines = "".join(_change(say, change) for change in history[:_SHOWN_CHANGES])
+    more = len(history) - _SHOWN_CHANGES
+    rest = say("change.more", count=views.count(more)) if more > 0 else ""
+    title = say("change.title", changed=views.rows(say, len(changed)), dropped=views.rows(say, len(dropped)))
+    return (
+        f'<details class="panel changes"><summary class="section-title">{escape(title)}</summary>'
+        f'{views.table(heads, lines)}<p class="muted small">{escape(rest)}</p></details>'
+    )
+
+
+def _change(say: Words, change: Mapping[str, Any]) -> str:
+    check = CHECKS.get(str(change["check"]))
+    why = say.message(check.title) if check else say("change.unusable")
+    action = str(change["action"])
+    cells = (
+        views.chip("bad" if action == "dropped" else "info", say(f"change.{action}")),
+        escape(why),
+        _clipped(str(change["before"])),
+        _clipped(str(change["after"])),
+    )
+    return f'<tr><td class="num">{change["row"]}</td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'

@@ -1,0 +1,212 @@
+"""Export: a finished run as a folder that plain transformers loads, with the proof that it answers as the chat did."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from studio.domain.config import ExportConfig, Setting, describe
+from studio.domain.errors import StudioError
+from studio.domain.run import Run
+from studio.engine import models
+from studio.engine.model_files import read_header
+from studio.services.files import explained
+from studio.ui import export_views, run_views, views
+from studio.ui.chat_tab import usable
+from studio.ui.i18n import Words, t
+from studio.ui.live import LIVE
+from studio.ui.page import Draft, Page
+from studio.ui.training_tab import LOOKED
+
+if TYPE_CHECKING:
+    from studio.engine.tuned import TunedRun
+
+EVERY = 1.0
+_SAVE = """(file) => {
+  if (!file) return;
+  const link = document.createElement('a');
+  link.href = file.url;
+  link.download = file.orig_name;
+  link.click();
+}"""
+
+
+def export_settings() -> list[Setting]:
+    return [describe("export", name, info) for name, info in ExportConfig.model_fields.items()]
+
+
+def build(page: Page) -> None:
+    with page.tab("export"):
+        error = page.error_box()
+        empty = gr.HTML(elem_id="export-empty", visible=False)
+        with gr.Column(elem_classes="surface", elem_id="export-new", visible=False) as new:
+            run = gr.Dropdown(label=t("chat.run"), choices=[], elem_id="export-run", elem_classes="run-pick")
+            fields = [_widget(setting) for setting in export_settings()]
+            need = gr.HTML(elem_id="export-needs", min_height=44)
+            with gr.Row(elem_classes="actions"):
+                start = gr.Button(t("export.start"), variant="primary", elem_id="export-start")
+        packing = gr.HTML(elem_classes="muted small")
+        listed = gr.HTML(elem_id="exports", js_on_load=LIVE)
+        download = gr.DownloadButton(visible="hidden")
+        timer = gr.Timer(EVERY, active=False)
+        before = gr.State({})
+        deleting = gr.State("")
+        looked = gr.JSON(visible=False)
+    outputs = [before, listed, timer]
+    whole = [page.draft, empty, new, run, fields[0], need, deleting, *outputs]
+
+    def drawn(say: Words, run_id: str, doomed: str, last: Mapping[str, Any]) -> tuple[Any, ...]:
+        """The exports of a run, where they differ from what stands there."""
+        from studio.services import exports
+
+        found = exports.list_exports(page.store, run_id)
+        now: dict[str, dict[str, Any]] = {
+            "listed": {"value": export_views.exports(say, found, doomed)},
+            "timer": {"active": any(status.state == "running" for status in found)},
+        }
+        return (
+            now,
+            *(gr.update(**value) if value != last.get(name) else gr.skip() for name, value in now.items()),
+        )
+
+    def opened(
+        say: Words, draft: Draft, run_id: str, last: Mapping[str, Any], given: tuple[Any, ...]
+    ) -> tuple[Any, ...]:
+        runs = usable(page)
+        if not runs:
+            text = views.empty(say("export.none"), say("export.none.next"))
+            return (gr.skip(), gr.HTML(text, visible=True), gr.Column(visible=False), *[gr.skip()] * 7)
+        chosen = next((r for r in runs if r.id == run_id), runs[0])
+        config = _possible(chosen, _config(given))
+        return (
+            replace(draft, run=chosen.id),
+            gr.HTML(visible=False),
+            gr.Column(visible=True),
+            gr.Dropdown(choices=[run_views.choice(r) for r in runs], value=chosen.id),
+            gr.Radio(value=config.to, interactive=chosen.method != "full"),
+            needed(say, page, chosen.id, config),
+            "",
+            *drawn(say, chosen.id, "", last),
+        )
+
+    def enter(say: Words, draft: Draft, last: dict[str, Any], *given: Any) -> tuple[Any, ...]:
+        return opened(say, draft, draft.run, last, given)
+
+    def picked(say: Words, draft: Draft, last: dict[str, Any], run_id: str, *given: Any) -> tuple[Any, ...]:
+        return opened(say, draft, run_id, last, given)
+
+    def changed(say: Words, draft: Draft, run_id: str, *given: Any) -> str:
+        return needed(say, page, run_id, _config(given))
+
+    def started(say: Words, draft: Draft, last: dict[str, Any], run_id: str, *given: Any) -> tuple[Any, ...]:
+        from studio.services import exports
+
+        exports.start(page.store, run_id, _config(given))
+        return drawn(say, run_id, "", last)
+
+    def tick(
+        say: Words, draft: Draft, last: dict[str, Any], looked: dict[str, bool], run_id: str, doomed: str
+    ) -> tuple[Any, ...]:
+        if not looked["tab"]:
+            return ({**last, "timer": {"active": False}}, gr.skip(), gr.Timer(active=False))
+        return drawn(say, run_id, doomed, last)
+
+    def done(
+        say: Words, draft: Draft, event: gr.EventData, last: dict[str, Any], run_id: str
+    ) -> Iterator[tuple[Any, ...]]:
+        from studio.services import exports
+
+        name, what = str(event._data.get("export")), event._data.get("do")
+        if what == "download":
+            yield (say("export.packing"), gr.skip(), gr.skip(), *[gr.skip()] * 3)
+            status = exports.status(page.store, run_id, name)
+            archive = packed(page, status.files, f"{run_id}-{name}.zip")
+            yield ("", str(archive), "", *[gr.skip()] * 3)
+            return
+        if what == "delete-yes":
+            exports.delete(page.store, run_id, name)
+        doomed = name if what == "delete" else ""
+        yield ("", None, doomed, *drawn(say, run_id, doomed, last))
+
+    page.on_enter("export", enter, whole, inputs=[before, *fields], error=error)
+    page.on(run.input, picked, [before, run, *fields], whole, error=error)
+    page.on([field.input for field in fields], changed, [run, *fields], [need], error=error, latest=True)
+    page.on(start.click, started, [before, run, *fields], outputs, error=error)
+    page.on(
+        timer.tick,
+        tick,
+        [before, looked, run, deleting],
+        outputs,
+        error=error,
+        js=LOOKED.replace("_) =>", "_, run, doomed) =>").replace("}]", "}, run, doomed]") % "export",
+    )
+    acted = page.on(
+        listed.click, done, [before, run], [packing, download, deleting, *outputs], error=error, event=True
+    )
+    acted.then(None, download, None, js=_SAVE, api_visibility="private", show_progress="hidden")
+
+
+def _widget(setting: Setting) -> gr.Radio:
+    """Every setting of an export is a choice."""
+    choices = [(t(f"choice.{setting.key}.{choice}"), choice) for choice in setting.choices]
+    return gr.Radio(
+        choices,
+        value=setting.default,
+        label=t(f"setting.{setting.key}.label"),
+        info=t(f"setting.{setting.key}.help"),
+        elem_id=f"set-{setting.key.replace('.', '-')}",
+    )
+
+
+def _config(given: tuple[Any, ...]) -> ExportConfig:
+    return ExportConfig(
+        **{setting.name: value for setting, value in zip(export_settings(), given, strict=True)}
+    )
+
+
+def _possible(run: Run, config: ExportConfig) -> ExportConfig:
+    """Full tuning leaves no adapter to export."""
+    return config.model_copy(update={"to": "merged"}) if run.method == "full" else config
+
+
+def needed(say: Words, page: Page, run_id: str, config: ExportConfig) -> str:
+    from studio.services.trained import read_trained
+
+    files = page.jobs.files(run_id)
+    expected = expected_bytes(read_trained(files), config)
+    return export_views.needs(say, expected, shutil.disk_usage(files.folder).free)
+
+
+def expected_bytes(run: TunedRun, config: ExportConfig) -> int:
+    """Size of the weights to be written."""
+    if config.to == "merged" or run.full:
+        weights = models.inspect(run.model_path, run.config.model.id).parameters
+    else:
+        weights = sum(
+            tensor.size for file in run.weights.glob("*.safetensors") for tensor in read_header(file).values()
+        )
+    return weights * export_views.WIDTHS[config.dtype]
+
+
+def packed(page: Page, folder: Path, name: str) -> str:
+    """The files of an export as one archive that the page may serve; stored as they are, as weights do not compress."""
+    if not folder.is_dir():
+        raise StudioError("The files of this export are gone.", "Export it again.")
+    target = page.store.tmp_dir / name
+    partial = target.with_suffix(f".{os.getpid()}.partial")
+    try:
+        with explained(target), zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+            for file in sorted(folder.rglob("*")):
+                archive.write(file, f"{target.stem}/{file.relative_to(folder)}")
+        partial.replace(target)
+        return page.offer(target)
+    finally:
+        partial.unlink(missing_ok=True)
+        target.unlink(missing_ok=True)

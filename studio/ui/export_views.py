@@ -1,0 +1,143 @@
+"""Exports as HTML: what they will need, how far they are, the proof. Pure functions; foreign text is escaped."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.domain.text import Text
+from studio.ui import live, run_views, views
+from studio.ui.i18n import Words
+
+if TYPE_CHECKING:
+    from studio.services.exports import ExportStatus
+
+STATE_CHIPS = {"running": "info", "finished": "good", "failed": "bad", "interrupted": "warn"}
+WIDTHS = {"bfloat16": 2, "float16": 2, "float32": 4}
+"""Bytes a weight."""
+_FOLDER = re.compile(r'^folder = "\."[^\n]*', re.MULTILINE)
+_CODE = re.compile(r"```python\n(.*?)\n```", re.DOTALL)
+
+
+def needs(say: Words, expected: int, free: int) -> str:
+    """Expected size against the room on the disk."""
+    fits = expected < free
+    key = "export.needs" if fits else "export.too_large"
+    kind = "" if fits else " note-warn"
+    return f'<p class="note{kind}">{escape(say(key, size=views.size(expected), free=views.size(free)))}</p>'
+
+
+def exports(say: Words, found: Sequence[ExportStatus], deleting: str) -> str:
+    """Every export of a run, the newest first."""
+    return "".join(
+        _card(say, status, deleting == status.name, newest=index == 0) for index, status in enumerate(found)
+    )
+
+
+def _card(say: Words, status: ExportStatus, deleting: bool, newest: bool) -> str:
+    title = f"{say(f'choice.export.to.{status.to}')} · {status.dtype}"
+    pulse = " live" if status.state == "running" else ""
+    state = say("export.passed") if status.state == "finished" else say(f"export.state.{status.state}")
+    chip = f'<span class="chip chip-{STATE_CHIPS[status.state]}{pulse}">{escape(state)}</span>'
+    created = live.moment(status.created, "muted small")
+    return (
+        f'<div class="panel export-card"><div class="run-head"><b class="run-name">{escape(title)}</b>{chip}'
+        f"{created}</div>{_progress(say, status)}{_trouble(say, status)}"
+        f"{_result(say, status, newest)}{_actions(say, status, deleting)}</div>"
+    )
+
+
+def _progress(say: Words, status: ExportStatus) -> str:
+    if status.state != "running":
+        return ""
+    phase = f'<p class="muted small export-phase">{escape(say(f"phase.{status.phase}"))}</p>'
+    return f"{phase}{live.bar(say, status.progress)}"
+
+
+def _trouble(say: Words, status: ExportStatus) -> str:
+    if status.text is None:
+        return ""
+    message, remedy = say.text(status.text), say.text(status.remedy_text) if status.remedy_text else ""
+    if status.state == "interrupted":
+        return f'<p class="note note-warn">{escape(message)} {escape(remedy)}</p>'
+    return views.error_text(say, message, remedy)
+
+
+def _result(say: Words, status: ExportStatus, newest: bool) -> str:
+    if not status.result:
+        return ""
+    result = status.result
+    files: Mapping[str, int] = result["files"]
+    rows = "".join(
+        f'<tr><td class="mono">{escape(name)}</td><td class="num">{views.size(size)}</td></tr>'
+        for name, size in files.items()
+    )
+    code = snippet(status.files)
+    how = (
+        live.fold(f"code-{status.name}", say("export.code"), live.copyable(say, code), opened=newest)
+        if code
+        else ""
+    )
+    what = live.fold(
+        f"files-{status.name}", say("export.files", count=len(files)), f'<table class="rows">{rows}</table>'
+    )
+    return (
+        f"{_proof(say, result['verified'])}"
+        f'<p class="export-path"><span class="mono">{escape(str(status.files))}</span>'
+        f'<span class="muted num">{views.size(result["bytes"])}</span></p>{how}{what}'
+    )
+
+
+def _proof(say: Words, verified: Mapping[str, Any]) -> str:
+    """What the comparison with the live model showed, in figures."""
+    equal = round(verified["greedy_match"] * verified["prompts"])
+    same = verified["same_prompt_ids"] and verified["same_end_tokens"]
+    shown = [
+        (f"{verified['max_logit_difference']:.3g}", say("export.logits")),
+        (
+            f"{verified['mean_kl']:.2g}",
+            say("export.kl", limit=f"{verified['tolerance_kl']:g}", untuned=f"{verified['untuned_kl']:.2g}"),
+        ),
+        (say("training.of", step=equal, steps=verified["prompts"]), say("export.greedy")),
+        (say("form.yes" if same else "form.no"), say("export.same")),
+    ]
+    note = say.text(Text.from_json(verified["note_text"])) if verified.get("note_text") else ""
+    kind = "good" if verified["passed"] else "bad"
+    said = say("export.proven", prompts=verified["prompts"], tokens=verified["tokens"])
+    return (
+        f'<div class="proof {kind}"><p>{escape(said)}</p><div class="figures">{run_views.stats(shown)}</div>'
+        f"{f'<p class=muted>{escape(note)}</p>' if note else ''}</div>"
+    )
+
+
+def _actions(say: Words, status: ExportStatus, deleting: bool) -> str:
+    if deleting:
+        yes = _act(status, "delete-yes", say("runs.delete.yes"))
+        no = _act(status, "delete-no", say("runs.delete.no"))
+        question = escape(say("export.delete.ask"))
+        return f'<div class="confirm" role="alertdialog"><p>{question}</p>{yes}{no}</div>'
+    ready = _act(status, "download", say("export.download")) if status.result else ""
+    return (
+        f'<div class="run-actions export-actions">{ready}{_act(status, "delete", say("runs.delete"))}</div>'
+    )
+
+
+def _act(status: ExportStatus, do: str, label: str) -> str:
+    return (
+        f'<button type="button" class="act quiet do-{do}" data-export="{escape(status.name)}" data-do="{do}">'
+        f"{escape(label)}</button>"
+    )
+
+
+def snippet(folder: Path) -> str:
+    """The code that loads an export, from its own card, with the folder that it lies in."""
+    try:
+        card = (folder / "README.md").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    found = _CODE.search(card)
+    return _FOLDER.sub(lambda _: f"folder = {json.dumps(str(folder))}", found.group(1)) if found else ""

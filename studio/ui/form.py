@@ -1,0 +1,228 @@
+"""A configuration class and its widgets: what is shown, what was typed, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from studio.domain.config import RunConfig, Setting, describe, merge, parse_config, settings
+from studio.domain.errors import StudioError
+from studio.ui.i18n import LANGUAGES, Words, message_of, t, words
+
+if TYPE_CHECKING:
+    from studio.services.plan import Plan
+    from studio.services.store import Store
+    from studio.ui.page import Draft
+
+ELSEWHERE = frozenset(
+    {"model.id", "data.path", "data.format", "data.columns", "data.held_out_path", "template.name"}
+)
+"""Settings that other places of the page ask for."""
+GROUPS: dict[str, tuple[str, ...]] = {
+    "adapter": ("train.rank", "train.alpha", "train.dropout", "train.target_modules"),
+    "optimiser": (
+        "train.scheduler",
+        "train.warmup_ratio",
+        "train.weight_decay",
+        "train.max_grad_norm",
+        "train.max_steps",
+        "train.seed",
+    ),
+    "memory": (
+        "train.max_length",
+        "data.overlong",
+        "train.micro_batch_size",
+        "train.packing",
+        "train.dtype",
+        "train.gradient_checkpointing",
+    ),
+    "measure": (
+        "data.held_out_share",
+        "evaluate.rows",
+        "train.eval_steps",
+        "train.save_steps",
+        "train.keep_checkpoints",
+    ),
+}
+"""Where an advanced setting stands; what is named nowhere comes last, under `other`."""
+_AUTO = "auto"
+_ANY_DATA = {"data": {"path": "rows.jsonl"}}
+
+
+def form_settings() -> list[Setting]:
+    """Every setting that the form asks for, in the order of the configuration."""
+    found = [s for section in ("model", "data", "template", "train", "evaluate") for s in settings(section)]
+    name = describe("", "name", RunConfig.model_fields["name"])
+    return [s for s in found if s.key not in ELSEWHERE] + [replace(name, advanced=True)]
+
+
+def first_settings() -> list[Setting]:
+    return [s for s in form_settings() if not s.advanced]
+
+
+def grouped_settings() -> Iterator[tuple[str, list[Setting]]]:
+    """The advanced settings, by group."""
+    advanced = {s.key: s for s in form_settings() if s.advanced}
+    for group, keys in GROUPS.items():
+        yield group, [advanced.pop(key) for key in keys]
+    yield "other", list(advanced.values())
+
+
+def widget(setting: Setting) -> gr.components.Component:
+    """The control for one setting. Numbers are typed as text, so that a mistake can be answered with a sentence."""
+    common: dict[str, Any] = {
+        "label": t(f"setting.{setting.key}.label"),
+        "info": t(f"form.{setting.key}.info"),
+        "elem_id": f"set-{setting.key.replace('.', '-')}",
+        "elem_classes": "field",
+        "min_width": 200,
+    }
+    if setting.kind == "choice":
+        choices = [
+            (t(f"choice.{setting.key}.{choice}"), choice) for choice in setting.choices if choice != _AUTO
+        ]
+        return gr.Radio(choices, value=_plain(setting), **common)
+    if setting.kind == "boolean" and setting.optional:
+        return gr.Radio([(t("form.yes"), "yes"), (t("form.no"), "no")], value=None, **common)
+    if setting.kind == "boolean":
+        return gr.Checkbox(value=bool(setting.default), **common)
+    return gr.Textbox(
+        value=text_of(setting, setting.default), max_lines=1, placeholder=t("form.auto"), **common
+    )
+
+
+def _plain(setting: Setting) -> str | None:
+    return None if setting.default == _AUTO else str(setting.default)
+
+
+def text_of(setting: Setting, value: Any) -> Any:
+    """A setting's value as its widget holds it.
+
+    >>> rate = next(s for s in form_settings() if s.key == "train.learning_rate")
+    >>> text_of(rate, 0.0004), text_of(rate, None), text_of(rate, "abc")
+    ('0.0004', '', 'abc')
+    """
+    if setting.kind == "choice":
+        return None if value in (None, _AUTO) else value
+    if setting.kind == "boolean":
+        return value if not setting.optional else {True: "yes", False: "no"}.get(value)
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def typed(setting: Setting, held: Any) -> Any:
+    """What a widget holds, as a setting's value; text that is no number stays text. None gives it back to the default.
+
+    >>> rate = next(s for s in form_settings() if s.key == "train.learning_rate")
+    >>> typed(rate, " 4e-4 "), typed(rate, "abc"), typed(rate, "")
+    (0.0004, 'abc', None)
+    """
+    if setting.kind == "boolean":
+        return held if not setting.optional else {"yes": True, "no": False}.get(held)
+    if not isinstance(held, str):
+        return held
+    held = held.strip()
+    if not held:
+        return None
+    if setting.kind == "list":
+        return [part.strip() for part in held.split(",") if part.strip()]
+    return _number(held) if setting.kind in ("integer", "number") else held
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def problems(draft: Draft, source: str) -> dict[str, StudioError]:
+    """What is wrong with each value of the draft, taken by itself."""
+    found = {}
+    for key, value in draft.values.items():
+        try:
+            parse_config(merge(_ANY_DATA, {key: value}), source=source)
+        except StudioError as error:
+            found[key] = error
+    return found
+
+
+def sound(draft: Draft) -> Draft:
+    """The draft without the values that are wrong, so that the rest can be looked at."""
+    wrong = problems(draft, "")
+    return replace(draft, values={key: value for key, value in draft.values.items() if key not in wrong})
+
+
+def planned(store: Store, draft: Draft) -> Plan:
+    """What the sound part of the draft comes to: every setting filled in, and the estimate."""
+    from studio.services.plan import plan
+
+    return plan(store, sound(draft).config(store))
+
+
+def value_of(config: RunConfig, key: str) -> Any:
+    """A setting's value in a configuration, by its dotted key."""
+    section, _, name = key.rpartition(".")
+    return getattr(getattr(config, section) if section else config, name)
+
+
+def info(say: Words, setting: Setting) -> str:
+    """The line beneath a label: help, recommended range, and where it comes from."""
+    parts = [say.help(setting)]
+    if setting.recommended:
+        low, high = setting.recommended
+        unit = f" {say(f'unit.{setting.unit}')}" if setting.unit else ""
+        parts.append(say("form.range", low=_short(low), high=_short(high), unit=unit))
+    if setting.source:
+        parts.append(say("form.source", source=say.message(setting.source)))
+    return " ".join(parts)
+
+
+def _short(number: float) -> str:
+    """
+    >>> _short(1e-05), _short(0.002), _short(8)
+    ('1e-5', '0.002', '8')
+    """
+    return f"{number:g}".replace("e-0", "e-")
+
+
+def complaint(say: Words, error: StudioError) -> str:
+    """What is wrong with a field, in the place of its help."""
+    return " ".join(message_of(say, error)).strip()
+
+
+def composed_texts() -> Mapping[str, Mapping[str, str]]:
+    """The fields' info lines by language, for the page's static texts."""
+    return {
+        language: {f"form.{setting.key}.info": info(words(language), setting) for setting in form_settings()}
+        for language in LANGUAGES
+    }
+
+
+def collect(
+    fields: Iterable[Setting], draft: Draft, held: Iterable[Any], shown: Mapping[str, Any]
+) -> tuple[Draft, dict[str, Any]]:
+    """The draft after typing, and what was typed by key: where a widget holds something else than was put there."""
+    changed = {}
+    for setting, value in zip(fields, held, strict=True):
+        if setting.key in shown and value != shown[setting.key]:
+            draft = draft.with_value(setting.key, typed(setting, value))
+            changed[setting.key] = value
+    return draft, changed
+
+
+def edited(control: gr.components.Component) -> Any:
+    """The event of a person changing a control.
+
+    A Textbox's `input` comes from key presses alone: it misses the backspace key and pasting. Its `change` comes from
+    the page's own updates too, which `collect` knows by their values.
+    """
+    return control.change if isinstance(control, gr.Textbox) else control.input

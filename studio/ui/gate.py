@@ -1,0 +1,118 @@
+"""What stands before Gradio's server: only known Host headers come in, and the page knows its reader's language."""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from studio.ui.i18n import FRONTEND_LOCALES, language_of, words
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
+ANY_ADDRESS = frozenset({"0.0.0.0", "::"})
+# Gradio can fetch addresses for a page; this studio asks no other host for anything.
+_FETCHES = re.compile(r"/(file=https?:|proxy=)", re.IGNORECASE)
+
+
+def hosts_for(bound: str) -> frozenset[str]:
+    """The names that a Host header may carry: loopback, and the address that is listened on.
+
+    Listening on every address, the machine can be called by names that nobody here knows; a login is demanded there.
+    """
+    bound = bound.strip("[]").lower()
+    return frozenset() if bound in ANY_ADDRESS else LOOPBACK_NAMES | {bound}
+
+
+class Gate:
+    """Refuses foreign Host headers (a page elsewhere could rebind its name to this machine), what pages of other hosts
+    send (a form needs no permission to send a file here), and fetches for others.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
+        self.app = app
+        self.hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        host, origin = host_name(headers.get("host", "")), urlsplit(headers.get("origin", "")).netloc
+        if self.hosts and host not in self.hosts:
+            await _refuse("This studio answers only to the name it was started with.", scope, receive, send)
+        elif "origin" in headers and not _reads(scope) and host_name(origin) not in {host, *self.hosts}:
+            await _refuse("This studio does nothing for pages of other hosts.", scope, receive, send)
+        elif _FETCHES.search(scope["path"]):
+            await _refuse("This studio fetches nothing from other hosts.", scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == "/" and scope["method"] == "GET":
+            await self.app(scope, receive, _Spoken(scope, send))
+        else:
+            await self.app(scope, receive, send)
+
+
+def _reads(scope: Scope) -> bool:
+    """Whether a request can change nothing."""
+    return scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS")
+
+
+class _Spoken:
+    """Sends the page's HTML on with the language that Python's texts are in, so that all of it is in one.
+
+    Gradio takes the browser's language only where it has its exact name, and knows no plain `zh`.
+    """
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self.language = language_of(Request(scope))
+        self.send = send
+        self.start: Message | None = None
+        self.body = b""
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.start = message
+            return
+        self.body += message.get("body", b"")
+        if message.get("more_body") or self.start is None:
+            return
+        body = localised(self.body, self.language)
+        headers = MutableHeaders(raw=list(self.start["headers"]))
+        headers["content-length"] = str(len(body))
+        headers["vary"] = "Accept-Language, Cookie"
+        await self.send({**self.start, "headers": headers.raw})
+        await self.send({"type": "http.response.body", "body": body})
+
+
+def localised(html: bytes, language: str) -> bytes:
+    """The page with its language named, and without the card that Gradio puts in for other sites' previews."""
+    locale = FRONTEND_LOCALES[language]
+    script = (
+        f'<script>Object.defineProperty(navigator, "language", {{get: () => "{locale}"}});'
+        "window.studioTab = location.hash.slice(1);</script>"
+    )
+    title, own = (('"title":"' + words(name)("app.name") + '"').encode() for name in ("en", language))
+    html = html.replace(title, own, 1)
+    html = re.sub(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>', b"", html)
+    html = html.replace(b'lang="en"', f'lang="{locale}"'.encode(), 1)
+    return html.replace(b"<head>", b"<head>" + script.encode(), 1)
+
+
+def host_name(header: str) -> str:
+    """
+    >>> host_name("LocalHost:7860"), host_name("[::1]:7860"), host_name("")
+    ('localhost', '::1', '')
+    """
+    header = header.strip().lower()
+    if header.startswith("["):
+        return header[1:].partition("]")[0]
+    return header.rsplit(":", 1)[0] if ":" in header else header
+
+
+async def _refuse(sentence: str, scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    await PlainTextResponse(sentence + "\n", status_code=403)(scope, receive, send)

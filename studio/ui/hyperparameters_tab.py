@@ -1,0 +1,161 @@
+"""Hyperparameters: the form that the configuration classes describe, and what it comes to."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator
+from dataclasses import replace
+from typing import Any
+
+import gradio as gr
+
+from studio.domain.config import Setting
+from studio.domain.errors import StudioError
+from studio.engine import models
+from studio.ui import form, plan_views, samples, views
+from studio.ui.i18n import Words, t
+from studio.ui.page import Draft, Page
+
+MODEL = "model.id"
+
+
+def build(page: Page) -> None:
+    fields: list[Setting] = []
+    widgets: list[gr.components.Component] = []
+
+    def place(settings: list[Setting]) -> None:
+        for setting in settings:
+            fields.append(setting)
+            widgets.append(form.widget(setting))
+
+    with page.tab("hyperparameters"):
+        error = page.error_box()
+        with gr.Row(elem_classes="split"):
+            with gr.Column(scale=2, min_width=320):
+                with gr.Column(elem_classes="surface"):
+                    model = gr.Dropdown(
+                        label=t("setting.model.id.label"),
+                        info=t("setting.model.id.help"),
+                        choices=["starter"],
+                        value="starter",
+                        allow_custom_value=True,
+                        elem_id="model",
+                    )
+                    with gr.Column(elem_classes="fields"):
+                        place(form.first_settings())
+                with gr.Accordion(t("form.advanced"), open=False, elem_classes="surface", elem_id="advanced"):
+                    for group, settings in form.grouped_settings():
+                        gr.HTML(t(f"form.group.{group}"), elem_classes="section-title")
+                        with gr.Column(elem_classes="fields"):
+                            place(settings)
+                            if group == "measure":
+                                held_out = gr.Dropdown(
+                                    label=t("form.held_out"),
+                                    info=t("form.held_out.info"),
+                                    choices=[],
+                                    elem_id="held-out",
+                                )
+                reset = gr.Button(t("form.reset"), size="sm", elem_id="reset")
+            with gr.Column(scale=1, min_width=300, elem_id="estimate-column"):
+                estimate = gr.HTML(elem_id="estimate", min_height=320)
+        page.next_button("training")
+        shown = gr.State({})
+    results = [shown, estimate, *widgets]
+
+    def enter(say: Words, draft: Draft) -> Iterator[tuple[Any, ...]]:
+        choices = _choices(page, say, draft)
+        if draft.dataset and (waiting := page.probing(say)):
+            yield (*choices, {}, waiting, *[gr.skip()] * len(widgets))
+        yield (*choices, *_flat(_filled(page, say, draft, fields, {})))
+
+    def changed(say: Words, draft: Draft, before: dict[str, Any], *held: Any) -> tuple[Any, ...]:
+        draft, typed = form.collect(fields, draft, held, before)
+        if not typed:
+            return (gr.skip(), *[gr.skip()] * len(results))
+        return (draft, *_flat(_filled(page, say, draft, fields, {**before, **typed}, typed)))
+
+    def chosen(say: Words, draft: Draft, name: str | None, before: dict[str, Any]) -> tuple[Any, ...]:
+        draft = draft.with_value(MODEL, (name or "").strip() or None)
+        return (draft, *_flat(_filled(page, say, draft, fields, before)))
+
+    def measured(say: Words, draft: Draft, key: str | None, before: dict[str, Any]) -> tuple[Any, ...]:
+        draft = replace(draft, held_out=key or "")
+        return (draft, *_flat(_filled(page, say, draft, fields, before)))
+
+    def recommended(say: Words, draft: Draft) -> tuple[Any, ...]:
+        kept = {key: value for key, value in draft.values.items() if key in form.ELSEWHERE}
+        draft = replace(draft, values=kept)
+        return (draft, *_flat(_filled(page, say, draft, fields, {})))
+
+    page.on_enter("hyperparameters", enter, [model, held_out, *results], error=error)
+    page.on(
+        [form.edited(widget) for widget in widgets],
+        changed,
+        [shown, *widgets],
+        [page.draft, *results],
+        error=error,
+        latest=True,
+    )
+    page.on([model.input], chosen, [model, shown], [page.draft, *results], error=error, latest=True)
+    page.on(held_out.input, measured, [held_out, shown], [page.draft, *results], error=error)
+    page.on(reset.click, recommended, [], [page.draft, *results], error=error)
+
+
+def _flat(filled: tuple[dict[str, Any], str, list[Any]]) -> tuple[Any, ...]:
+    values, panel, updates = filled
+    return (values, panel, *updates)
+
+
+def _choices(page: Page, say: Words, draft: Draft) -> tuple[Any, Any]:
+    """The models on this machine, and the datasets that can be measured on."""
+    chosen = str(draft.values.get(MODEL) or "starter")
+    known = [(plan_views.model_title(say, info), info.id) for info in models.known(page.store.models_dir)]
+    if chosen not in [name for _, name in known]:
+        known.append((chosen, chosen))
+    measures = [(say("form.held_out.share"), "")]
+    measures += [(say.message(s.title), s.held_out_key) for s in samples.samples() if s.held_out_key]
+    measures += [(entry.name, entry.id) for entry in page.store.datasets() if entry.id != draft.dataset]
+    return gr.Dropdown(choices=known, value=chosen), gr.Dropdown(choices=measures, value=draft.held_out)
+
+
+def _filled(
+    page: Page,
+    say: Words,
+    draft: Draft,
+    fields: list[Setting],
+    before: dict[str, Any],
+    keep: Container[str] = (),
+) -> tuple[dict[str, Any], str, list[Any]]:
+    """What each widget shows, the estimate, and the updates of those that changed; `keep` are being typed in."""
+    wrong = form.problems(draft, say("form.source_name"))
+    config = None
+    if not draft.dataset:
+        panel = views.empty(say("plan.empty"), say("plan.empty.next"))
+    else:
+        try:
+            plan = form.planned(page.store, draft)
+            config, panel = plan.config, plan_views.estimate(say, plan, page.store.machine())
+        except StudioError as problem:
+            panel = views.error(say, problem)
+    shown: dict[str, Any] = {}
+    updates: list[Any] = []
+    for setting in fields:
+        if setting.key in draft.values:
+            value = form.text_of(setting, draft.values[setting.key])
+        else:
+            value = form.text_of(setting, form.value_of(config, setting.key) if config else setting.default)
+        fault = wrong.get(setting.key)
+        change: dict[str, Any] = {}
+        if setting.key in keep or (setting.key in wrong and setting.key in before):
+            shown[setting.key] = before.get(setting.key)
+        else:
+            shown[setting.key] = value
+            if before.get(setting.key, object()) != value:
+                change["value"] = value
+        state = f"{setting.key}#wrong"
+        complaint = form.complaint(say, fault) if fault else ""
+        if before.get(state, "") != complaint:
+            change["info"] = complaint or form.info(say, setting)
+            change["elem_classes"] = ["field", "wrong"] if fault else ["field"]
+        shown[state] = complaint
+        updates.append(gr.update(**change) if change else gr.skip())
+    return shown, panel, updates

@@ -1,0 +1,270 @@
+"""What every tab shares: the draft, the wiring of events to functions, errors in place, and the way to the next tab."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import shutil
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from studio.domain.config import SECTIONS, RunConfig, merge, parse_config, settings
+from studio.domain.errors import StudioError
+from studio.services import probe
+from studio.ui import views
+from studio.ui.i18n import Words, language_of, t, words
+from studio.ui.samples import held_out_path
+
+if TYPE_CHECKING:
+    from studio.services.chat import ChatProcess
+    from studio.services.jobs import Jobs
+    from studio.services.store import DatasetEntry, Store
+
+# Paths stay out of a draft: it comes from a browser, and may name no file outside the home.
+FORM_KEYS = frozenset({"name", *(s.key for name in SECTIONS for s in settings(name))}) - {
+    "data.path",
+    "data.held_out_path",
+}
+DOWNLOADS = "downloads"
+TABS = ("data", "template", "hyperparameters", "training", "chat", "runs", "export")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a person has chosen so far; kept in their browser, so that it survives a reload and reaches nobody else."""
+
+    dataset: str = ""
+    """Id of the dataset in use, or empty."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Settings changed by hand, by dotted key; all others are recommended anew."""
+    row: int = 1
+    """The row shown in the template tab: its place among the conversations, from 1."""
+    run: str = ""
+    """Id of the run shown in Training, Chat and Export, or empty."""
+    held_out: str = ""
+    """The rows to measure on: a dataset's id, a sample's key (see `samples`), or empty for a share of the rows."""
+
+    @classmethod
+    def from_json(cls, data: Any) -> Draft:
+        """From what the browser kept: anything that does not fit is dropped, as it may be of an older version."""
+        data = data if isinstance(data, dict) else {}
+        values = data.get("values")
+        row = data.get("row")
+        return cls(
+            dataset=_text(data.get("dataset")),
+            values={key: value for key, value in values.items() if key in FORM_KEYS}
+            if isinstance(values, dict)
+            else {},
+            row=row if isinstance(row, int) and row > 0 else 1,
+            run=_text(data.get("run")),
+            held_out=_text(data.get("held_out")),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {**asdict(self), "values": dict(self.values)}
+
+    def with_value(self, key: str, value: Any) -> Draft:
+        """A setting chosen by hand, or given back to the recommendation with None."""
+        values = {name: old for name, old in self.values.items() if name != key}
+        return replace(self, values=values if value is None else {**values, key: value})
+
+    def config(self, store: Store, source: str = "config") -> RunConfig:
+        """The run that this draft describes. StudioError where no dataset is chosen or a value is wrong."""
+        if not self.dataset:
+            raise StudioError("No dataset is chosen yet.", "Choose or upload one under Data.")
+        entry = store.dataset(self.dataset)
+        held_out = held_out_path(self.held_out, store)
+        form, columns = self.reading(entry)
+        fixed = {
+            "data.path": str(entry.path),
+            "data.held_out_path": str(held_out) if held_out else None,
+            "data.format": form,
+            "data.columns": columns,
+        }
+        # Else the run would be called after the file in the home, which is always `original` or `cleaned`.
+        return parse_config(
+            merge({"name": Path(entry.name).stem[:80]}, {**self.values, **fixed}), source=source
+        )
+
+    def reading(self, entry: DatasetEntry) -> tuple[str, dict[str, str] | None]:
+        """Format and columns to read the dataset by. Repaired rows are written as messages, whatever the upload was."""
+        if entry.cleaned:
+            return "auto", None
+        return self.values.get("data.format") or "auto", self.values.get("data.columns")
+
+
+@dataclass
+class Page:
+    """Handed to each tab's `build(page)`."""
+
+    store: Store
+    jobs: Jobs
+    chat: ChatProcess
+    blocks: gr.Blocks
+    draft: gr.BrowserState
+    tabs: gr.Tabs
+    served: Path
+    """The one folder that the page serves files from; emptied by itself."""
+    entered: dict[str, gr.Tab] = field(default_factory=dict)
+
+    @contextmanager
+    def tab(self, name: str) -> Iterator[gr.Tab]:
+        """One tab; `name` is one of TABS and its title the text `tab.<name>`."""
+        with gr.Tab(t(f"tab.{name}"), id=name, elem_id=f"tab-{name}", elem_classes="tab") as tab:
+            self.entered[name] = tab
+            yield tab
+
+    def error_box(self) -> gr.HTML:
+        """Where this tab says what went wrong. Give it to `on(error=…)`; it is emptied when all is well again."""
+        return gr.HTML("", elem_classes="error-slot")
+
+    def next_button(self, name: str) -> gr.Button:
+        """The primary button that ends a tab and leads to the tab `name`."""
+        with gr.Row(elem_classes="next-row"):
+            button = gr.Button(
+                t(f"next.{name}"), variant="primary", elem_classes="next", elem_id=f"next-{name}"
+            )
+        self.go(button.click, name)
+        return button
+
+    def go(self, trigger: Callable[..., Any], name: str) -> None:
+        """Show another tab without asking the server."""
+        trigger(
+            None,
+            None,
+            self.tabs,
+            js=f"() => {{ window.scrollTo(0, 0); return {{__type__: 'update', selected: '{name}'}}; }}",
+            api_visibility="private",
+            show_progress="hidden",
+        )
+
+    def show(self, name: str) -> Any:
+        """As an output for `page.tabs` of a handler: show the tab `name`."""
+        return gr.Tabs(selected=name)
+
+    def on(
+        self,
+        triggers: Callable[..., Any] | Sequence[Callable[..., Any]],
+        fn: Callable[..., Any],
+        inputs: Sequence[Any] = (),
+        outputs: Sequence[Any] = (),
+        *,
+        error: gr.HTML,
+        event: bool = False,
+        progress: str = "hidden",
+        latest: bool = False,
+        js: str | None = None,
+        **options: Any,
+    ) -> Any:
+        """Call `fn(words, draft, [event,] *inputs)` on the triggers and fill `outputs` with what it returns.
+
+        `fn` may be a generator. A StudioError goes to the `error` box in the reader's language and leaves all outputs
+        as they are; anything unexpected goes there too, with its traceback folded. With `latest`, calls that come
+        faster than they are answered are left out, but for the last one. With `js`, its function gets the draft and the
+        inputs and gives the same number of values.
+        """
+        handler = _handler(fn, len(outputs), event)
+        return gr.on(
+            [triggers] if callable(triggers) else list(triggers),
+            handler,
+            [self.draft, *inputs],
+            [*outputs, error],
+            js=js,
+            api_visibility="private",
+            show_progress=progress,
+            trigger_mode="always_last" if latest else options.pop("trigger_mode", "once"),
+            **options,
+        )
+
+    def on_enter(
+        self,
+        name: str,
+        fn: Callable[..., Any],
+        outputs: Sequence[Any],
+        *,
+        error: gr.HTML,
+        inputs: Sequence[Any] = (),
+    ) -> Any:
+        """Each time the tab `name` comes up: by click, by button, on a reload."""
+        # Gradio selects the first tab by itself when the page loads.
+        return self.on(self.entered[name].select, fn, inputs, outputs, error=error, latest=True)
+
+    def probing(self, say: Words) -> str:
+        """What to show while the machine is looked at for the first time; empty where it is known."""
+        if probe.is_known(self.store.machine_file):
+            return ""
+        return views.empty(say("page.probing"), say("page.probing.next"))
+
+    def offer(self, path: Path, name: str = "") -> str:
+        """A path that the page may serve as a download: a hard link (or a copy) in the served temporary folder."""
+        folder = self.served / DOWNLOADS / path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        served = folder / (Path(name).name or path.name)
+        served.unlink(missing_ok=True)
+        try:
+            os.link(path, served)
+        except OSError:  # another file system, or one without hard links
+            shutil.copyfile(path, served)
+        return str(served)
+
+    def start(self, draft: Draft) -> Draft:
+        """Submit the run that the draft describes; it is written before its worker starts."""
+        run_id = self.jobs.submit(draft.config(self.store))
+        self.chat.close_if_idle()  # a run needs the memory more than a model that nobody is talking to
+        return replace(draft, run=run_id)
+
+    def resume(self, run_id: str) -> None:
+        """Let a run go on from its last checkpoint."""
+        self.jobs.resume(run_id)
+        self.chat.close_if_idle()  # as above
+
+
+def _handler(fn: Callable[..., Any], outputs: int, event: bool) -> Callable[..., Any]:
+    """`fn` as Gradio calls it: words by the request's language, the draft parsed, errors to the last output."""
+
+    def unchanged(error: BaseException, say: Words) -> list[Any]:
+        return [*[gr.skip()] * outputs, views.error(say, error, traceback.format_exc())]
+
+    def arguments(request: gr.Request, data: Any, values: tuple[Any, ...]) -> tuple[Words, list[Any]]:
+        say = words(language_of(request))
+        given = [Draft.from_json(values[0]), *values[1:]]
+        return say, [given[0], data, *given[1:]] if event else given
+
+    def answer(result: Any) -> list[Any]:
+        if outputs == 0:
+            return [""]
+        values = [result] if outputs == 1 else list(result)
+        return [*(value.to_json() if isinstance(value, Draft) else value for value in values), ""]
+
+    def once(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
+        say, given = arguments(request, data, values)
+        try:
+            return _single(answer(fn(say, *given)))
+        except Exception as error:  # the page is the boundary where every failure is shown
+            return _single(unchanged(error, say))
+
+    def stream(request: gr.Request, data: gr.EventData, *values: Any) -> Iterator[Any]:
+        say, given = arguments(request, data, values)
+        try:
+            for result in fn(say, *given):
+                yield _single(answer(result))
+        except Exception as error:  # as above
+            yield _single(unchanged(error, say))
+
+    handler = stream if inspect.isgeneratorfunction(fn) else once
+    handler.__name__ = getattr(fn, "__name__", "handler")
+    return handler
+
+
+def _single(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else values
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

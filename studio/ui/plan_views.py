@@ -1,0 +1,104 @@
+"""What a run will come to, before it starts: steps, tokens, memory by part, time, and why these values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING
+
+from studio.domain.machine import Machine
+from studio.engine.memory import usable
+from studio.engine.models import ModelInfo
+from studio.ui import views
+from studio.ui.i18n import Words
+
+if TYPE_CHECKING:
+    from studio.services.plan import Plan
+
+
+def model_title(say: Words, info: ModelInfo) -> str:
+    """A model in the list of choices: its name and size."""
+    size = f"{info.parameters / 1e9:.1f} B" if info.parameters >= 1e9 else f"{info.parameters / 1e6:.0f} M"
+    return say("model.title", name=info.id, size=size)
+
+
+def estimate(say: Words, plan: Plan, machine: Machine) -> str:
+    """The panel beside the form."""
+    found = plan.estimate
+    seconds = (
+        say("plan.unknown")
+        if found.seconds is None
+        else say("plan.about", time=views.about(say, found.seconds))
+    )
+    stats = [
+        (seconds, say("plan.time")),
+        (views.count(found.steps), say("plan.steps")),
+        (views.count(found.tokens), say("plan.tokens")),
+        (views.count(found.trained_tokens), say("plan.trained_tokens")),
+        (views.count(plan.rows), say("plan.rows")),
+        (views.count(plan.held_out), say("plan.held_out")),
+    ]
+    grid = "".join(
+        f'<div class="stat"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in stats
+    )
+    return (
+        f'<div class="panel estimate"><p class="section-title">{escape(say("plan.title"))}</p>'
+        f'<div class="stats">{grid}</div>{_memory(say, found.memory, found.fits, machine)}'
+        f"{_findings(say, plan)}{_reasons(say, plan)}</div>"
+    )
+
+
+def _memory(say: Words, memory: Mapping[str, float], fits: bool, machine: Machine) -> str:
+    """The need as a stacked bar against what a run can use of this machine, and whether that much is free now."""
+    total = memory["total"]
+    parts = sorted(
+        ((name, size) for name, size in memory.items() if name != "total" and size > 0), key=lambda p: -p[1]
+    )
+    limit = usable(machine)
+    scale = max(total, limit, 1)
+    bar = "".join(
+        f'<i class="part-{index}" style="width:{100 * size / scale:.2f}%"></i>'
+        for index, (_, size) in enumerate(parts)
+    )
+    lines = "".join(
+        f'<li><i class="swatch part-{index}"></i><span>{escape(say(f"memory.{name}"))}</span>'
+        f'<span class="num">{views.size(size)}</span></li>'
+        for index, (name, size) in enumerate(parts)
+    )
+    kind, chip = ("good", say("plan.fits.chip")) if fits else ("bad", say("plan.too_large.chip"))
+    needs, has = views.size(total), views.size(limit)
+    text = say("plan.fits", total=needs, limit=has) if fits else say("plan.too_large", total=needs, limit=has)
+    return (
+        f'<div class="memory"><p class="memory-line">{views.chip(kind, chip)} {escape(text)}</p>'
+        f'<div class="bar stacked">{bar}</div><ul class="parts">{lines}</ul>'
+        f"{_taken(say, total, machine) if fits else ''}</div>"
+    )
+
+
+def _taken(say: Words, total: float, machine: Machine) -> str:
+    """A warning where other programs hold what the run will need."""
+    if total <= machine.free_bytes:
+        return ""
+    chip = views.chip("warn", say("severity.warning"))
+    text = say("plan.taken", free=views.size(machine.free_bytes))
+    return f'<p class="memory-line">{chip} {escape(text)}</p>'
+
+
+def _findings(say: Words, plan: Plan) -> str:
+    lines = "".join(
+        f"<li>{views.chip(views.CHIPS[finding.severity], say(f'severity.{finding.severity}'))} "
+        f'{escape(say.text(finding.text))} <span class="muted">{escape(say.text(finding.remedy_text))}</span></li>'
+        for finding in plan.findings
+        if finding.severity != "info"
+    )
+    return f'<ul class="plan-findings">{lines}</ul>' if lines else ""
+
+
+def _reasons(say: Words, plan: Plan) -> str:
+    lines = "".join(
+        f"<li><b>{escape(say.ui.get(f'setting.{key}.label', key))}</b> {escape(say.text(reason))}</li>"
+        for key, reason in plan.reasons.items()
+    )
+    if not lines:
+        return ""
+    return f'<details class="reasons"><summary>{escape(say("plan.why"))}</summary><ul>{lines}</ul></details>'

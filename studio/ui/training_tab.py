@@ -1,0 +1,247 @@
+"""Training: what will run, and the run as it goes: loss, progress, result; found again after a reload or a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from studio.domain.errors import StudioError
+from studio.domain.run import ALIVE, RESUMABLE, Run
+from studio.ui import plots, run_views, views
+from studio.ui.i18n import Words, t
+from studio.ui.live import LIVE
+from studio.ui.page import Draft, Page
+from studio.ui.progress import Watch
+
+if TYPE_CHECKING:
+    from studio.domain.config import RunConfig
+    from studio.services.jobs import Jobs
+    from studio.services.plan import Plan
+    from studio.services.run_files import RunFiles
+    from studio.services.store import Store
+
+EVERY = 0.8
+"""Seconds from look to look at a run that is alive."""
+_LOG_BYTES = 6_000
+# A hidden tab, or one of a window in the background, is not drawn.
+LOOKED = """(draft, before, _) => [draft, before, {
+  tab: Boolean(document.querySelector('#tab-%s')?.offsetParent), window: !document.hidden}]"""
+
+
+@dataclass(frozen=True)
+class New:
+    """What the draft would start, or why it cannot be started; neither while that is worked out."""
+
+    data: str = ""
+    plan: Plan | None = None
+    problem: StudioError | None = None
+
+
+def build(page: Page) -> None:
+    watch = Watch(page.jobs)
+    with page.tab("training"):
+        error = page.error_box()
+        empty = gr.HTML(elem_id="training-empty", visible=False)
+        with gr.Column(elem_classes="surface", elem_id="run", visible=False) as card:
+            status = gr.HTML(elem_id="run-status", js_on_load=LIVE, min_height=180)
+            with gr.Row(elem_classes="actions", visible=False) as actions:
+                stop = gr.Button(t("training.stop"), variant="stop", elem_id="stop", visible=False)
+                resume = gr.Button(t("training.resume"), variant="primary", elem_id="resume", visible=False)
+                hint = gr.HTML(elem_classes="muted small")
+        with gr.Column(elem_classes="surface", elem_id="loss", visible=False) as curves:
+            plot = gr.HTML(elem_id="loss-plot", js_on_load=LIVE, min_height=340)
+        notes = gr.HTML(elem_id="run-notes", js_on_load=LIVE)
+        with gr.Column(elem_classes=["surface", "new-run"], elem_id="new-run", visible=False) as new:
+            summary = gr.HTML(elem_id="new-run-summary", min_height=64)
+            with gr.Row(elem_classes="actions"):
+                start = gr.Button(t("training.start"), variant="primary", elem_id="start")
+        following = page.next_button("chat")
+        timer = gr.Timer(EVERY, active=False)
+        before = gr.State({})
+        looked = gr.JSON(visible=False)
+    parts: dict[str, Any] = {
+        "empty": empty,
+        "card": card,
+        "status": status,
+        "actions": actions,
+        "stop": stop,
+        "resume": resume,
+        "hint": hint,
+        "curves": curves,
+        "plot": plot,
+        "notes": notes,
+        "new": new,
+        "summary": summary,
+        "start": start,
+        "following": following,
+        "timer": timer,
+    }
+    outputs = [page.draft, before, *parts.values()]
+
+    def answer(draft: Any, last: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]) -> tuple[Any, ...]:
+        """Updates for what differs from what stands there; what `now` does not name stays."""
+        changed = {
+            name: gr.update(**now[name]) if now.get(name, last.get(name)) != last.get(name) else gr.skip()
+            for name in parts
+        }
+        return (draft, {**last, **now}, *changed.values())
+
+    def whole(say: Words, draft: Draft, last: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+        """All of the tab: the run at once, and what could be started when it is worked out."""
+        run = chosen(page.jobs, draft)
+        draft = replace(draft, run=run.id if run else "")
+        now = running(say, page.jobs, watch, run)
+        if run is None and draft.dataset:
+            now = {**now, **startable(say, run, New())}
+        yield answer(draft, last, now)
+        # Said again as a whole: of two answers in quick succession the page may show the last one only.
+        yield answer(draft, last, {**now, **startable(say, run, next_run(page, draft, run))})
+
+    def enter(say: Words, draft: Draft, last: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+        yield from whole(say, draft, last)
+
+    def tick(say: Words, draft: Draft, last: dict[str, Any], looked: dict[str, bool]) -> tuple[Any, ...]:
+        if not looked["tab"]:
+            return answer(gr.skip(), last, {"timer": {"active": False}})
+        if not looked["window"]:
+            return answer(gr.skip(), last, {})
+        run = chosen(page.jobs, draft)
+        now = running(say, page.jobs, watch, run)
+        if run is None or run.state not in ALIVE:  # its last tick
+            now = {**now, **startable(say, run, next_run(page, draft, run))}
+        return answer(gr.skip(), last, now)
+
+    def started(say: Words, draft: Draft, last: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+        yield from whole(say, page.start(draft), last)
+
+    def stopped(say: Words, draft: Draft, last: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+        page.jobs.stop(draft.run)
+        yield from whole(say, draft, last)
+
+    def resumed(say: Words, draft: Draft, last: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+        page.resume(draft.run)
+        yield from whole(say, draft, last)
+
+    def other(say: Words, draft: Draft, event: gr.EventData, last: dict[str, Any]) -> tuple[Any, ...]:
+        run = page.jobs.get(str(event._data.get("run")))
+        return answer(replace(draft, run=run.id), last, running(say, page.jobs, watch, run))
+
+    page.on_enter("training", enter, outputs, inputs=[before], error=error)
+    page.on(timer.tick, tick, [before, looked], outputs, error=error, js=LOOKED % "training")
+    page.on(start.click, started, [before], outputs, error=error)
+    page.on(stop.click, stopped, [before], outputs, error=error)
+    page.on(resume.click, resumed, [before], outputs, error=error)
+    page.on(status.click, other, [before], outputs, error=error, event=True)
+
+
+def chosen(jobs: Jobs, draft: Draft) -> Run | None:
+    """The run to show: the draft's; else one that is at work, else the newest."""
+    if draft.run:
+        try:
+            return jobs.get(draft.run)
+        except StudioError:  # deleted since
+            pass
+    runs = jobs.list()
+    return next((run for run in runs if run.state in ALIVE), runs[0] if runs else None)
+
+
+def named(jobs: Jobs, run: Run) -> Run:
+    """The run with its data called as the person who uploaded it did, not as the copy in the home is."""
+    try:
+        return replace(run, data=data_name(jobs.store, jobs.config(run.id).data.path))
+    except StudioError:  # a damaged folder is still listed, with what is wrong with it
+        return run
+
+
+def data_name(store: Store, path: str) -> str:
+    folder = Path(path).parent
+    if folder.parent == store.datasets_dir:
+        try:
+            return store.dataset(folder.name).name
+        except StudioError:  # deleted since
+            pass
+    return Path(path).name
+
+
+def running(say: Words, jobs: Jobs, watch: Watch, run: Run | None) -> dict[str, dict[str, Any]]:
+    """What each part of the tab shows of the run."""
+    if run is None:
+        shown = {name: {"visible": False} for name in ("card", "curves", "following")}
+        return {**shown, "notes": {"value": ""}, "timer": {"active": False}}
+    run, progress = named(jobs, run), watch.progress(run.id)
+    alive, resumable = run.state in ALIVE, run.state in RESUMABLE
+    log = log_end(jobs.files(run.id).worker_log) if run.state in ("failed", "interrupted") else []
+    hint = "training.stop.hint" if alive else "training.resume.hint"
+    others = [] if alive else [other for other in jobs.list() if other.state in ALIVE]
+    return {
+        "empty": {"visible": False},
+        "card": {"visible": True},
+        "status": {"value": run_views.also(say, others) + run_views.status(say, run, progress)},
+        "actions": {"visible": alive or resumable},
+        "stop": {"visible": alive, "interactive": run.state != "stopping"},
+        "resume": {"visible": resumable},
+        "hint": {"value": say(hint)},
+        "curves": {"visible": True},
+        "plot": {"value": f"{plots.loss_chart(say, progress)}{plots.settings_charts(say, progress)}"},
+        "notes": {"value": run_views.notes(say, progress, log)},
+        "following": {"visible": run.state == "finished"},
+        "timer": {"active": alive},
+    }
+
+
+def next_run(page: Page, draft: Draft, run: Run | None) -> New | None:
+    """What the draft would start; None where it describes the run that is shown, or nothing is chosen."""
+    from studio.services.plan import plan
+
+    if not draft.dataset:
+        return None
+    try:
+        config = draft.config(page.store, source="")
+        if run is not None and is_same(config, page.jobs.files(run.id)):
+            return None
+        return New(data=page.store.dataset(draft.dataset).name, plan=plan(page.store, config))
+    except StudioError as problem:
+        return New(problem=problem)
+
+
+def startable(say: Words, run: Run | None, new: New | None) -> dict[str, dict[str, Any]]:
+    """What the tab shows of the run that could be started."""
+    if new is None:
+        nothing = run is None
+        text = views.empty(say("training.empty"), say("training.empty.next")) if nothing else ""
+        return {"empty": {"value": text, "visible": nothing}, "new": {"visible": False}}
+    alive = run is not None and run.state in ALIVE
+    title = f'<p class="section-title">{say("training.next" if run else "training.ready")}</p>'
+    text = views.error(say, new.problem) if new.problem else run_views.planned(say, new.plan, new.data, alive)
+    return {
+        "empty": {"visible": False},
+        "new": {"visible": True, "elem_classes": ["surface", "new-run", "" if alive else "first"]},
+        "summary": {"value": title + text},
+        "start": {"visible": new.problem is None, "variant": "secondary" if alive else "primary"},
+    }
+
+
+def is_same(config: RunConfig, run: RunFiles) -> bool:
+    """Whether the run was started with this configuration, and its files still hold the rows that it was given."""
+    from studio.services.plan import load_data
+
+    if config != run.given_config():
+        return False
+    data = load_data(config)
+    # A repair writes the file anew under the same name.
+    return [*data.train] == run.train_rows() and [*data.held_out] == run.held_out_rows()
+
+
+def log_end(path: Path) -> list[str]:
+    """The last lines of a worker's raw output."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - _LOG_BYTES))
+            lines = file.read().decode("utf-8", "replace").splitlines()
+    except FileNotFoundError:
+        return []
+    return lines[-60:]

@@ -1,0 +1,159 @@
+"""What the page shows, as HTML made from domain types: pure functions; every text from outside is escaped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+from studio.domain.errors import StudioError
+from studio.domain.machine import Machine
+from studio.ui.i18n import Words, message_of
+
+CHIPS = {"error": "bad", "warning": "warn", "info": "info"}
+"""The chip of each severity."""
+CLICKS = """
+element.addEventListener('click', (event) => {
+  const act = event.target.closest('.act');
+  if (act && element.contains(act) && !act.disabled) trigger('click', {...act.dataset});
+});
+"""
+"""For gr.HTML(js_on_load=…): a click on `.act` reaches Python with the element's data-* attributes."""
+LANGUAGE_SWITCH = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-language]');
+  if (!button) return;
+  document.cookie = `%s=${button.dataset.language}; path=/; max-age=31536000; samesite=strict`;
+  location.reload();
+});
+"""
+
+
+def error(say: Words, problem: BaseException, trace: str = "") -> str:
+    """The red box: cause, remedy, and the traceback folded away where it is not the user's mistake."""
+    if isinstance(problem, StudioError):
+        message, remedy = message_of(say, problem)
+        return error_text(say, message, remedy)
+    return error_text(
+        say,
+        say("error.unexpected", problem=f"{type(problem).__name__}: {problem}"),
+        say("error.report"),
+        trace,
+    )
+
+
+def error_text(say: Words, message: str, remedy: str = "", trace: str = "") -> str:
+    """The red box for a sentence that is translated already."""
+    parts = [f'<p class="error-cause">{escape(message)}</p>']
+    if remedy:
+        parts.append(f'<p class="error-remedy">{escape(remedy)}</p>')
+    if trace:
+        parts.append(
+            f"<details><summary>{escape(say('error.details'))}</summary><pre>{escape(trace)}</pre></details>"
+        )
+    return f'<div class="error-box" role="alert">{"".join(parts)}</div>'
+
+
+def field_problem(sentence: str) -> str:
+    """What is wrong with one field, beneath it."""
+    return f'<p class="field-wrong" role="alert">{escape(sentence)}</p>'
+
+
+def empty(title: str, next_step: str) -> str:
+    """An empty state: what is not there yet, and what to do."""
+    return f'<div class="empty"><p class="empty-title">{escape(title)}</p><p>{escape(next_step)}</p></div>'
+
+
+def chip(kind: str, text: str) -> str:
+    """A short mark; `kind` is good, warn, bad or info."""
+    return f'<span class="chip chip-{kind}">{escape(text)}</span>'
+
+
+def panel(title: str, body: str) -> str:
+    """A card with a heading; `body` is HTML."""
+    return f'<div class="panel"><p class="section-title">{escape(title)}</p>{body}</div>'
+
+
+def table(heads: Iterable[str], lines: str) -> str:
+    """A table that scrolls by itself where it is wider than the page; `lines` is HTML."""
+    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
+    return (
+        f'<div class="table-wrap"><table class="rows"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{lines}</tbody></table></div>"
+    )
+
+
+def header(say: Words, *, model: str, data: str, machine: Machine | None) -> str:
+    """The name, and in one line what is chosen."""
+    parts = [
+        (say("header.model"), model),
+        (say("header.data"), data or say("header.no_data")),
+        (say("header.machine"), machine_line(say, machine)),
+    ]
+    facts = "".join(
+        f'<span class="fact"><span class="fact-name">{escape(name)}</span> {escape(value)}</span>'
+        for name, value in parts
+    )
+    other, name = ("zh", "中文") if say.language == "en" else ("en", "English")
+    switch = f'<button type="button" class="language" data-language="{other}" lang="{other}">{name}</button>'
+    return (
+        f'<div class="header"><h1>{escape(say("app.name"))}</h1><div class="facts">{facts}</div>'
+        f"{switch}</div>"
+    )
+
+
+def machine_line(say: Words, machine: Machine | None) -> str:
+    if machine is None:
+        return say("header.probing")
+    memory = size(machine.memory_bytes)
+    if machine.device == "cpu":
+        return say("header.cpu", cores=machine.cores, memory=memory)
+    return say("header.gpu", name=machine.name, memory=memory)
+
+
+def size(number: float) -> str:
+    """Bytes for people, in the units that memory is sold in.
+
+    >>> size(512), size(3_400_000), size(25_769_803_776)
+    ('512 B', '3.2 MiB', '24.0 GiB')
+    """
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if number < 1024:
+            return f"{number:.0f} B" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1024
+    return f"{number:.1f} TiB"
+
+
+def count(number: int) -> str:
+    """
+    >>> count(1234567)
+    '1,234,567'
+    """
+    return f"{number:,}"
+
+
+def rows(say: Words, number: int) -> str:
+    """A number of rows in words."""
+    return say("rows.one") if number == 1 else say("rows.many", count=count(number))
+
+
+def about(say: Words, seconds: float) -> str:
+    """An estimated time, no more exact than it can be."""
+    if seconds >= 600:
+        seconds = round(seconds / 60) * 60
+        return (
+            say("time.about_minutes", minutes=round(seconds / 60))
+            if seconds < 5400
+            else duration(say, seconds)
+        )
+    return duration(say, round(seconds / 5) * 5 if seconds > 20 else seconds)
+
+
+def duration(say: Words, seconds: float) -> str:
+    """About how long, in the two units that matter."""
+    whole = max(0, round(seconds))
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    if hours:
+        return say("time.hours", hours=hours, minutes=minutes)
+    if minutes:
+        return say("time.minutes", minutes=minutes, seconds=rest)
+    return say("time.seconds", seconds=rest)

@@ -1,0 +1,555 @@
+"""Files of every kind become conversations, or one sentence that says where they are wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from studio.domain.chat import Conversation, Message
+from studio.domain.config import DataConfig
+from studio.domain.errors import StudioError
+from studio.engine.dataset import load_training, read, recognise, split, write_messages
+
+
+def put(folder: Path, name: str, content: str | bytes) -> Path:
+    path = folder / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return path
+
+
+def turns(conversation: Conversation) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in conversation.messages]
+
+
+def refused(path: Path, **options: object) -> str:
+    with pytest.raises(StudioError) as caught:
+        read(path, **options)  # type: ignore[arg-type]
+    assert caught.value.remedy
+    return caught.value.message
+
+
+QA = [("user", "q"), ("assistant", "a")]
+
+
+@pytest.mark.parametrize(
+    ("format", "record", "expected"),
+    [
+        ("alpaca", {"instruction": "q", "input": "", "output": "a"}, QA),
+        ("alpaca", {"instruction": "q", "output": "a"}, QA),
+        ("alpaca", {"Instruction": "q", "Output": "a"}, QA),
+        (
+            "alpaca",
+            {"instruction": "q", "context": "c", "response": "a"},
+            [("user", "q\nc"), ("assistant", "a")],
+        ),
+        (
+            "alpaca",
+            {"system": "s", "history": [["h1", "h2"]], "instruction": "q", "input": "i", "output": "a"},
+            [("system", "s"), ("user", "h1"), ("assistant", "h2"), ("user", "q\ni"), ("assistant", "a")],
+        ),
+        ("sharegpt", {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]}, QA),
+        (
+            "sharegpt",
+            {
+                "system": "s",
+                "conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}],
+            },
+            [("system", "s"), *QA],
+        ),
+        (
+            "messages",
+            {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},
+            QA,
+        ),
+        (
+            "messages",
+            {"conversations": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},
+            QA,
+        ),
+        (
+            "messages",
+            {
+                "messages": [
+                    {"role": "user", "content": [{"type": "text", "text": "q"}]},
+                    {"role": "assistant", "content": "a"},
+                ]
+            },
+            QA,
+        ),
+        ("prompt_completion", {"prompt": "q", "completion": "a"}, QA),
+        ("prompt_completion", {"prompt": "q", "response": "a"}, QA),
+        ("prompt_completion", {"question": "q", "answer": "a", "id": 7}, QA),
+    ],
+)
+def test_each_format_is_recognised(tmp_path: Path, format: str, record: dict, expected: list) -> None:
+    for name, content in (
+        ("a.json", json.dumps([record])),
+        ("a.jsonl", json.dumps(record)),
+        ("b.json", json.dumps(record)),
+    ):
+        dataset = read(put(tmp_path, name, content))
+        assert (dataset.format, dataset.row_numbers, dataset.findings) == (format, [1], [])
+        assert turns(dataset.conversations[0]) == expected
+
+
+def test_unknown_columns_are_not_recognised() -> None:
+    assert recognise(["text", "label"], [{"text": "x", "label": 1}]) is None
+
+
+def test_contents_are_kept_exactly(tmp_path: Path) -> None:
+    odd = "  a\u2028b\r\n\tc \u00a0"
+    dataset = read(
+        put(tmp_path, "a.jsonl", json.dumps({"prompt": "q", "completion": odd}, ensure_ascii=False))
+    )
+    assert dataset.conversations[0].response == odd
+
+
+def test_an_object_with_one_list_holds_the_rows(tmp_path: Path) -> None:
+    text = '{"version": 1,\n "data": [\n  {"prompt": "q", "response": "a"},\n  {"prompt": "q"}\n]}'
+    dataset = read(put(tmp_path, "a.json", text))
+    assert dataset.row_numbers == [1, 2]
+    assert dataset.findings[0].message == "Row 2 (a.json:4): its field response is missing."
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+def test_csv_delimiters_are_sniffed(tmp_path: Path, delimiter: str) -> None:
+    lines = [["prompt", "response"], ["what, is; this?", "a | b"], ["q2", "a2"]]
+    text = "\r\n".join(delimiter.join(f'"{cell}"' for cell in line) for line in lines)
+    dataset = read(put(tmp_path, "a.csv", text))
+    assert turns(dataset.conversations[0]) == [("user", "what, is; this?"), ("assistant", "a | b")]
+    assert [conversation.row for conversation in dataset.conversations] == [1, 2]
+
+
+def test_a_semicolon_csv_with_commas_in_its_cells_and_no_quotes(tmp_path: Path) -> None:
+    dataset = read(
+        put(tmp_path, "a.csv", "instruction;input;output\nGreet me, please;;Hello, you\nCount;1, 2;3, 4\n")
+    )
+    assert turns(dataset.conversations[0]) == [("user", "Greet me, please"), ("assistant", "Hello, you")]
+
+
+def test_csv_cells_hold_quotes_and_line_breaks(tmp_path: Path) -> None:
+    dataset = read(put(tmp_path, "a.csv", '\ufeffprompt,response\n"line 1\nline 2","he said ""yes"""\nq,a\n'))
+    assert turns(dataset.conversations[0]) == [("user", "line 1\nline 2"), ("assistant", 'he said "yes"')]
+    assert turns(dataset.conversations[1]) == QA
+
+
+def test_csv_with_messages_as_json_text(tmp_path: Path) -> None:
+    cell = json.dumps([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]).replace(
+        '"', '""'
+    )
+    assert turns(read(put(tmp_path, "a.csv", f'id,messages\n1,"{cell}"\n')).conversations[0]) == QA
+
+
+def test_csv_rows_with_too_few_or_too_many_cells_are_named(tmp_path: Path) -> None:
+    dataset = read(put(tmp_path, "a.csv", "prompt,response\nq,a\nonly\nq,a,extra\nq,a,,\n"))
+    assert [conversation.row for conversation in dataset.conversations] == [1, 4]
+    assert [finding.message for finding in dataset.findings] == [
+        "Row 2 (line 3) has 1 cells where the header has 2.",
+        "Row 3 (line 4) has 3 cells where the header has 2.",
+    ]
+
+
+def test_an_unclosed_csv_quote_costs_only_its_own_row(tmp_path: Path) -> None:
+    text = 'prompt,response\n"q1","a1"\n"q2","a2\n"q3","a3"\n"q4","a4"\n'
+    dataset = read(put(tmp_path, "a.csv", text))
+    assert [conversation.prompt for conversation in dataset.conversations] == ["q1", "q3", "q4"]
+    (finding,) = dataset.findings
+    assert finding.rows == (2,)
+    assert finding.message.startswith("Row 2 (line 3) cannot be read: its quotes do not close")
+
+
+MULTI_LINE = "".join(f'{n},"ask\n{n}, please","first line\nsecond ""line"" {n}"\n' for n in range(3, 40))
+
+
+def test_an_unclosed_quote_among_records_of_several_lines_costs_only_its_own_row(tmp_path: Path) -> None:
+    for broken, said in (
+        ('2,"ask 2,an answer\n', "Row 2 (line 3) cannot be read: its quotes do not close properly ("),
+        ('2,"ask "two" now","a"\n', "Row 2 (line 3) cannot be read: its quotes do not close properly ("),
+        ('2,"ask\n2,"an answer"\n', "Row 2 (lines 3 to 4) cannot be read: a quote is not closed properly ("),
+        ('2,ask,"Well, yes\nHello, dear, you\nbye\n', "Row 2 (lines 3 to 5) cannot be read: "),
+    ):
+        dataset = read(put(tmp_path, "a.csv", f"id,prompt,response\n1,q,a\n{broken}{MULTI_LINE}"))
+        assert [record["id"] for record in dataset.rows] == ["1", *map(str, range(3, 40))]
+        assert dataset.conversations[-1].response == 'first line\nsecond "line" 39'
+        (finding,) = dataset.findings
+        assert finding.message.startswith(said)
+
+
+def test_every_second_row_with_a_wrong_quote_costs_no_other_row(tmp_path: Path) -> None:
+    text = "".join(f'{n},"q{n}","a{n}{"" if n % 2 else chr(34)}"\n' for n in range(1, 20))
+    dataset = read(put(tmp_path, "a.csv", "id,prompt,response\n" + text))
+    assert [record["id"] for record in dataset.rows] == [str(n) for n in range(1, 20, 2)]
+    assert [finding.rows for finding in dataset.findings] == [(n,) for n in range(2, 20, 2)]
+
+
+def test_lines_that_no_record_can_be_found_in_are_named_from_first_to_last(tmp_path: Path) -> None:
+    dataset = read(put(tmp_path, "a.csv", 'prompt,response\nq,a\nq2,"a2\none\ntwo\nthree\n'))
+    (finding,) = dataset.findings
+    assert finding.message.startswith("Row 2 (lines 3 to 6) cannot be read: a quote is not closed properly (")
+    assert finding.message.endswith("All of these lines are left out.")
+
+
+def test_a_row_of_several_lines_with_too_many_cells_names_them(tmp_path: Path) -> None:
+    dataset = read(put(tmp_path, "a.csv", 'prompt,response\nq,"a\nb",extra\nq,a\n'))
+    assert [finding.message for finding in dataset.findings] == [
+        "Row 1 (lines 2 to 3) has 3 cells where the header has 2. All of these lines are left out."
+    ]
+
+
+def test_the_costliest_of_many_wrong_rows_is_among_those_told(tmp_path: Path) -> None:
+    text = "prompt,response\nq,a\n" + "only\n" * 30 + 'q,"lost\n1\n2\n'
+    findings = read(put(tmp_path, "a.csv", text)).findings
+    assert (len(findings), findings[-1].count) == (21, 11)
+    assert findings[-2].message.startswith("Row 32 (lines 33 to 35) cannot be read")
+
+
+def test_a_csv_cut_off_inside_its_last_cell_loses_only_that_row(tmp_path: Path) -> None:
+    dataset = read(put(tmp_path, "a.csv", 'prompt,response\nq1,a1\nq2,"a long\nletter\nwithout'))
+    assert [conversation.row for conversation in dataset.conversations] == [1]
+    assert dataset.findings[0].rows == (2,)
+
+
+def test_parquet_with_numbers_and_nothing(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"question": ["2+2?", "size?", None], "answer": [4.5, float("nan"), None]})
+    path = tmp_path / "a.parquet"
+    pyarrow.parquet.write_table(table, path)
+    dataset = read(path)
+    assert [turns(conversation) for conversation in dataset.conversations] == [
+        [("user", "2+2?"), ("assistant", "4.5")],
+        [("user", "size?"), ("assistant", "")],
+        [("user", ""), ("assistant", "")],
+    ]
+    path.write_bytes(path.read_bytes()[:40])
+    assert refused(path).startswith("a.parquet is a damaged Parquet file")
+
+
+def test_parquet_with_messages(tmp_path: Path) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    path = tmp_path / "a.parquet"
+    rows = [[{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]]
+    pyarrow.parquet.write_table(pyarrow.table({"messages": rows}), path)
+    assert turns(read(path).conversations[0]) == QA
+
+
+def test_the_list_of_rows_is_that_of_the_top_level_key(tmp_path: Path) -> None:
+    text = (
+        '{"meta": {"examples": [{"prompt": "wrong", "response": "wrong"}], "examp\\u006ces": [1]},\n'
+        ' "n": [1, 2], "examples": [{"prompt": "q", "response": "a"},\n{"prompt": "q"}]}\n'
+    )
+    dataset = read(put(tmp_path, "a.json", text))
+    assert [turns(conversation) for conversation in dataset.conversations] == [QA]
+    assert [finding.message for finding in dataset.findings] == [
+        "Row 2 (a.json:3): its field response is missing."
+    ]
+
+
+def test_the_content_decides_where_the_extension_is_wrong(tmp_path: Path) -> None:
+    row = '{"prompt": "q", "response": "a"}'
+    for name, content in [
+        ("a.csv", f"[{row}]"),
+        ("a.json", f"{row}\n{row}"),
+        ("a.txt", f"{row}\n"),
+        ("b.jsonl", f"[\n{row},\n{row}]"),
+        ("c.json", "prompt,response\nq,a\n"),
+    ]:
+        assert turns(read(put(tmp_path, name, content)).conversations[0]) == QA
+
+
+def test_a_malformed_jsonl_line_is_left_out_with_its_place(tmp_path: Path) -> None:
+    lines = [
+        '{"prompt": "q", "response": "a"}',
+        "",
+        '{"prompt": "q", "response" "a"}',
+        "[1]",
+        '{"prompt": "q", "response": "a"}',
+    ]
+    dataset = read(put(tmp_path, "a.jsonl", "\n".join(lines)))
+    assert [conversation.row for conversation in dataset.conversations] == [1, 4]
+    broken, wrong = dataset.findings
+    assert (broken.rows, broken.dimension, broken.severity) == ((2,), "file", "error")
+    assert broken.message.startswith("Row 2 (line 3, character 28) is not valid JSON: ")
+    assert wrong.message == "Row 3 (line 4) is a list, not an object with named fields."
+
+
+def test_a_first_line_that_is_malformed_does_not_cost_the_file(tmp_path: Path) -> None:
+    for first in ('{"prompt": "q", "response": }', "oops"):
+        dataset = read(put(tmp_path, "a.jsonl", f'{first}\n{{"prompt": "q", "response": "a"}}\n'))
+        assert [conversation.row for conversation in dataset.conversations] == [2]
+
+
+def test_rows_that_are_no_conversation_are_left_out_with_the_reason(tmp_path: Path) -> None:
+    user = {"role": "user", "content": "q"}
+    records: list[dict] = [
+        {"messages": [user, {"role": "assistant", "content": "a"}]},
+        {"messages": [user, {"role": "wizard", "content": "a"}]},
+        {"messages": [user, {"role": "assistant"}]},
+        {"messages": "q"},
+        {"messages": []},
+        {"text": "a"},
+        {"messages": [user, {"role": "assistant", "content": "\ud83d"}]},
+        {"messages": [user, {"role": "assistant", "content": None, "tool_calls": [{}]}]},
+        {"messages": [user, {"role": "assistant", "content": [{"type": "image_url"}]}]},
+    ]
+    dataset = read(put(tmp_path, "a.jsonl", "\n".join(map(json.dumps, records))))
+    assert [conversation.row for conversation in dataset.conversations] == [1]
+    assert [(finding.check, finding.message) for finding in dataset.findings] == [
+        ("wrong_shape", "Row 2 (a.jsonl:2): its message 2 has the unknown role wizard."),
+        ("missing_field", "Row 3 (a.jsonl:3): its message 2 has no field content."),
+        ("wrong_shape", "Row 4 (a.jsonl:4): its field messages holds text, not a list."),
+        ("wrong_shape", "Row 5 (a.jsonl:5): its list messages is empty."),
+        ("missing_field", "Row 6 (a.jsonl:6): its field messages is missing."),
+        ("wrong_shape", "Row 7 (a.jsonl:7) holds half a character (\\ud83d), which no text file can hold."),
+        ("wrong_shape", "Row 8 (a.jsonl:8): its message 2 calls a tool, which cannot be trained yet."),
+        ("wrong_shape", "Row 9 (a.jsonl:9): its message 2 holds something other than text."),
+    ]
+
+
+def test_a_weight_of_0_says_that_an_answer_is_not_trained(tmp_path: Path) -> None:
+    def record(weight: object) -> dict:
+        said = {"role": "assistant", "content": "a", "weight": weight}
+        return {"messages": [{"role": "user", "content": "q", "weight": 0}, said]}
+
+    path = put(tmp_path, "a.jsonl", "\n".join(json.dumps(record(weight)) for weight in (0, 1, None, 0.5)))
+    dataset = read(path)
+    assert [[m.trained for m in c.messages] for c in dataset.conversations] == [
+        [True, False],
+        [True, True],
+        [True, True],
+    ]
+    assert [finding.message for finding in dataset.findings] == [
+        "Row 4 (a.jsonl:4): its message 2 has the weight 0.5; it can only be 0 or 1."
+    ]
+    write_messages(dataset.conversations, tmp_path / "b.jsonl")
+    assert read(tmp_path / "b.jsonl").conversations == dataset.conversations
+    assert (tmp_path / "b.jsonl").read_text().count("weight") == 1
+
+
+def test_tools_and_a_second_system_message_are_not_dropped_silently(tmp_path: Path) -> None:
+    talk = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    system = {"role": "system", "content": "s"}
+    records: list[dict] = [
+        {"messages": talk, "tools": [{"type": "function"}]},
+        {"messages": talk, "system": "s", "tools": []},
+        {"messages": [system, *talk], "system": "other"},
+        {"messages": [system, *talk], "system": "s"},
+        {"messages": [system, *talk], "tools": [{}], "system": "other"},
+    ]
+    dataset = read(put(tmp_path, "a.jsonl", "\n".join(map(json.dumps, records))))
+    assert [conversation.system for conversation in dataset.conversations] == ["", "s", "s", "s", "s"]
+    assert [(found.check, found.severity, found.rows, found.message) for found in dataset.findings] == [
+        (
+            "unused_field",
+            "warning",
+            (1, 5),
+            "Rows with a field tools beside their messages: 2. The model is not shown it, as tools cannot be trained "
+            "yet.",
+        ),
+        (
+            "unused_field",
+            "warning",
+            (3, 5),
+            "Rows with a field system beside messages that hold a system message already: 2. The field is not used.",
+        ),
+    ]
+
+
+def test_many_malformed_rows_are_summed_up(tmp_path: Path) -> None:
+    dataset = read(put(tmp_path, "a.jsonl", '{"prompt": "q", "response": "a"}\n' + "{x}\n" * 30))
+    assert len(dataset.findings) == 21
+    assert dataset.findings[-1].rows == tuple(range(22, 32))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.jsonl", b"", "a.jsonl is empty."),
+        ("a.csv", b"\xef\xbb\xbf \n", "a.csv is empty."),
+        ("a.json", b"[]", "a.json holds no rows."),
+        ("a.csv", b"prompt,response\n", "a.csv holds no rows."),
+        ("a.csv", b"PK\x03\x04abc", "a.csv is a zip archive or an Excel workbook, not a data file."),
+        (
+            "a.csv",
+            b"text,label\nx,1\n",
+            "a.csv is in no format that is recognised. Its columns: text, label.",
+        ),
+        ("a.csv", b"prompt,prompt\nx,1\n", "a.csv, line 1: two columns are named prompt."),
+        (
+            "a.json",
+            b'["a", "b"]',
+            "No row of a.json can be used. Row 1 (line 1) is text, not an object with named fields.",
+        ),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_refused(
+    tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    assert refused(put(tmp_path, name, content)) == message
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    assert refused(tmp_path / "no.csv") == f"There is no file {tmp_path / 'no.csv'}."
+    assert refused(tmp_path) == f"{tmp_path} is a folder, not a file."
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ('[{"prompt": "q", "response": "a"},\n {"prompt": "q" "response": "a"}]', "line 2, character 17"),
+        ('[{"prompt": "q", "response": "a"},\n {"prompt": "q"}', "line 2, character 17"),
+        ('[{"prompt": "q"}\n {"prompt": "q"}]', "line 2, character 2"),
+        ('{"data": [{"prompt": "q"},\n {"prompt": }]}', "line 2, character 13"),
+        ('{\n "prompt": "q"\n "response": "a"\n}\n', "line 3, character 2"),
+        ('{"prompt": "q"', "line 1, character 15"),
+        ('[{"prompt": "q", "response": "a"}],\n[{"prompt": "q", "response": "a"}]', "line 1, character 35"),
+        ('[{"prompt": "q", "response": "a"}\n]\n}', "line 3, character 1"),
+        ('[{"prompt": "q", "response": "a"}\n]\n[{"prompt": "q"}]', "line 3, character 1"),
+        ("[" * 100_000, "line 1, character 2"),
+    ],
+)
+def test_a_malformed_json_file_names_line_and_character(tmp_path: Path, text: str, place: str) -> None:
+    message = refused(put(tmp_path, "a.json", text))
+    assert message.startswith(f"a.json, {place}: it is not valid JSON (")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text", "likely"),
+    [
+        ("cp1252", "Où est le café ? À côté.", "Windows-1252 (Western European)"),
+        ("gb18030", "我想知道这个订单的状态是什么，谢谢。", "GBK / GB18030 (Chinese)"),
+        ("shift_jis", "こんにちは、注文はどこですか。", "Shift JIS (Japanese)"),
+        ("euc_kr", "안녕하세요 주문은 어디에 있습니까", "EUC-KR (Korean)"),
+        ("cp1251", "Где находится мой заказ сегодня", "Windows-1251 (Cyrillic)"),
+    ],
+)
+def test_a_wrong_encoding_names_the_byte_and_the_likely_one(
+    tmp_path: Path, encoding: str, text: str, likely: str
+) -> None:
+    data = b"prompt,response\nq," + text.encode(encoding)
+    position = next(index for index, byte in enumerate(data) if byte > 127) + 1
+    message = refused(put(tmp_path, "a.csv", data))
+    assert (
+        f"a.csv is not UTF-8 text: byte {position} (line 2) cannot be read; it is likely {likely}." == message
+    )
+
+
+def test_utf16_with_its_mark_is_read_and_said(tmp_path: Path) -> None:
+    dataset = read(put(tmp_path, "a.csv", "prompt,response\nq,ä\n".encode("utf-16")))
+    assert dataset.conversations[0].response == "ä"
+    assert [(f.severity, f.message) for f in dataset.findings] == [
+        ("info", "a.csv is written in UTF-16 and was read as such.")
+    ]
+    assert "UTF-16 without a byte order mark" in refused(
+        put(tmp_path, "b.csv", "prompt,response\n".encode("utf-16-le"))
+    )
+
+
+def test_columns_are_mapped_by_hand(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.csv", "frage,antwort,rolle,mehr\nq,a,s,i\n")
+    mapping = {"prompt": "frage", "response": "antwort", "system": "rolle", "input": "mehr"}
+    dataset = read(path, columns=mapping)
+    assert dataset.format == "columns"
+    assert turns(dataset.conversations[0]) == [("system", "s"), ("user", "q\ni"), ("assistant", "a")]
+    assert (
+        refused(path, format="columns")
+        == "No column is chosen for the prompt. a.csv has the columns frage, antwort, rolle, mehr."
+    )
+    with pytest.raises(StudioError) as caught:
+        read(path, columns={"prompt": "frage", "response": "antwrt"})
+    assert str(caught.value) == (
+        "a.csv has no column antwrt for the response. Its columns: frage, antwort, rolle, mehr. Did you mean antwort?"
+    )
+
+
+def test_a_format_whose_column_is_missing_is_refused(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.csv", "instruction,label\nq,1\n")
+    assert refused(path, format="alpaca") == (
+        "a.csv is not in the format alpaca: it lacks the column output. Its columns: instruction, label."
+    )
+
+
+def test_a_row_of_100000_characters_and_more_is_read(tmp_path: Path) -> None:
+    long = "word " * 60_000
+    assert read(put(tmp_path, "a.csv", f'prompt,response\nq,"{long}"\n')).conversations[0].response == long
+
+
+def test_max_rows_stops_early(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.jsonl", '{"prompt": "q", "response": "a"}\n' * 9)
+    assert len(read(path, max_rows=4).rows) == 4
+
+
+def conversation(row: int, prompt: str, response: str) -> Conversation:
+    return Conversation((Message("user", prompt), Message("assistant", response)), row)
+
+
+def test_a_split_keeps_the_order_and_repeats_itself() -> None:
+    rows = [conversation(number, f"q{number}", "a") for number in range(1, 21)]
+    train, held_out = split(rows, 0.1, 7)
+    assert (len(train), len(held_out)) == (18, 2)
+    assert sorted(train + held_out, key=lambda c: c.row) == rows
+    assert [c.row for c in train] == sorted(c.row for c in train)
+    assert split(rows, 0.1, 7) == (train, held_out)
+    assert split(rows, 0.0, 7) == (rows, [])
+    assert split(rows[:1], 0.5, 7) == (rows[:1], [])
+    assert len(split(rows[:2], 0.01, 7)[1]) == 1
+
+
+def test_training_data_names_what_it_leaves_out(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.csv", "prompt,response\nq1,a1\nq2,\n,a3\nq4,a4\n")
+    held = put(tmp_path, "b.csv", "prompt,response\nq4,a4\n")
+    data = load_training(DataConfig(path=str(path), held_out_path=str(held)), seed=1)
+    assert [c.row for c in data.train] == [1, 4]
+    assert [(f.check, f.rows) for f in data.findings] == [("left_out", (2, 3)), ("leakage", (4,))]
+    assert (
+        data.findings[1].message == "In a.csv: Rows that are trained on are also held out to measure on: 1."
+    )
+    assert data.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_findings_of_two_files_say_which_one_they_are_about(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.csv", "prompt,response\nq1,a1\nonly\nq2,\n")
+    held = put(tmp_path, "b.csv", "prompt,response\nq4,a4\nonly\n")
+    data = load_training(DataConfig(path=str(path), held_out_path=str(held)), seed=1)
+    assert [finding.message for finding in data.findings] == [
+        "In a.csv: Row 2 (line 3) has 1 cells where the header has 2.",
+        "Rows of a.csv without a prompt or a response are left out: 1.",
+        "In b.csv: Row 2 (line 3) has 1 cells where the header has 2.",
+    ]
+
+
+def test_held_out_rows_are_read_by_the_mapping_or_by_their_own_columns(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.csv", "frage,antwort\nq,a\n")
+    mapping = {"prompt": "frage", "response": "antwort"}
+
+    def held_out(content: str, **reading: object) -> list[Conversation]:
+        held = put(tmp_path, "b.txt", content)
+        config = DataConfig.model_validate({"path": str(path), "held_out_path": str(held), **reading})
+        return load_training(config, seed=1).held_out
+
+    mapped = {"format": "columns", "columns": mapping}
+    assert [turns(row) for row in held_out("frage,antwort\nq,a\n", **mapped)] == [QA]
+    assert [turns(row) for row in held_out("prompt,frage,response\nq,x,a\n", **mapped)] == [QA]
+    row = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+    assert [turns(row) for row in held_out(json.dumps(row), **mapped)] == [QA]
+    with pytest.raises(StudioError, match=r"b\.txt has no column frage for the prompt"):
+        held_out("text,label\nx,1\n", **mapped)
+
+
+def test_nothing_left_to_train_on_is_refused(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.csv", "prompt,response\nq1,\nq2, \n")
+    with pytest.raises(StudioError, match=r"a\.csv has no row to train on"):
+        load_training(DataConfig(path=str(path)), seed=1)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    rows = [conversation(1, "ü\u2028 q\n", "\u200da "), conversation(2, "q", "")]
+    write_messages(rows, tmp_path / "deep" / "out.jsonl")
+    assert read(tmp_path / "deep" / "out.jsonl").conversations == rows
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out.jsonl"]

@@ -1,0 +1,278 @@
+"""What must not change the result does not: how a batch is cut up, packing, stopping and going on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import AttentionInterface
+
+from studio.domain.chat import Conversation, Message
+from studio.domain.config import TrainConfig
+from studio.domain.encoded import Encoded
+from studio.domain.errors import Stopped, StudioError
+from studio.domain.events import Event, Metric, Started
+from studio.engine import attention, trainee
+from studio.engine.encode import encode_many, fingerprint
+from studio.engine.templates import resolve
+from studio.engine.tokenizer import load_tokenizer
+from studio.engine.train import TrainJob, train
+from tests.tiny import tiny_model
+
+SENTENCES = (
+    "Yes.",
+    "No, never.",
+    "It depends on the weather.",
+    "Ask again later, please.",
+    "Seven.",
+    "Blue and green.",
+)
+BASE = {
+    "method": "lora",
+    "learning_rate": 1e-2,
+    "epochs": 2.0,
+    "batch_size": 4,
+    "micro_batch_size": 4,
+    "max_length": 256,
+    "rank": 4,
+    "alpha": 8.0,
+    "dtype": "float32",
+    "gradient_checkpointing": False,
+    "save_steps": 2,
+    "eval_steps": 3,
+}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def rows(model: Path) -> list[Encoded]:
+    conversations = [
+        Conversation(
+            (Message("user", f"Question {number}?"), Message("assistant", SENTENCES[number % 6])), number + 1
+        )
+        for number in range(10)
+    ]
+    tokenizer = load_tokenizer(model)
+    return encode_many(conversations, resolve("auto", tokenizer), tokenizer)
+
+
+Run = Callable[..., tuple[list[Event], dict[str, float], Path]]
+
+
+@pytest.fixture
+def run(model: Path, rows: list[Encoded], tmp_path: Path) -> Run:
+    def run(
+        folder: str, stop_after: int | None = None, **settings: object
+    ) -> tuple[list[Event], dict[str, float], Path]:
+        events: list[Event] = []
+        config = TrainConfig.model_validate({**BASE, **settings})
+        job = TrainJob("run", model, config, rows, rows[:3], tmp_path / folder, "cpu", 0)
+        (tmp_path / folder).mkdir(exist_ok=True)
+
+        def stop() -> bool:
+            return stop_after is not None and steps(events)[-1:] >= [stop_after]
+
+        try:
+            metrics = train(job, events.append, stop)
+        except Stopped:
+            metrics = {}
+        return events, metrics, tmp_path / folder
+
+    return run
+
+
+def steps(events: list[Event]) -> list[int]:
+    return [event.step for event in events if isinstance(event, Metric) and event.loss is not None]
+
+
+def losses(events: list[Event]) -> list[float]:
+    return [event.loss for event in events if isinstance(event, Metric) and event.loss is not None]
+
+
+def measured(events: list[Event]) -> dict[int, float]:
+    metrics = [event for event in events if isinstance(event, Metric)]
+    return {event.step: event.eval_loss for event in metrics if event.eval_loss is not None}
+
+
+def result(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "adapter" / "adapter_model.safetensors")
+
+
+def test_it_learns_and_says_each_step(run: Run, rows: list[Encoded]) -> None:
+    events, metrics, folder = run("a", epochs=8.0)
+    started = next(event for event in events if isinstance(event, Started))
+    assert (started.steps, started.rows, started.encoded_sha256) == (24, 10, fingerprint(rows))
+    assert steps(events) == list(range(1, 25))
+    assert losses(events)[-1] < 0.6 * losses(events)[0]
+    assert metrics["tokens"] == 8 * sum(row.total for row in rows)
+    assert (folder / "adapter" / "adapter_config.json").is_file()
+
+
+@pytest.mark.parametrize(
+    "other", [{"micro_batch_size": 1}, {"micro_batch_size": 3}, {"packing": False}], ids=str
+)
+def test_how_a_batch_passes_through_the_model_does_not_change_the_run(
+    run: Run, other: dict[str, object]
+) -> None:
+    one, _, first = run("one")
+    two, _, second = run("two", **other)
+    assert losses(two) == pytest.approx(losses(one), rel=1e-4)
+    for name, tensor in result(first).items():
+        torch.testing.assert_close(result(second)[name], tensor, rtol=2e-2, atol=2e-3)
+
+
+def test_gradient_checkpointing_changes_nothing(run: Run) -> None:
+    plain, _, _ = run("plain")
+    spared, _, _ = run("spared", gradient_checkpointing=True)
+    assert losses(spared) == pytest.approx(losses(plain), rel=1e-5)
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("stop_after", [1, 3])
+def test_a_stopped_run_goes_on_bit_for_bit(run: Run, stop_after: int, dropout: float) -> None:
+    whole, metrics, first = run("whole", dropout=dropout)
+    before, _, second = run("halves", stop_after=stop_after, dropout=dropout)
+    after, resumed_metrics, _ = run("halves", dropout=dropout)
+    assert losses(before) + losses(after) == losses(whole)
+    assert {**measured(before), **measured(after)} == measured(whole)
+    assert resumed_metrics["tokens"] == metrics["tokens"]
+    assert resumed_metrics["eval_loss"] == metrics["eval_loss"]
+    for name, tensor in result(first).items():
+        assert torch.equal(result(second)[name], tensor), name
+
+
+def test_a_run_killed_after_its_result_was_written_ends_well_when_resumed(run: Run) -> None:
+    _, metrics, folder = run("a")
+    before = result(folder)
+    events, again, _ = run("a")
+    assert steps(events) == []
+    assert (again["steps"], again["eval_loss"]) == (metrics["steps"], metrics["eval_loss"])
+    assert all(torch.equal(result(folder)[name], tensor) for name, tensor in before.items())
+
+
+def test_a_single_step_already_teaches(run: Run) -> None:
+    _, _, folder = run("a", max_steps=1)
+    assert any(bool(tensor.any()) for name, tensor in result(folder).items() if "lora_B" in name)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(run: Run) -> None:
+    assert losses(run("a")[0]) == losses(run("b")[0])
+    assert losses(run("c", seed=1)[0]) != losses(run("d", seed=2)[0])
+
+
+def test_only_so_many_checkpoints_are_kept(run: Run) -> None:
+    _, _, folder = run("a", save_steps=1, keep_checkpoints=2)
+    assert sorted(path.name for path in (folder / "checkpoints").iterdir()) == ["step-000005", "step-000006"]
+
+
+def test_full_tuning_trains_every_weight_and_saves_a_whole_model(run: Run) -> None:
+    events, _, folder = run("full", method="full", learning_rate=1e-3, epochs=4.0)
+    started = next(event for event in events if isinstance(event, Started))
+    assert started.trainable_parameters == sum(
+        t.numel() for t in load_file(folder / "model" / "model.safetensors").values()
+    )
+    assert losses(events)[-1] < losses(events)[0]
+
+
+def test_full_tuning_resumes_bit_for_bit(run: Run) -> None:
+    whole, _, first = run("whole", method="full", learning_rate=1e-3)
+    before, _, second = run("halves", method="full", learning_rate=1e-3, stop_after=3)
+    after, _, _ = run("halves", method="full", learning_rate=1e-3)
+    assert losses(before) + losses(after) == losses(whole)
+    one, two = (load_file(folder / "model" / "model.safetensors") for folder in (first, second))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_qlora_learns_on_a_cpu_after_an_evaluation(run: Run) -> None:
+    events, _, _ = run("qlora", method="qlora", dtype="bfloat16", epochs=8.0, eval_steps=1)
+    assert losses(events)[-1] < 0.7 * losses(events)[0]
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_a_remedy(rows: list[Encoded], tmp_path: Path) -> None:
+    model = tiny_model(tmp_path / "model")
+    weights = load_file(model / "model.safetensors")
+    weights["model.norm.weight"][0] = float("inf")
+    save_file(weights, model / "model.safetensors", {"format": "pt"})
+    job = TrainJob("run", model, TrainConfig.model_validate(BASE), rows, [], tmp_path, "cpu", 0)
+    with pytest.raises(StudioError, match=r"diverged.*Lower the learning rate"):
+        train(job, lambda _: None, lambda: False)
+
+
+def test_target_modules_that_are_not_there_are_named(run: Run) -> None:
+    with pytest.raises(StudioError, match="No adapter can be put on nowhere"):
+        run("a", target_modules=["nowhere"])
+
+
+def test_a_model_whose_packed_rows_see_each_other_is_found_out(model: Path, rows: list[Encoded]) -> None:
+    built = trainee.build(model, TrainConfig.model_validate(BASE), "cpu", pad_id=0)
+    assert trainee.packing_is_exact(built, rows)
+
+    def forgets_rows(*args: Any, row_lengths: tuple[int, ...] = (), **options: Any) -> Any:
+        return attention.rows_attention(*args, **options)
+
+    AttentionInterface.register("forgets_rows", forgets_rows)
+    built.base.set_attn_implementation("forgets_rows")
+    assert not trainee.packing_is_exact(built, rows)
+
+
+def test_the_loss_trajectory_equals_trls(model: Path, rows: list[Encoded], run: Run, tmp_path: Path) -> None:
+    """Stock SFTTrainer, fed the same batches in the same order."""
+    datasets, trl, peft = (pytest.importorskip(name) for name in ("datasets", "trl", "peft"))
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from studio.engine.steps import plan_steps
+
+    ours, _, _ = run("ours", scheduler="linear", epochs=1.0, warmup_ratio=0.0)
+    order = plan_steps(len(rows), 4, 1.0, None, 42)
+    fed = [rows[index] for step in range(order.count) for index in order.batch(step)]
+    data = datasets.Dataset.from_list(
+        [{"input_ids": list(row.input_ids), "labels": list(row.labels)} for row in fed]
+    )
+
+    class InOrder(trl.SFTTrainer):  # type: ignore[misc, name-defined]
+        def _get_train_sampler(self, *_: object) -> torch.utils.data.Sampler[int]:
+            return torch.utils.data.SequentialSampler(data)
+
+    torch.manual_seed(42)
+    trainer = InOrder(
+        model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
+        processing_class=AutoTokenizer.from_pretrained(model),
+        args=trl.SFTConfig(
+            output_dir=str(tmp_path / "trl"),
+            per_device_train_batch_size=4,
+            num_train_epochs=1,
+            learning_rate=1e-2,
+            lr_scheduler_type="linear",
+            warmup_steps=0,
+            weight_decay=0.0,
+            logging_steps=1,
+            report_to=[],
+            seed=42,
+            bf16=False,
+            use_cpu=True,
+            max_length=None,
+            activation_checkpointing=False,
+            save_strategy="no",
+            dataset_kwargs={"skip_prepare_dataset": True},
+            remove_unused_columns=False,
+            completion_only_loss=False,
+        ),
+        train_dataset=data,
+        peft_config=peft.LoraConfig(
+            r=4,
+            lora_alpha=8,
+            task_type="CAUSAL_LM",
+            target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+        ),
+    )
+    trainer.train()
+    theirs = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    assert theirs == pytest.approx(losses(ours), rel=1e-3)

@@ -1,0 +1,248 @@
+"""The chat's process: loaded on demand, used again, replaced, stopped, killed, unloaded; it never leaves an orphan."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from studio.domain.answer import ChatSettings, Piece
+from studio.domain.chat import Message
+from studio.domain.errors import StudioError
+from studio.services.chat import ChatProcess
+from studio.services.run_files import RunFiles
+from studio.services.store import Store
+from tests.runs import finished_run
+
+QUESTION = [Message("user", "Which way is north?")]
+LONG = ChatSettings(seed=1, temperature=1.0, top_p=1.0, max_new_tokens=400)
+SHORT = ChatSettings(seed=1, temperature=1.0, top_p=1.0, max_new_tokens=6)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(tmp_path_factory.mktemp("home"))
+
+
+@pytest.fixture(scope="module")
+def run(store: Store) -> RunFiles:
+    return finished_run(store)
+
+
+@pytest.fixture(scope="module")
+def shared(store: Store) -> Iterator[ChatProcess]:
+    chat = ChatProcess(store)
+    yield chat
+    chat.close()
+
+
+@pytest.fixture
+def chat(store: Store) -> Iterator[ChatProcess]:
+    chat = ChatProcess(store)
+    yield chat
+    chat.close()
+
+
+def pid(chat: ChatProcess) -> int:
+    assert chat._child is not None
+    return chat._child._process.pid
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_first_question_loads_the_model_and_the_next_finds_it_loaded(
+    shared: ChatProcess, run: RunFiles
+) -> None:
+    first = list(shared.answer(run.id, QUESTION, SHORT))
+    assert first[0] == Piece(phase="loading")
+    assert {piece.side for piece in first[1:]} == {"base", "tuned"}
+    assert shared.loaded == run.id
+    process = pid(shared)
+    second = list(shared.answer(run.id, QUESTION, SHORT))
+    assert pid(shared) == process
+    assert [(piece.side, piece.text) for piece in second] == [(piece.side, piece.text) for piece in first[1:]]
+
+
+def test_whole_answers(shared: ChatProcess, run: RunFiles) -> None:
+    answers = shared.complete(run.id, QUESTION, SHORT)
+    assert list(answers) == ["base", "tuned"]
+    assert answers["base"].text != answers["tuned"].text
+    for answer in answers.values():
+        assert answer.done
+        assert answer.stop_reason in ("end", "length")
+        assert set(answer.to_json()) == {"text", "tokens", "seconds", "stop_reason"}
+
+
+def test_one_side_alone_says_what_it_says_beside_the_other(shared: ChatProcess, run: RunFiles) -> None:
+    both = shared.complete(run.id, QUESTION, SHORT)
+    alone = shared.complete(run.id, QUESTION, SHORT, ["tuned"])
+    assert list(alone) == ["tuned"]
+    assert alone["tuned"].text == both["tuned"].text
+
+
+def test_each_side_can_have_its_own_conversation(shared: ChatProcess, run: RunFiles) -> None:
+    other = [Message("user", "Which way is south?")]
+    answers = shared.complete(run.id, {"base": QUESTION, "tuned": other}, SHORT)
+    assert answers["base"].text == shared.complete(run.id, QUESTION, SHORT, ["base"])["base"].text
+    assert answers["tuned"].text == shared.complete(run.id, other, SHORT, ["tuned"])["tuned"].text
+
+
+def test_a_prompt_that_is_too_long_is_refused_and_the_next_answered(
+    shared: ChatProcess, run: RunFiles
+) -> None:
+    with pytest.raises(StudioError, match="tokens, and the model reads at most 512: no room for an answer"):
+        shared.complete(run.id, [Message("user", "long " * 200)], SHORT)
+    assert shared.complete(run.id, QUESTION, SHORT)["base"].done
+
+
+def test_an_answer_can_be_stopped_and_keeps_what_it_said(shared: ChatProcess, run: RunFiles) -> None:
+    pieces = []
+    for piece in shared.answer(run.id, QUESTION, LONG, ["base"], token="mine"):
+        pieces.append(piece)
+        if piece.tokens == 2 and not piece.done:
+            shared.stop("mine")
+    assert pieces[-1].done
+    assert pieces[-1].stop_reason == "stopped"
+    assert 2 <= pieces[-1].tokens < 400
+
+
+def test_giving_up_an_answer_stops_it_and_the_next_is_whole(shared: ChatProcess, run: RunFiles) -> None:
+    wanted = shared.complete(run.id, QUESTION, SHORT)
+    answer = shared.answer(run.id, QUESTION, LONG)
+    next(answer)
+    answer.close()  # type: ignore[attr-defined]
+    assert {side: a.text for side, a in shared.complete(run.id, QUESTION, SHORT).items()} == {
+        side: a.text for side, a in wanted.items()
+    }
+
+
+def test_two_who_ask_at_once_are_answered_one_after_the_other(shared: ChatProcess, run: RunFiles) -> None:
+    first = shared.answer(run.id, QUESTION, LONG, token="first")
+    next(first)
+    heard: list[Piece] = []
+
+    def ask() -> None:
+        for piece in shared.answer(run.id, QUESTION, SHORT):
+            heard.append(piece)
+
+    second = threading.Thread(target=ask)
+    second.start()
+    until(lambda: heard == [Piece(phase="waiting")])
+    shared.stop("first")
+    assert list(first)[-1].stop_reason == "stopped"
+    second.join(60)
+    assert heard[-1].done
+    assert heard[-1].stop_reason != "stopped"
+
+
+def test_nobody_stops_the_answer_of_another(shared: ChatProcess, run: RunFiles) -> None:
+    wanted = [piece.text for piece in shared.answer(run.id, QUESTION, SHORT)]
+    first = shared.answer(run.id, QUESTION, SHORT, token="first")
+    heard = [next(first).text]
+    shared.stop("second")
+    shared.stop("")
+    assert [*heard, *(piece.text for piece in first)] == wanted
+
+
+def test_who_stops_while_waiting_is_not_answered_and_waits_no_longer(
+    shared: ChatProcess, run: RunFiles
+) -> None:
+    first = shared.answer(run.id, QUESTION, LONG, token="first")
+    next(first)
+    second = shared.answer(run.id, QUESTION, SHORT, token="second")
+    assert next(second) == Piece(phase="waiting")
+    shared.stop("second")
+    assert list(second) == []
+    shared.stop("first")
+    assert list(first)[-1].stop_reason == "stopped"
+
+
+def test_a_model_that_answers_is_not_unloaded_and_one_that_is_idle_is(
+    shared: ChatProcess, run: RunFiles
+) -> None:
+    answer = shared.answer(run.id, QUESTION, SHORT)
+    next(answer)
+    shared.close_if_idle()
+    assert shared.loaded == run.id
+    list(answer)
+    shared.close_if_idle()
+    assert shared.loaded == ""
+
+
+def test_another_run_takes_the_place_of_the_first(chat: ChatProcess, store: Store, run: RunFiles) -> None:
+    chat.complete(run.id, QUESTION, SHORT)
+    before = pid(chat)
+    other = finished_run(store, "other", "full")
+    assert next(iter(chat.answer(other.id, QUESTION, SHORT))) == Piece(phase="loading")
+    assert chat.complete(other.id, QUESTION, SHORT)["tuned"].done
+    assert chat.loaded == other.id
+    assert not psutil.pid_exists(before)
+
+
+def test_a_killed_process_is_reported_and_the_next_question_starts_another(
+    chat: ChatProcess, run: RunFiles
+) -> None:
+    answer = chat.answer(run.id, QUESTION, LONG)
+    pieces = [next(answer), next(answer)]
+    assert pieces[1].side == "base"
+    os.kill(pid(chat), signal.SIGKILL)
+    with pytest.raises(StudioError, match=r"The process that answers has ended \(signal 9\)\. Ask again"):
+        list(answer)
+    assert chat.loaded == ""
+    assert next(iter(chat.answer(run.id, QUESTION, SHORT))) == Piece(phase="loading")
+    assert chat.complete(run.id, QUESTION, SHORT)["tuned"].done
+
+
+def test_what_is_wrong_with_a_run_is_said_at_once(chat: ChatProcess, store: Store, run: RunFiles) -> None:
+    untrained = RunFiles(store.new_run_dir("untrained"))
+    untrained.write_run(run.given_config(), "untrained")
+    with pytest.raises(StudioError, match="The run untrained has no trained weights yet"):
+        chat.complete(untrained.id, QUESTION)
+    with pytest.raises(StudioError, match="There is no run nothing"):
+        chat.complete("nothing", QUESTION)
+    assert chat.loaded == ""
+
+
+def test_an_idle_model_is_unloaded(store: Store, run: RunFiles) -> None:
+    chat = ChatProcess(store, idle_minutes=0.3 / 60)
+    chat.complete(run.id, QUESTION, SHORT)
+    until(lambda: chat.loaded == "")
+    assert chat.complete(run.id, QUESTION, SHORT)["tuned"].done
+    chat.close()
+
+
+def test_it_ends_with_the_process_that_started_it(store: Store, run: RunFiles) -> None:
+    script = (
+        "import os, sys\n"
+        "from studio.services.chat import *\n"
+        "from studio.services.store import Store\n"
+        "from studio.domain.chat import Message\n"
+        "chat = ChatProcess(Store(sys.argv[1]))\n"
+        "next(piece for piece in chat.answer(sys.argv[2], [Message('user', 'a')]) if piece.side)\n"
+        "assert 'torch' not in sys.modules\n"
+        "print(chat._child._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(store.home), run.id],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == -9, done.stderr
+    until(lambda: not psutil.pid_exists(int(done.stdout)), 10)

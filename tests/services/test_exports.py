@@ -1,0 +1,149 @@
+"""Exports in the background: started once, watched from anywhere, proven; what is killed says so."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from studio.domain.config import ExportConfig
+from studio.domain.errors import StudioError
+from studio.domain.events import Phase
+from studio.services import exports
+from studio.services.exports import ExportFiles
+from studio.services.files import read_json
+from studio.services.log import EventLog, tail
+from studio.services.run_files import RunFiles, State
+from studio.services.store import Store
+from tests.runs import finished_run
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "home")
+
+
+@pytest.fixture
+def run(store: Store) -> RunFiles:
+    return finished_run(store)
+
+
+def until(condition: Callable[[], bool], seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_an_export_runs_by_itself_and_is_proven(store: Store, run: RunFiles) -> None:
+    name = exports.start(store, run.id, ExportConfig(dtype="float32"))
+    assert name == "merged-float32"
+    assert exports.status(store, run.id, name).state == "running"
+    assert exports.start(store, run.id, ExportConfig(dtype="float32")) == name  # a second click
+    until(lambda: exports.status(store, run.id, name).state != "running")
+    status = exports.status(store, run.id, name)
+    assert (status.state, status.message) == ("finished", "")
+    assert status.result is not None
+    assert status.result["verified"]["passed"] is True
+    assert status.result["verified"]["greedy_match"] == 1.0
+    assert status.result["bytes"] == sum(path.stat().st_size for path in status.files.iterdir())
+    assert Path(status.result["path"]) == status.files == run.exports / name / "files"
+    card = (status.files / "README.md").read_text()
+    assert "`rows.jsonl`: 8 rows trained on, 2 kept from training" in card
+    assert "| Held-out loss | 0.75 |" in card
+    events, _ = tail(ExportFiles(run.exports / name).events)
+    phases = list(dict.fromkeys(event.name for event in events if isinstance(event, Phase)))
+    assert phases == ["loading", "merging", "saving", "verifying"]
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+
+    exports.delete(store, run.id, name)
+    assert exports.list_exports(store, run.id) == []
+    assert not status.files.exists()
+
+
+def test_a_killed_export_is_interrupted_and_leaves_no_files(store: Store, run: RunFiles) -> None:
+    name = exports.start(store, run.id, ExportConfig())
+    export = ExportFiles(run.exports / name)
+    until(lambda: any(isinstance(event, Phase) for event in tail(export.events)[0]))
+    os.kill(json.loads(export.process.read_text())["pid"], signal.SIGKILL)
+    until(lambda: exports.status(store, run.id, name).state != "running")
+    status = exports.status(store, run.id, name)
+    assert status.state == "interrupted"
+    assert status.message == "The export's process ended before it was done."
+    assert status.remedy == "Start it again."
+    assert not status.files.exists()
+    assert exports.start(store, run.id, ExportConfig()) == "merged-bfloat16-2"
+    exports.delete(store, run.id, "merged-bfloat16-2")  # while it works
+    assert [status.name for status in exports.list_exports(store, run.id)] == ["merged-bfloat16"]
+
+
+def test_what_goes_wrong_is_said_with_its_remedy(store: Store) -> None:
+    run = finished_run(store, "whole", "full")
+    name = exports.start(store, run.id, ExportConfig(to="adapter"))
+    until(lambda: exports.status(store, run.id, name).state != "running")
+    status = exports.status(store, run.id, name)
+    assert status.state == "failed"
+    assert status.message == "The run whole trained every weight, so it has no adapter."
+    assert status.remedy == "Export it as `merged`."
+    assert status.result is None
+
+
+def test_an_export_that_is_not_proven_has_failed_but_is_there(store: Store, run: RunFiles) -> None:
+    result = exports.run_export(
+        store, run.id, ExportConfig(dtype="float32"), run.exports / "x" / "files"
+    ).to_json()
+    reason = {"template": "Its answers differ by {kl}.", "values": {"kl": "1.5"}}
+    result["verified"] |= {"passed": False, "reason": "Its answers differ by 1.5.", "reason_texts": [reason]}
+    export = ExportFiles(run.exports / "x")
+    export.request.write_text(json.dumps({"schema": 1, "config": {}, "created": "2026-01-01T00:00:00.000Z"}))
+    export.result.write_text(json.dumps(result))
+    status = exports.status(store, run.id, "x")
+    assert (status.state, status.message) == ("failed", "Its answers differ by 1.5.")
+    assert status.remedy.startswith("Its files are kept, but do not rely on them")
+    assert status.result == read_json(export.result)
+
+
+def test_how_far_it_is_can_be_read_at_any_time(store: Store, run: RunFiles) -> None:
+    export = ExportFiles(run.exports / "merged-bfloat16")
+    export.folder.mkdir(parents=True)
+    export.request.write_text(json.dumps({"schema": 1, "config": {}, "created": "2026-01-01T00:00:00.000Z"}))
+    export.process.write_text(
+        json.dumps({"pid": os.getpid(), "started": exports.process.start_time(os.getpid())})
+    )
+    EventLog(export.events).append(Phase(name="verifying", done=4, total=16))
+    status = exports.status(store, run.id, "merged-bfloat16")
+    assert (status.state, status.phase, status.progress) == ("running", "verifying", 0.25)
+
+
+def test_an_export_to_any_folder_in_this_process(store: Store, run: RunFiles, tmp_path: Path) -> None:
+    seen: list[str] = []
+    result = exports.run_export(
+        store,
+        run.id,
+        ExportConfig(to="adapter"),
+        tmp_path / "out",
+        lambda phase, done, total: seen.append(phase),
+    )
+    assert result.verified.passed
+    assert result.path == tmp_path / "out"
+    assert list(dict.fromkeys(seen)) == ["loading", "saving", "verifying"]
+    assert exports.list_exports(store, run.id) == []
+
+
+def test_a_run_at_work_is_not_exported(store: Store, run: RunFiles) -> None:
+    (run.folder / "state.json").unlink()
+    run.write_state(State("running", os.getpid(), exports.process.start_time(os.getpid())))
+    with pytest.raises(StudioError, match="The run tuned is still running"):
+        exports.start(store, run.id, ExportConfig())
+
+
+@pytest.mark.parametrize("name", ["../..", "..", "", "nothing", "/etc"])
+def test_a_name_that_is_no_export_opens_no_folder(store: Store, run: RunFiles, name: str) -> None:
+    for verb in (exports.status, exports.delete):
+        with pytest.raises(StudioError, match=r"There is no export .* of this run"):
+            verb(store, run.id, name)

@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from studio.domain.config import RunConfig, parse_config
+from studio.domain.errors import StudioError
+from studio.services import speeds
+from studio.services.plan import load_data, plan, prepare, preview_row
+from studio.services.store import Store
+from tests.tiny import tiny_model
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("home"))
+    tiny_model(store.models_dir / "tiny")
+    return store
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    file = tmp_path / "rows.jsonl"
+    rows = [{"prompt": f"Question {n}?", "completion": f"Answer {n}."} for n in range(20)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return parse_config({"model": {"id": "tiny"}, "data": {"path": str(file)}, "train": {"method": "lora"}})
+
+
+def test_a_plan_and_the_run_made_from_it_encode_the_same(store: Store, config: RunConfig) -> None:
+    planned, data = plan(store, config), load_data(config)
+    prepared = prepare(store, config, store.models_dir / "tiny", data.train, data.held_out)
+    assert planned.sha256 == prepared.train.sha256
+    assert planned.config == prepared.config
+    assert (planned.rows, planned.held_out) == (18, 2)
+
+
+def test_a_changed_file_is_read_again(store: Store, config: RunConfig) -> None:
+    before = plan(store, config)
+    file = Path(config.data.path)
+    file.write_text(file.read_text(encoding="utf-8").replace("Answer 7", "Reply 7"), encoding="utf-8")
+    assert plan(store, config).sha256 != before.sha256
+
+
+def test_the_time_is_what_an_earlier_run_of_the_kind_took(store: Store, config: RunConfig) -> None:
+    planned = plan(store, config)
+    speeds.record(store.speeds_file, planned.config, 100.0)
+    seconds = plan(store, config).estimate.seconds
+    assert seconds is not None
+    assert (
+        planned.estimate.tokens / 100 < seconds < 1.5 * planned.estimate.tokens / 100
+    )  # held-out rows on top
+
+
+def test_rows_that_lose_their_answer_are_named_before_the_start(store: Store, config: RunConfig) -> None:
+    short = plan(store, config.with_values({"train.max_length": 38}))
+    assert {found.check for found in short.findings} >= {"too_long", "held_out_tokens"}
+
+
+def test_a_length_that_leaves_nothing_to_train_is_refused(store: Store, config: RunConfig) -> None:
+    with pytest.raises(StudioError, match="No row has a trained token left at a maximum length of 16"):
+        plan(store, config.with_values({"train.max_length": 16}))
+
+
+def test_a_preview_is_the_row_with_that_number_in_the_file(store: Store, config: RunConfig) -> None:
+    shown = preview_row(store, config.data.path, 3, model="tiny")
+    assert "Question 2?" in shown.encoded.text
+    assert [token for token, *_ in shown.tokens] == list(shown.encoded.input_ids)

@@ -1,0 +1,210 @@
+"""The command line as its users meet it: what is printed, and one sentence for each mistake."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from studio import cli
+from studio.services.store import Store
+from tests.tiny import tiny_model
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = Store(tmp_path_factory.mktemp("home"))
+    tiny_model(store.models_dir / "tiny")
+    return store.home
+
+
+@pytest.fixture
+def studio(home: Path, capsys: pytest.CaptureFixture[str]):  # type: ignore[no-untyped-def]
+    def studio(*arguments: str) -> tuple[int, str, str]:
+        status = cli.main([*arguments, "--home", str(home)])
+        printed = capsys.readouterr()
+        return status, printed.out, printed.err
+
+    return studio
+
+
+def write(folder: Path, name: str, content: str | bytes) -> str:
+    file = folder / name
+    file.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(file)
+
+
+GOOD = '{"prompt": "Hi", "completion": "Hello."}\n{"prompt": "Bye", "completion": "So long."}\n'
+
+
+def test_uploads_are_listed_and_deleted(studio, home: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    store = Store(home)
+    dataset, damaged = (store.save_dataset(Path(write(tmp_path, "My rows.jsonl", GOOD))).id for _ in range(2))
+    (store.datasets_dir / damaged / "dataset.json").write_text("{")
+    _, out, _ = studio("data", "list", "--json")
+    good, bad = json.loads(out)
+    assert (good["id"], good["name"], good["cleaned"], bad) == (
+        "my-rows",
+        "My rows.jsonl",
+        False,
+        {"id": "my-rows-2", "damaged": True},
+    )
+    assert "my-rows-2" in studio("data", "list")[1]
+    for name in (dataset, damaged):
+        assert studio("data", "delete", name, "--json")[:2] == (0, f'{{\n  "deleted": "{name}"\n}}\n')
+    assert json.loads(studio("data", "list", "--json")[1]) == []
+    assert studio("data", "delete", dataset)[0] == 1
+
+
+def test_checking_gives_scores_and_findings(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = write(tmp_path, "rows.jsonl", GOOD + '{"prompt": "Well?", "completion": " "}\n')
+    status, out, _ = studio("data", "check", file, "--json")
+    report = json.loads(out)
+    assert (status, report["rows"], report["format"]) == (0, 3, "prompt_completion")
+    assert set(report["score"]) == {"accuracy", "relevance", "diversity", "consistency", "safety"}
+    found = next(item for item in report["findings"] if item["check"] == "empty_response")
+    assert (found["dimension"], found["severity"], found["count"], found["rows"]) == (
+        "accuracy",
+        "error",
+        1,
+        [3],
+    )
+    assert found["message"]
+    assert found["remedy"]
+
+
+def test_token_checks_come_with_a_model(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = write(tmp_path, "rows.jsonl", GOOD)
+    _, out, _ = studio("data", "check", file, "--model", "tiny", "--max-length", "24", "--json")
+    assert {item["check"] for item in json.loads(out)["findings"]} >= {"too_long"}
+
+
+def test_cleaning_writes_the_good_rows_and_says_which_went(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = write(
+        tmp_path,
+        "rows.jsonl",
+        GOOD + '{"prompt": "Well?", "completion": ""}\n{"prompt": "A", "completion": " B "}\n',
+    )
+    status, out, _ = studio(
+        "data", "clean", file, "--fix", "all", "--out", str(tmp_path / "clean.jsonl"), "--json"
+    )
+    result = json.loads(out)
+    assert (status, result["rows_in"], result["rows_out"]) == (0, 4, 3)
+    assert (result["changed"], result["dropped"]) == ([4], [3])
+    lines = (tmp_path / "clean.jsonl").read_text(encoding="utf-8").splitlines()
+    assert json.loads(lines[-1])["messages"][-1] == {"role": "assistant", "content": "B"}
+
+
+def test_converting_writes_messages(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = write(tmp_path, "rows.csv", "instruction;input;output\nAdd.;1 and 2;3\n")
+    status, out, _ = studio("data", "convert", file, "--out", str(tmp_path / "out.jsonl"), "--json")
+    assert (status, json.loads(out)["rows"], json.loads(out)["format"]) == (0, 1, "alpaca")
+    first = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8"))
+    assert first["messages"][1] == {"role": "assistant", "content": "3"}
+
+
+def test_a_preview_shows_each_token_and_whether_it_is_trained(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = write(tmp_path, "rows.jsonl", GOOD)
+    status, out, _ = studio("preview", file, "--row", "2", "--model", "tiny", "--json")
+    shown = json.loads(out)
+    trained = "".join(token["text"] for token in shown["tokens"] if token["trained"])
+    assert (status, trained, shown["truncated"]) == (0, "So long.<|im_end|>", False)
+    assert (shown["trained"], shown["total"]) == (9, len(shown["tokens"]))
+    assert shown["rendered"].startswith("<|im_start|>user\nBye")
+
+
+def test_an_estimate_adds_up(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    data = write(tmp_path, "rows.jsonl", GOOD * 10)
+    config = write(
+        tmp_path,
+        "run.yaml",
+        f"model: {{id: tiny}}\ndata: {{path: {data}}}\ntrain: {{method: lora, epochs: 2}}\n",
+    )
+    status, out, _ = studio("estimate", config, "--json", "--set", "train.batch_size=4")
+    cost = json.loads(out)
+    parts = {name: size for name, size in cost["memory_bytes"].items() if name != "total"}
+    assert (status, cost["fits"], cost["steps"]) == (0, True, 10)
+    assert sum(parts.values()) == cost["total"]
+    assert 0 < cost["trained_tokens"] < cost["tokens"]
+
+
+WRONG = {
+    "there is no such file": (None, r"none\.jsonl"),
+    "the file is empty": ("", r"rows\.jsonl"),
+    "malformed JSON": ('[{"prompt": "a",}]', r"rows\.jsonl.*(line 1|:1).*"),
+    "not UTF-8": ("caf\xe9".encode("latin-1"), r"rows\.jsonl.*(UTF-8|byte)"),
+    "unknown columns": ('{"x": 1, "y": 2}\n', r"x, y"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_file_that_cannot_be_used_is_one_sentence_with_its_place(studio, tmp_path: Path, case: str) -> None:  # type: ignore[no-untyped-def]
+    import re
+
+    content, wanted = WRONG[case]
+    file = write(tmp_path, "rows.jsonl", content) if content is not None else str(tmp_path / "none.jsonl")
+    status, out, err = studio("data", "check", file, "--json")
+    assert (status, out) == (1, "")
+    assert re.search(wanted, err), err
+    assert "Traceback" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("set_", "wanted"),
+    [
+        ("train.learning_rate=abc", "train.learning_rate is 'abc', but it should be a valid number"),
+        ("train.learning_rate=-5", "train.learning_rate is -5, but it should be greater than 0"),
+        ("train.learnin_rate=1", "Did you mean train.learning_rate?"),
+        ("train.method=magic", "train.method is 'magic', but it should be 'auto', 'qlora', 'lora' or 'full'"),
+        ("model.id=./nowhere", "There is no model folder ./nowhere"),
+        ("model.id=nowhere", "There is no model called nowhere"),
+        ('data.columns={"prompt": "question", "response": "completion"}', "question"),
+        ("train.max_length=100000", "is more than the 512 tokens"),
+        ("template.name=chatlm", "There is no chat template chatlm"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence_before_anything_starts(  # type: ignore[no-untyped-def]
+    studio, tmp_path: Path, home: Path, set_: str, wanted: str
+) -> None:
+    data = write(tmp_path, "rows.jsonl", GOOD)
+    config = write(
+        tmp_path, "run.yaml", f"model: {{id: tiny}}\ndata: {{path: {data}}}\ntrain: {{method: lora}}\n"
+    )
+    for verb in ("estimate", "train"):
+        status, out, err = studio(verb, config, "--json", "--set", set_)
+        assert (status, out) == (1, ""), verb
+        assert wanted in err
+        assert "Traceback" not in err
+    assert Store(home).run_ids() == []
+
+
+def test_a_config_that_is_not_yaml_names_line_and_column(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    status, _, err = studio("estimate", write(tmp_path, "run.yaml", "model: {id: a\ndata: ]"))
+    assert status == 1
+    assert "run.yaml, line 2, column" in err
+
+
+def test_a_row_that_is_not_there_is_named_with_the_last_one(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    status, _, err = studio("preview", write(tmp_path, "rows.jsonl", GOOD), "--row", "9", "--model", "tiny")
+    assert (status, "has no row 9: its rows are 1 to 2" in err) == (1, True)
+
+
+def test_an_unknown_run_is_one_sentence(studio) -> None:  # type: ignore[no-untyped-def]
+    assert studio("runs", "show", "nothing")[::2] == (
+        1,
+        "studio: There is no run nothing. `studio runs` lists them.\n",
+    )
+
+
+def test_usage_mistakes_end_with_status_2(studio) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(SystemExit) as caught:
+        studio("fly")
+    assert caught.value.code == 2
+
+
+def test_home_may_stand_before_or_after_the_verb(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["--home", str(home), "models", "--json"], ["models", "--json", "--home", str(home)]):
+        assert cli.main(arguments) == 0
+        assert [model["id"] for model in json.loads(capsys.readouterr().out)] == ["tiny"]

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from studio.domain.errors import StudioError
+from studio.engine.checks import clean
+from studio.services.store import Store
+from studio.ui import data_tab
+from studio.ui.page import Draft
+
+
+def repair(store: Store, draft: Draft, *checks: str) -> None:
+    dataset = data_tab.examine(store, draft).dataset
+    data_tab._save(store, draft, dataset, clean(dataset.conversations, checks))
+
+
+def test_a_second_repair_names_rows_by_their_number_in_the_upload(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    upload = tmp_path / "rows.csv"
+    upload.write_text("prompt,response\nq1,\nonly\nq3,first\nq4,second \nq5,third \n", encoding="utf-8")
+    draft = Draft(store.save_dataset(upload).id)
+    repair(store, draft, "empty_response")
+    assert [c.row for c in data_tab.examine(store, draft).dataset.conversations] == [1, 2, 3]
+    repair(store, draft, "whitespace")
+    provenance = store.provenance(draft.dataset)
+    assert [(change["row"], change["check"], change["action"]) for change in provenance.changes] == [
+        (2, "unreadable_record", "dropped"),
+        (1, "empty_response", "dropped"),
+        (4, "whitespace", "changed"),
+        (5, "whitespace", "changed"),
+    ]
+    assert provenance.rows == (3, 4, 5)
+
+
+def test_a_row_with_an_unused_field_is_not_said_to_be_dropped(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    upload = tmp_path / "rows.jsonl"
+    messages = '[{"role": "user", "content": "q"}, {"role": "assistant", "content": "a "}]'
+    upload.write_text(f'{{"messages": {messages}, "tools": [{{}}]}}\n', encoding="utf-8")
+    draft = Draft(store.save_dataset(upload).id)
+    repair(store, draft, "whitespace")
+    assert [change["action"] for change in store.provenance(draft.dataset).changes] == ["changed"]
+
+
+def test_a_deleted_dataset_is_no_longer_chosen() -> None:
+    values = {"data.format": "columns", "train.epochs": 2}
+    assert data_tab.without(Draft("a", values, row=3, held_out="b"), "a") == Draft("", {"train.epochs": 2})
+    assert data_tab.without(Draft("a", held_out="b"), "b") == Draft("a")
+    assert data_tab.without(Draft("a", held_out="b"), "c") == Draft("a", held_out="b")
+    with pytest.raises(StudioError, match="No dataset is chosen"):
+        data_tab.without(Draft("a"), "a").config(None)  # type: ignore[arg-type]

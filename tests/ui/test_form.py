@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from studio.domain.config import RunConfig, parse_config
+from studio.ui import form
+from studio.ui.i18n import words
+from studio.ui.page import Draft
+
+SETTINGS = {setting.key: setting for setting in form.form_settings()}
+
+
+def test_the_form_asks_for_every_setting_once() -> None:
+    asked = [s.key for s in form.first_settings()] + [
+        s.key for _, group in form.grouped_settings() for s in group
+    ]
+    assert sorted(asked) == sorted(SETTINGS)
+    declared = {
+        f"{section}.{name}"
+        for section in ("model", "data", "template", "train", "evaluate")
+        for name in RunConfig.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
+    }
+    assert declared | {"name"} == set(SETTINGS) | form.ELSEWHERE
+
+
+def test_the_four_that_matter_stand_first() -> None:
+    assert [setting.name for setting in form.first_settings()] == [
+        "method",
+        "epochs",
+        "learning_rate",
+        "batch_size",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "held", "value"),
+    [
+        ("train.learning_rate", "2e-4", 0.0002),
+        ("train.learning_rate", " 0.0002 ", 0.0002),
+        ("train.learning_rate", "abc", "abc"),
+        ("train.learning_rate", "-5", -5),
+        ("train.learning_rate", "", None),
+        ("train.batch_size", "16", 16),
+        ("train.batch_size", "2.5", 2.5),
+        ("train.target_modules", "q_proj, v_proj,", ["q_proj", "v_proj"]),
+        ("train.target_modules", "  ", None),
+        ("train.gradient_checkpointing", "yes", True),
+        ("train.gradient_checkpointing", None, None),
+        ("train.packing", False, False),
+        ("train.method", "full", "full"),
+        ("name", "my run", "my run"),
+    ],
+)
+def test_what_is_typed_becomes_a_value(key: str, held: Any, value: Any) -> None:
+    assert form.typed(SETTINGS[key], held) == value
+
+
+def test_what_is_shown_can_be_typed_back() -> None:
+    values = {
+        "train.learning_rate": 0.00037,
+        "train.batch_size": 8,
+        "train.gradient_checkpointing": False,
+        "train.target_modules": ["q_proj"],
+        "train.packing": True,
+        "train.scheduler": "linear",
+    }
+    for key, value in values.items():
+        assert form.typed(SETTINGS[key], form.text_of(SETTINGS[key], value)) == value
+
+
+def test_bad_input_is_answered_by_itself_and_the_rest_is_kept() -> None:
+    draft = Draft("rows", {"train.learning_rate": "abc", "train.epochs": -5, "train.rank": 8})
+    wrong = form.problems(draft, "The form")
+    assert set(wrong) == {"train.learning_rate", "train.epochs"}
+    assert "'abc'" in form.complaint(words("en"), wrong["train.learning_rate"])
+    assert "it should be greater than 0" in form.complaint(words("en"), wrong["train.epochs"])
+    assert "应大于 0" in form.complaint(words("zh"), wrong["train.epochs"])
+    assert form.sound(draft).values == {"train.rank": 8}
+
+
+def test_only_what_differs_from_what_was_shown_was_typed() -> None:
+    fields = [SETTINGS["train.epochs"], SETTINGS["train.rank"], SETTINGS["train.seed"]]
+    shown = {"train.epochs": "1", "train.rank": "16", "train.seed": "42"}
+    draft, typed = form.collect(fields, Draft("rows"), ["1", "32", "42"], shown)
+    assert draft.values == {"train.rank": 32}
+    assert typed == {"train.rank": "32"}
+
+
+def test_a_form_that_was_never_filled_in_changes_nothing() -> None:
+    fields = [SETTINGS["train.epochs"]]
+    assert form.collect(fields, Draft("rows"), [""], {}) == (Draft("rows"), {})
+
+
+def test_emptying_a_field_gives_it_back_to_the_recommendation() -> None:
+    draft, _ = form.collect(
+        [SETTINGS["train.rank"]], Draft("rows", {"train.rank": 8}), [""], {"train.rank": "8"}
+    )
+    assert draft.values == {}
+
+
+def test_every_field_says_what_it_is_and_where_its_range_comes_from() -> None:
+    info = form.info(words("en"), SETTINGS["train.learning_rate"])
+    assert "Recommended: 1e-5 to 0.002." in info
+    assert "Source: Schulman et al. 2025" in info
+    texts = form.composed_texts()
+    assert set(texts["en"]) == set(texts["zh"]) == {f"form.{key}.info" for key in SETTINGS}
+
+
+def test_a_value_is_found_in_a_configuration_by_its_key() -> None:
+    config = parse_config({"data": {"path": "x"}, "train": {"rank": 4}, "name": "n"})
+    assert form.value_of(config, "train.rank") == 4
+    assert form.value_of(config, "name") == "n"

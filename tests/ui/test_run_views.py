@@ -1,0 +1,116 @@
+from dataclasses import replace
+
+from studio.domain.config import RunConfig
+from studio.domain.events import Checkpoint, Failed, Metric, Phase, Started, Warned
+from studio.domain.run import STATES, Run
+from studio.ui import run_views
+from studio.ui.i18n import words
+from studio.ui.progress import Progress, after
+from studio.ui.run_views import Listed, Look
+
+EN, ZH = words("en"), words("zh")
+RUN = Run(
+    "20260101-000000-a",
+    "Tickets",
+    "running",
+    created="2026-01-01T00:00:00.000Z",
+    model="starter",
+    method="lora",
+)
+STARTED = Started(run="r", steps=8, rows=9, held_out_rows=2, tokens=9, trained_tokens=5, encoded_sha256="0")
+
+
+def step(number: int, **values: float) -> Metric:
+    return Metric(step=number, epoch=0.5, **values)
+
+
+def test_every_state_has_a_chip_in_both_languages():
+    for state in STATES:
+        run = replace(RUN, state=state)
+        assert 'class="chip' in run_views.chip(EN, run)
+        assert 'class="chip' in run_views.chip(ZH, run)
+
+
+def test_progress_is_said_in_steps_and_percent():
+    drawn = run_views.status(EN, RUN, after(Progress(), [STARTED, step(2, loss=1.5)]))
+    assert "2 of 8" in drawn
+    assert 'aria-valuenow="25"' in drawn
+
+
+def test_the_phase_is_said_in_words():
+    progress = after(Progress(), [STARTED, Phase(name="evaluating")])
+    assert run_views.doing(EN, RUN, progress) == "Measuring the held-out loss"
+
+
+def test_a_stopping_run_says_that_its_checkpoint_comes():
+    assert "checkpoint" in run_views.doing(EN, replace(RUN, state="stopping"), Progress())
+
+
+def test_a_failure_is_red_with_cause_remedy_and_folded_traceback_in_the_readers_language():
+    failed = Failed(
+        template="The loss is no longer a number: training has diverged.",
+        remedy="Lower the learning rate (a tenth is a good try), then start a new run.",
+        traceback="Traceback <x>",
+    )
+    drawn = run_views.trouble(ZH, replace(RUN, state="failed"), after(Progress(), [failed]))
+    assert 'class="error-box"' in drawn
+    assert "The loss" not in drawn
+    assert "<pre>Traceback &lt;x&gt;</pre></details>" in drawn
+
+
+def test_an_interrupted_run_says_which_step_is_kept():
+    progress = after(Progress(), [Checkpoint(step=5, path="checkpoints/step-5")])
+    assert "The checkpoint of step 5 is kept." in run_views.trouble(
+        EN, replace(RUN, state="interrupted"), progress
+    )
+
+
+def test_the_result_says_how_far_the_held_out_loss_fell():
+    progress = after(Progress(), [STARTED, step(0, eval_loss=2.0), step(8, eval_loss=0.5)])
+    assert "75 % lower" in run_views.outcome(EN, replace(RUN, state="finished"), progress)
+
+
+def test_a_loss_that_rose_is_not_called_a_success():
+    progress = after(Progress(), [STARTED, step(0, eval_loss=2.0), step(8, eval_loss=3.0)])
+    drawn = run_views.outcome(EN, replace(RUN, state="finished"), progress)
+    assert "50 % higher" in drawn
+    assert 'class="outcome bad"' in drawn
+
+
+def test_without_held_out_rows_nothing_is_claimed():
+    assert run_views.outcome(EN, replace(RUN, state="finished"), after(Progress(), [STARTED])) == ""
+
+
+def test_warnings_name_their_rows():
+    progress = after(Progress(), [Warned(template="Something.", rows=[3, 17])])
+    assert "Rows: 3, 17" in run_views.notes(EN, progress, [])
+
+
+def test_the_list_offers_only_what_a_state_allows():
+    def offered(state: str) -> str:
+        return run_views.table(EN, [Listed(replace(RUN, state=state), Progress())], Look())
+
+    assert 'data-do="stop"' in offered("running")
+    assert 'data-do="resume"' not in offered("running")
+    assert 'data-do="resume"' in offered("interrupted")
+    assert 'data-do="stop"' not in offered("finished")
+    assert 'data-do="resume"' not in offered("finished")
+
+
+def test_deleting_asks_first():
+    listed = Listed(replace(RUN, state="finished"), Progress(), size=2048)
+    assert 'data-do="delete-yes"' not in run_views.table(EN, [listed], Look())
+    asked = run_views.table(EN, [listed], Look(deleting=RUN.id))
+    assert 'data-do="delete-yes"' in asked
+    assert "2.0 KiB" in asked
+
+
+def test_names_are_escaped():
+    assert "<b>x" not in run_views.table(EN, [Listed(replace(RUN, name="<b>x"), Progress())], Look())
+
+
+def test_the_configuration_is_shown_as_it_was_used():
+    config = RunConfig.model_validate({"data": {"path": "<rows>.jsonl"}, "train": {"rank": 7}})
+    drawn = run_views.configuration(EN, config)
+    assert "rank: 7" in drawn
+    assert "path: &lt;rows&gt;.jsonl" in drawn

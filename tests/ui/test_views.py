@@ -1,0 +1,201 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from studio.domain.chat import Conversation, Message
+from studio.domain.encoded import IGNORED, Encoded
+from studio.domain.errors import StudioError
+from studio.domain.machine import Machine
+from studio.engine.checks import run_checks
+from studio.engine.dataset import read
+from studio.ui import data_views, plan_views, token_views, views
+from studio.ui.i18n import words
+
+EN, ZH = words("en"), words("zh")
+EVIL = '<script>alert("x")</script>'
+
+
+def text(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).strip()
+
+
+def conversation(row: int, prompt: str, response: str) -> Conversation:
+    return Conversation((Message("user", prompt), Message("assistant", response)), row)
+
+
+ROW = Encoded(
+    input_ids=(1, 10, 2, 20, 2),
+    labels=(IGNORED, IGNORED, IGNORED, 20, 2),
+    spans=((0, 3), (3, 6), (6, 9), (9, 12), (12, 15), (15, 17)),
+    text="<s>ask<e>yes<e>\n!",
+    row=4,
+    cut_ids=(30,),
+)
+
+
+def test_a_token_is_trained_masked_or_cut_and_says_so_without_colour_too() -> None:
+    html = token_views.tokens(EN, ROW, {1, 2})
+    kinds = re.findall(r'class="tok (\w+)( special)?" data-id="(\d+)"', html)
+    assert kinds == [
+        ("masked", " special", "1"),
+        ("masked", "", "10"),
+        ("masked", " special", "2"),
+        ("trained", "", "20"),
+        ("trained", " special", "2"),
+        ("cut", "", "30"),
+    ]
+    assert "2 trained of 6 tokens (33 %)" in text(html)
+    for legend in ("Trained 2 · 33 %", "Masked 3 · 50 %", "Cut off 1 · 17 %", "Special token"):
+        assert legend in text(html)
+
+
+def test_the_first_token_is_never_trained_as_nothing_predicts_it() -> None:
+    assert token_views.kind(Encoded((7,), (7,), ((0, 1),), "a"), 0) == "masked"
+
+
+def test_new_lines_and_tabs_are_seen_and_markup_is_text() -> None:
+    row = Encoded((1, 2), (IGNORED, 2), ((0, len(EVIL)), (len(EVIL), len(EVIL) + 2)), EVIL + "\n\t")
+    html = token_views.tokens(EN, row, set())
+    assert "<script" not in html
+    assert "↵" in html
+    assert "⇥" in html
+    assert "<script" not in token_views.rendered(row)
+
+
+def test_a_character_of_several_tokens_is_written_once() -> None:
+    row = Encoded((1, 2, 3), (IGNORED, 2, 3), ((0, 1), (0, 1), (1, 2)), "€x")
+    drawn = re.findall(r'data-id="\d">([^<]*)<', token_views.tokens(EN, row, set()))
+    assert drawn == ["€", "·", "x"]
+
+
+def test_text_that_stands_for_no_token_is_shown_all_the_same() -> None:
+    row = Encoded((1, 2), (IGNORED, 2), ((0, 1), (2, 3)), "a b")
+    assert '<span class="gap"> </span>' in token_views.tokens(EN, row, set())
+
+
+def test_a_giant_row_is_drawn_in_part_and_says_how_much_is_left() -> None:
+    many = 100
+    row = Encoded(tuple(range(many)), (IGNORED,) * many, tuple((i, i + 1) for i in range(many)), "x" * many)
+    html = token_views.tokens(EN, row, set(), drawn=10)
+    assert html.count("data-id=") == 10
+    assert "… and 90 more tokens, not drawn" in html
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "rows.jsonl"
+    lines = [f'{{"prompt": "Question {n}?", "response": "Answer {n}."}}' for n in range(1, 31)]
+    lines[4] = '{"prompt": "<b>bold</b>", "response": ""}'
+    lines[6] = '{"prompt": "broken"'
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def test_the_table_shows_a_page_of_rows_under_their_numbers_in_the_file(file: Path) -> None:
+    dataset = read(file)
+    report = run_checks(dataset.conversations, findings=dataset.findings)
+    html = data_views.rows(EN, dataset, report, 1, 0, 20)
+    assert re.findall(r'<span class="num">(\d+)', html) == [str(n) for n in range(1, 22) if n != 7]
+    assert "1–20 of 29" in html
+    assert "&lt;b&gt;bold&lt;/b&gt;" in html
+    assert "<b>bold" not in html
+    assert '<details class="entry target" open>' in data_views.rows(EN, dataset, report, 2, 25, 20)
+
+
+def test_the_checklist_names_rows_remedy_and_repair(file: Path) -> None:
+    dataset = read(file)
+    html = data_views.findings(
+        EN, run_checks(dataset.conversations, findings=dataset.findings), dataset.findings
+    )
+    assert "is not valid JSON" in html
+    assert 'data-check="empty_response" checked' in html
+    assert 'data-row="5"' in html
+    assert "Write the response, or drop the row." in html
+    chinese = data_views.findings(ZH, run_checks(dataset.conversations), dataset.findings)
+    assert "回答为空" in chinese
+    assert "Write the response" not in chinese
+
+
+def test_a_score_below_full_is_never_shown_as_full() -> None:
+    assert "<b>99</b>" in data_views._score(EN, "accuracy", 99.9)
+    assert "<b>100</b>" in data_views._score(EN, "accuracy", 100.0)
+
+
+def test_only_the_first_twenty_row_numbers_are_listed() -> None:
+    html = data_views._row_numbers(EN, range(1, 101))
+    assert html.count("data-row=") == 20
+    assert "and 80 more" in html
+
+
+def test_what_repairs_did_counts_rows_not_changes() -> None:
+    history = [
+        {"row": 3, "check": "whitespace", "action": "changed", "before": " a", "after": "a"},
+        {"row": 3, "check": "html_leftover", "action": "changed", "before": "<b>", "after": ""},
+        {"row": 4, "check": "whitespace", "action": "changed", "before": " b", "after": "b"},
+        {"row": 4, "check": "empty_response", "action": "dropped", "before": "b", "after": ""},
+    ]
+    assert "Repairs: 1 row changed, 1 row dropped" in data_views.changes(EN, history)
+
+
+def test_deleting_a_dataset_asks_first() -> None:
+    button = data_views.forget(EN, "rows", EVIL)
+    assert ('data-dataset="rows" data-do="delete"' in button, "delete-yes" in button) == (True, False)
+    question = data_views.forget(EN, "rows", EVIL, asking=True)
+    assert ('data-do="delete-yes"' in question, 'data-do="delete-no"' in question) == (True, True)
+    assert "<script>" not in button + question
+    assert "x is damaged and cannot be opened." in data_views.forget(EN, "x", "x", damaged=True)
+
+
+def test_an_answer_that_is_not_trained_says_so() -> None:
+    row = Conversation((Message("user", "q"), Message("assistant", "a", trained=False)), 1)
+    assert "not trained" in data_views.conversation(EN, row)
+    assert "not trained" not in data_views.conversation(EN, conversation(1, "q", "a"))
+
+
+def test_a_row_of_a_hundred_thousand_characters_does_not_reach_the_browser_whole() -> None:
+    html = data_views.conversation(EN, conversation(1, "p", "x" * 100_000))
+    assert len(html) < 25_000
+    assert "… and 80,000 more characters" in html
+
+
+def test_an_error_escapes_what_it_quotes() -> None:
+    html = views.error(
+        EN, StudioError("There is no file {path}.", "Check the name and the folder.", path=EVIL)
+    )
+    assert "<script" not in html
+    assert 'role="alert"' in html
+
+
+def test_the_header_says_model_data_and_machine_in_one_line() -> None:
+    html = views.header(EN, model=EVIL, data="", machine=machine(24, 20))
+    assert "<script" not in html
+    assert "Data none yet Machine CPU, 2 cores, 24.0 GiB" in text(html)
+    assert "being looked at" in views.header(EN, model="starter", data="", machine=None)
+
+
+def machine(total: int, free: int) -> Machine:
+    return Machine("cpu", "x", total * 2**30, free * 2**30, 2, ("bfloat16",), False)
+
+
+def test_whether_a_run_fits_is_said_of_the_number_that_it_is_judged_by() -> None:
+    need = {"weights": 12 * 2**30, "total": 12 * 2**30}
+    fits = text(plan_views._memory(EN, need, True, machine(20, 16)))
+    assert "Fits 12.0 GiB of the 18.0 GiB that a run can use" in fits
+    assert "free" not in fits
+    assert "12.0 GiB needed, 9.0 GiB can be used" in text(plan_views._memory(EN, need, False, machine(10, 9)))
+
+
+def test_memory_that_other_programs_hold_is_a_warning() -> None:
+    need = {"weights": 12 * 2**30, "total": 12 * 2**30}
+    assert "Only 5.0 GiB are free right now" in text(plan_views._memory(EN, need, True, machine(20, 5)))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(3, "3 s"), (47, "45 s"), (183, "3 min 5 s"), (992, "17 min"), (7300, "2 h 2 min")],
+)
+def test_an_estimated_time_is_no_more_exact_than_it_can_be(seconds: float, said: str) -> None:
+    assert views.about(EN, seconds) == said
