@@ -97,23 +97,43 @@ class Worker:
 
     @contextmanager
     def _device(self) -> Iterator[None]:
-        """Hold the device; until it is free the run stays queued, and can be stopped."""
+        """Hold the device; until it is free, and this run is the first in line, it stays queued and can be stopped."""
         lock = FileLock(self.store.device_lock)
         waiting = False
-        while not lock.is_locked:
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                if not waiting:
-                    self.log.append(Phase(name="queued"))
-                waiting = True
-                if self.should_stop():
-                    raise Stopped from None
-                time.sleep(_POLL)
+        while not self._take(lock):
+            if not waiting:
+                self.log.append(Phase(name="queued"))
+            waiting = True
+            if self.should_stop():
+                raise Stopped
+            time.sleep(_POLL)
         try:
             yield
         finally:
             lock.release()
+
+    def _take(self, lock: FileLock) -> bool:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        if self._is_first_in_line():
+            return True
+        lock.release()
+        return False
+
+    def _is_first_in_line(self) -> bool:
+        """Whether no other run, alive and queued, has been so for longer."""
+        own = (self.files.state().updated, self.files.id)
+        for run_id in self.store.run_ids():
+            other = RunFiles(self.store.run_dir(run_id)).state()
+            if (
+                other.state == "queued"
+                and (other.updated, run_id) < own
+                and process.is_alive(other.pid, other.started)
+            ):
+                return False
+        return True
 
     def _train(self) -> dict[str, float]:
         from studio.engine.train import TrainJob, train

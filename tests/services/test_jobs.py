@@ -79,6 +79,17 @@ def adapter(jobs: Jobs, run: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
+def test_runs_take_the_device_in_the_order_in_which_they_were_queued(store: Store, config: RunConfig) -> None:
+    """Whichever process is up first, and however long the others had to wait."""
+    jobs, short = Jobs(store), config.with_values({"train.max_steps": 3})
+    runs = [jobs.submit(short) for _ in range(3)]
+    for run in runs:
+        wait(jobs, run)
+    ended = {run: jobs.events(run)[0][-1].at for run in runs}
+    assert sorted(runs, key=ended.__getitem__) == runs, ended
+
+
+@pytest.mark.slow
 def test_a_run_that_is_killed_or_stopped_ends_as_if_nothing_had_happened(
     store: Store, config: RunConfig
 ) -> None:
@@ -89,7 +100,7 @@ def test_a_run_that_is_killed_or_stopped_ends_as_if_nothing_had_happened(
 
     wait(jobs, broken, step=25)
     pid = jobs.get(broken).pid
-    assert pid, "it was over before it could be killed"
+    assert pid, jobs.get(broken)
     os.kill(pid, signal.SIGKILL)
     elsewhere = Jobs(store)  # a restarted server
     wait(elsewhere, broken)
