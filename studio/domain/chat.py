@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
@@ -11,35 +12,81 @@ ROLES: tuple[str, ...] = get_args(Role)
 
 
 @dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A call that an assistant's turn makes. `arguments` is a JSON object as text, as OpenAI writes it."""
+
+    name: str
+    arguments: str = "{}"
+    id: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """In OpenAI's shape."""
+        call = {"type": "function", "function": {"name": self.name, "arguments": self.arguments}}
+        return {"id": self.id, **call} if self.id else call
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> ToolCall:
+        function = data["function"]
+        return cls(function["name"], function["arguments"], data.get("id", ""))
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One turn. `content` is kept exactly as it stands in the file.
 
-    An assistant's turn with `trained` false is read by the model but not learnt: OpenAI's `weight: 0`.
+    An assistant's turn with `trained` false is read by the model but not learnt: OpenAI's `weight: 0`. `reasoning` is
+    what it thought before it answered, `tool_calls` what it called; a tool's result names its tool and the call.
     """
 
     role: Role
     content: str
     trained: bool = True
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    name: str = ""
+    tool_call_id: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """
+        """In OpenAI's shape, without what is empty.
+
         >>> Message("assistant", "a", trained=False).to_json()
         {'role': 'assistant', 'content': 'a', 'weight': 0}
         """
-        said = {"role": self.role, "content": self.content}
-        return said if self.trained else {**said, "weight": 0}
+        said: dict[str, Any] = {"role": self.role, "content": self.content}
+        if not self.trained:
+            said["weight"] = 0
+        if self.reasoning:
+            said["reasoning_content"] = self.reasoning
+        if self.tool_calls:
+            said["tool_calls"] = [call.to_json() for call in self.tool_calls]
+        for key, value in (("name", self.name), ("tool_call_id", self.tool_call_id)):
+            if value:
+                said[key] = value
+        return said
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Message:
-        return cls(data["role"], data["content"], data.get("weight") != 0)
+        return cls(
+            data["role"],
+            data["content"],
+            data.get("weight") != 0,
+            data.get("reasoning_content", ""),
+            tuple(ToolCall.from_json(call) for call in data.get("tool_calls", ())),
+            data.get("name", ""),
+            data.get("tool_call_id", ""),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """The messages of one row; `row` is its 1-based number in the file it came from."""
+    """The messages of one row; `row` is its 1-based number in the file it came from.
+
+    `tools` are the functions that the assistant may call, each as JSON text.
+    """
 
     messages: tuple[Message, ...]
     row: int = 0
+    tools: tuple[str, ...] = ()
 
     @property
     def system(self) -> str:
@@ -72,4 +119,11 @@ class Conversation:
         return replace(self, messages=tuple(replace(message, content=content) for message, content in pairs))
 
     def to_json(self) -> dict[str, list[dict[str, Any]]]:
-        return {"messages": [message.to_json() for message in self.messages]}
+        """In OpenAI's shape."""
+        said = {"messages": [message.to_json() for message in self.messages]}
+        return {**said, "tools": [json.loads(tool) for tool in self.tools]} if self.tools else said
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], row: int = 0) -> Conversation:
+        messages = tuple(Message.from_json(message) for message in data["messages"])
+        return cls(messages, row, tuple(json.dumps(tool, ensure_ascii=False) for tool in data.get("tools", ())))

@@ -22,7 +22,8 @@ Format = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", 
 Method = Literal["auto", "qlora", "lora", "full"]
 Dtype = Literal["auto", "bfloat16", "float32"]
 Scheduler = Literal["cosine", "linear", "constant"]
-Overlong = Literal["cut", "drop"]
+Overlong = Literal["cut", "drop", "split", "keep"]
+Turns = Literal["all", "last"]
 
 
 def setting(
@@ -84,8 +85,9 @@ class DataConfig(Section):
     overlong: Overlong = setting(
         "cut",
         "Rows that are too long",
-        "What happens to a row with more tokens than the maximum length: its end is cut off, or the row is left out. "
-        "Either way the rows are named before training starts.",
+        "What happens to a row with more tokens than the maximum length: its end is cut off; the row is left out; its "
+        "turns are split over several rows, each with the system message; or it is kept whole and costs its memory. "
+        "The rows are named before training starts.",
     )
 
 
@@ -93,8 +95,31 @@ class TemplateConfig(Section):
     name: str = setting(
         "auto",
         "Chat template",
-        "How a conversation is written as text. `auto`: the model's own, or ChatML where it has none.",
+        "How a conversation is written as text. `auto`: the model's own, or ChatML where it has none. `custom`: the "
+        "Jinja in `source`.",
         advanced=False,
+    )
+    source: str | None = setting(
+        None, "Your own template", "Jinja that writes `messages` as text, for the template `custom`."
+    )
+    turns: Turns = setting(
+        "all", "Trained turns", "Learn every assistant turn of a conversation, or its last one only."
+    )
+    reasoning: bool = setting(
+        True,
+        "Train reasoning",
+        "Learn the reasoning text before an answer too. Off: it is read, and the answer after it learnt.",
+    )
+    tool_calls: bool = setting(
+        True,
+        "Train tool calls",
+        "Learn the calls of tools too. A tool's results are never learnt.",
+    )
+    prompts: bool = setting(
+        False,
+        "Train on prompts too",
+        "Unusual: learn the system and user turns as well, as in continued pre-training. The model then also learns to "
+        "write what its users write.",
     )
 
 

@@ -3,9 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from studio.domain.text import Text
 
 IGNORED = -100
 """The label that takes a position out of the loss (PyTorch's `cross_entropy` default `ignore_index`)."""
+
+Hazard = Literal[
+    "refused",
+    "nothing_trained",
+    "no_end_token",
+    "prompt_fills_length",
+    "answer_cut",
+    "doubled_bos",
+    "missing_bos",
+    "special_text",
+    "merged_border",
+    "unknown_token",
+    "not_shown",
+    "system_merged",
+    "turns_merged",
+    "unlike_chat",
+    "split",
+]
+"""What can be wrong, or was mended, in how a row becomes tokens; `studio.engine.hazards` says what each means."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +36,8 @@ class Encoded:
 
     `input_ids` and `labels` have one entry a token and end where `max_length` cut them; `labels` holds the id where the
     token is trained and `IGNORED` where it is masked. `cut_ids` are the ids that fell off the end. `spans` are the
-    (start, end) characters of `text` that each token stands for, over kept and cut tokens alike.
+    (start, end) characters of `text` that each token stands for, over kept and cut tokens alike; empty where many rows
+    were encoded at once, as only a view needs them.
     """
 
     input_ids: tuple[int, ...]
@@ -27,6 +50,10 @@ class Encoded:
     """How many of the cut tokens would have been trained."""
     end_token_trained: bool = True
     """Whether the token that ends the last response is among the trained ones."""
+    hazards: tuple[Hazard, ...] = ()
+    """What was found in the row, each once."""
+    problem: Text | None = None
+    """Why the row could not be encoded at all: the template refuses it; then there are no ids."""
 
     @property
     def total(self) -> int:

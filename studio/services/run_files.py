@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.domain.chat import Conversation, Message
+from studio.domain.chat import Conversation
 from studio.domain.config import RunConfig, parse_config
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
@@ -159,7 +159,7 @@ class RunFiles:
         if not file.is_file():
             return []
         with file.open(encoding="utf-8") as lines:
-            return [_conversation(json.loads(line)) for line in lines]
+            return [Conversation.from_json(data, data["row"]) for data in map(json.loads, lines)]
 
     # state.json: replaced as a whole
 
@@ -194,8 +194,3 @@ class RunFiles:
                 "updated": now(),
             },
         )
-
-
-def _conversation(data: dict[str, Any]) -> Conversation:
-    messages = tuple(Message.from_json(message) for message in data["messages"])
-    return Conversation(messages, data["row"])

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from studio.ui.page import Draft
 
 ELSEWHERE = frozenset(
-    {"model.id", "data.path", "data.format", "data.columns", "data.held_out_path", "template.name"}
+    {"model.id", "data.path", "data.format", "data.columns", "data.held_out_path"}
+    | {f"template.{name}" for name in ("name", "source", "turns", "reasoning", "tool_calls", "prompts")}
 )
 """Settings that other places of the page ask for."""
 GROUPS: dict[str, tuple[str, ...]] = {
