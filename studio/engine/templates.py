@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-import jinja2
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-from studio.domain.chat import Message
+from studio.domain.chat import Message, ToolCall
 from studio.domain.errors import StudioError
+from studio.engine import sandbox
 from studio.engine.assets import ASSETS
 from studio.engine.tokenizer import Tokenizer
 
@@ -53,6 +48,7 @@ SHIPPED: dict[str, Shipped] = {
 _DATE = re.compile(r"""strftime_now\(\s*(?P<quote>['"])(?P<form>[^'"]*)(?P=quote)\s*\)""")
 AUTO = "auto"
 MODEL = "model"
+CUSTOM = "custom"
 
 
 @dataclass(frozen=True)
@@ -70,8 +66,18 @@ def choices(tokenizer: Tokenizer | None) -> list[tuple[str, str]]:
     return [(AUTO, "Recommended"), *own, *((name, shipped.title) for name, shipped in SHIPPED.items())]
 
 
-def resolve(name: str, tokenizer: Tokenizer) -> Template:
-    """The template called `name` for this tokenizer. `auto` is the model's own, or ChatML where it has none."""
+def resolve(name: str, tokenizer: Tokenizer, source: str | None = None) -> Template:
+    """The template called `name` for this tokenizer.
+
+    `auto` is the model's own, or ChatML where it has none; `custom` is the Jinja in `source`.
+    """
+    if name == CUSTOM:
+        if not (source or "").strip():
+            raise StudioError(
+                "Your own template is empty.",
+                "Write its Jinja in template.source, or choose another template.",
+            )
+        return Template(CUSTOM, "Your own", _dated(str(source)))
     if name == AUTO:
         name = MODEL if tokenizer.chat_template else "chatml"
     if name == MODEL:
@@ -121,63 +127,70 @@ def _quoted(text: str) -> str:
     return text.replace("\\", "\\\\").replace("'", "\\'")
 
 
+def template_messages(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Messages as chat templates read them: OpenAI's shape with the arguments of calls as objects.
+
+    Reasoning is there under both names that templates know, as transformers gives it.
+    """
+    return [_shown(message) for message in messages]
+
+
+def _shown(message: Message) -> dict[str, Any]:
+    shown: dict[str, Any] = {"role": message.role, "content": message.content}
+    if message.reasoning:
+        shown = {"thinking": message.reasoning, **shown, "reasoning_content": message.reasoning}
+    if message.tool_calls:
+        shown["tool_calls"] = [_shown_call(call) for call in message.tool_calls]
+    if message.name:
+        shown["name"] = message.name
+    if message.tool_call_id:
+        shown["tool_call_id"] = message.tool_call_id
+    return shown
+
+
+def _shown_call(call: ToolCall) -> dict[str, Any]:
+    shown = call.to_json()
+    with suppress(ValueError):  # what is no JSON is shown as it stands
+        shown["function"]["arguments"] = json.loads(call.arguments)
+    return shown
+
+
 def render(
     template: Template,
     messages: Sequence[Message],
     tokenizer: Tokenizer,
     *,
+    tools: Sequence[str] = (),
     add_generation_prompt: bool = False,
 ) -> str:
-    """The text of a conversation. Raises StudioError with the template's own reason where it refuses one."""
-    try:
-        return _compile(template.source).render(
-            messages=[message.to_json() for message in messages],
-            tools=None,
-            documents=None,
-            add_generation_prompt=add_generation_prompt,
-            **tokenizer.named,
-        )
-    except jinja2.TemplateSyntaxError as error:
-        raise StudioError(
-            "The chat template is not valid Jinja, line {line}: {problem}.",
-            "Correct the line, or choose another template.",
-            line=error.lineno,
-            problem=error.message,
-        ) from error
-    except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError) as error:
-        raise StudioError(
-            "The chat template {title} refuses this conversation: {problem}.",
-            "Choose another template, or change the row.",
-            title=template.title,
-            problem=str(error).rstrip("."),
-        ) from error
+    """The text of a conversation. `tools` are the functions offered in it, each as JSON text.
+
+    Raises StudioError with the template's own reason where it refuses one.
+    """
+    variables = _variables(messages, tokenizer, tools, add_generation_prompt)
+    return sandbox.render(template.source, variables, title=template.title)
 
 
-class _Generation(jinja2.ext.Extension):
-    """`{% generation %}` blocks, which some templates carry to mark responses, render as what they hold."""
-
-    tags = {"generation"}  # noqa: RUF012 (jinja2's own declaration)
-
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-@lru_cache(maxsize=32)
-def _compile(source: str) -> jinja2.Template:
-    # The same options, filters and globals as transformers.utils.chat_template_utils, so that both render alike.
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    return environment.from_string(source)
+def render_spans(
+    template: Template,
+    messages: Sequence[Message],
+    tokenizer: Tokenizer,
+    *,
+    tools: Sequence[str] = (),
+    add_generation_prompt: bool = False,
+) -> tuple[str, list[sandbox.Span]]:
+    """As `render`, with the characters [start, end) of each `{% generation %}` block."""
+    variables = _variables(messages, tokenizer, tools, add_generation_prompt)
+    return sandbox.render_spans(template.source, variables, title=template.title)
 
 
-def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
-
-
-def _raise(message: str) -> str:
-    raise jinja2.TemplateError(message)
+def _variables(
+    messages: Sequence[Message], tokenizer: Tokenizer, tools: Sequence[str], add_generation_prompt: bool
+) -> dict[str, Any]:
+    return {
+        **tokenizer.named,
+        "messages": template_messages(messages),
+        "tools": [json.loads(tool) for tool in tools] or None,
+        "documents": None,
+        "add_generation_prompt": add_generation_prompt,
+    }
