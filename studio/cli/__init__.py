@@ -1,0 +1,46 @@
+"""Every verb of the studio without a browser: one call into a service or the engine each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from studio import __version__
+from studio.cli import data, machine, page, runs, tuned
+from studio.cli.parsing import Verb, add_verbs, home_option
+from studio.cli.printing import AT_FAULT, DONE, STOPPED
+from studio.domain.errors import StudioError
+from studio.services.store import Store
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        verb: Verb = options.verb
+        return verb(options, Store(options.home))
+    except StudioError as error:
+        print(f"studio: {error}", file=sys.stderr)
+        return AT_FAULT
+    except KeyboardInterrupt:
+        print("studio: interrupted.", file=sys.stderr)
+        return STOPPED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="studio",
+        description="From a data file to a tuned model that you can trust.",
+        parents=[home_option(None)],
+    )
+    top.add_argument("--version", action="version", version=f"studio {__version__}")
+    verbs = add_verbs(top)
+    page.add_to(top, verbs)
+    for group in (machine, data, runs, tuned):
+        group.add_to(verbs)
+    return top

@@ -1,0 +1,185 @@
+"""Data files and uploads: `studio data` and `studio preview`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from studio.cli import parsing
+from studio.cli.parsing import add_group, add_verb
+from studio.cli.printing import DONE, print_finding, print_json
+from studio.services.store import Store
+
+if TYPE_CHECKING:
+    from studio.cli.parsing import Verbs
+
+
+def add_to(verbs: Verbs) -> None:
+    """Declare the verbs of this module."""
+    inner = add_group(verbs, "data", "check, clean and convert data files; list and delete uploads")
+    look_over = add_verb(inner, "check", check, "the quality checklist")
+    repair = add_verb(inner, "clean", clean, "apply repairs and write the result")
+    rewrite = add_verb(inner, "convert", convert, "write any supported format as messages JSONL")
+    add_verb(inner, "list", list_uploads, "the datasets that were uploaded")
+    remove = add_verb(
+        inner, "delete", delete, "remove an upload with its repaired rows; runs keep their own copy"
+    )
+    remove.add_argument("dataset", help="id of the dataset, as `studio data list` shows it")
+    one = add_verb(verbs, "preview", preview, "one row exactly as it will be trained")
+    for parser in (look_over, repair, rewrite, one):
+        parser.add_argument("file", help="JSON, JSONL, CSV or Parquet")
+        parser.add_argument("--format", default="auto", choices=parsing.choices("data", "format"))
+        parser.add_argument(
+            "--column",
+            dest="columns",
+            action="append",
+            metavar="ROLE=COLUMN",
+            help="map prompt, response, system or input by hand",
+        )
+    for parser in (look_over, one):
+        parser.add_argument("--model", default="starter" if parser is one else None)
+        parser.add_argument("--template", default="auto")
+        parser.add_argument("--max-length", type=int)
+    one.add_argument("--row", type=int, required=True, help="number of the row in the file, from 1")
+    repair.add_argument("--fix", required=True, help="names of checks, separated by commas, or `all`")
+    for parser in (repair, rewrite):
+        parser.add_argument("--out", required=True, help="the file to write (JSONL)")
+
+
+def check(options: argparse.Namespace, store: Store) -> int:
+    """The quality checklist."""
+    from studio.engine import checks, dataset
+    from studio.services.plan import token_report
+
+    data = dataset.read(options.file, format=options.format, columns=parsing.columns(options.columns))
+    tokens = token_report(store, data.conversations, options.model, options.template, options.max_length)
+    report = checks.run_checks(data.conversations, findings=[*data.findings, *tokens])
+    if options.json:
+        return print_json(
+            {
+                "file": options.file,
+                "rows": data.total,
+                "format": data.format,
+                "score": report.scores,
+                "findings": [found.to_json() for found in report.findings],
+            }
+        )
+    print(f"{options.file}: {data.total} rows, format {data.format}")
+    print("score  " + "  ".join(f"{name} {score:.0f}" for name, score in report.scores.items()))
+    for found in report.findings:
+        print_finding(found)
+    if any(found.fixable for found in report.findings):
+        print(f"`studio data clean {options.file} --fix all --out FILE` repairs what can be repaired.")
+    return DONE
+
+
+def clean(options: argparse.Namespace, store: Store) -> int:
+    """Apply repairs and write the result."""
+    from studio.engine import checks, dataset
+
+    data = dataset.read(options.file, format=options.format, columns=parsing.columns(options.columns))
+    cleaned = checks.clean(data.conversations, options.fix.split(","))
+    dataset.write_messages(cleaned.conversations, parsing.other_file(options.out, options.file))
+    changed = sorted({change.row for change in cleaned.changes if change.action == "changed"})
+    dropped = sorted({change.row for change in cleaned.changes if change.action == "dropped"})
+    if options.json:
+        return print_json(
+            {
+                "rows_in": data.total,
+                "rows_out": len(cleaned.conversations),
+                "changed": [row for row in changed if row not in dropped],
+                "dropped": dropped,
+                "unusable": sorted({row for found in data.findings for row in found.rows}),
+                "changes": [
+                    {"row": c.row, "check": c.check, "action": c.action, "before": c.before, "after": c.after}
+                    for c in cleaned.changes
+                ],
+                "out": options.out,
+            }
+        )
+    for change in cleaned.changes:
+        print(f"row {change.row}: {change.action} ({change.check})")
+    for found in data.findings:
+        print_finding(found)
+    print(f"{data.total} rows in, {len(cleaned.conversations)} out to {options.out}: ", end="")
+    print(f"{len(changed)} changed, {len(dropped)} dropped.")
+    return DONE
+
+
+def convert(options: argparse.Namespace, store: Store) -> int:
+    """Write any supported format as messages JSONL."""
+    from studio.engine import dataset
+
+    data = dataset.read(options.file, format=options.format, columns=parsing.columns(options.columns))
+    dataset.write_messages(data.conversations, parsing.other_file(options.out, options.file))
+    if options.json:
+        found = [item.to_json() for item in data.findings]
+        return print_json(
+            {"rows": len(data.conversations), "format": data.format, "out": options.out, "findings": found}
+        )
+    for item in data.findings:
+        print_finding(item)
+    print(f"{len(data.conversations)} rows of format {data.format} written to {options.out}.")
+    return DONE
+
+
+def list_uploads(options: argparse.Namespace, store: Store) -> int:
+    """The datasets that were uploaded."""
+    entries, damaged = store.datasets(), store.damaged_datasets()
+    if options.json:
+        found = [
+            {
+                "id": entry.id,
+                "name": entry.name,
+                "path": str(entry.path),
+                "created": entry.created,
+                "cleaned": entry.cleaned,
+                "damaged": False,
+            }
+            for entry in entries
+        ]
+        return print_json([*found, *({"id": name, "damaged": True} for name in damaged)])
+    if not entries and not damaged:
+        print("No dataset yet. The page keeps those that are uploaded.")
+    for entry in entries:
+        print(f"{entry.id:30} {entry.created[:10]}  {'repaired' if entry.cleaned else '':8}  {entry.name}")
+    for name in damaged:
+        print(f"{name:30} damaged: `studio data delete {name}` removes it.")
+    return DONE
+
+
+def delete(options: argparse.Namespace, store: Store) -> int:
+    """Remove an upload with its repaired rows."""
+    store.delete_dataset(options.dataset)
+    if options.json:
+        return print_json({"deleted": options.dataset})
+    print(f"{options.dataset} is deleted.")
+    return DONE
+
+
+def preview(options: argparse.Namespace, store: Store) -> int:
+    """One row exactly as it will be trained."""
+    from studio.services.plan import preview_row
+
+    shown = preview_row(
+        store,
+        options.file,
+        options.row,
+        model=options.model,
+        template=options.template,
+        max_length=options.max_length,
+        format=options.format,
+        columns=parsing.columns(options.columns),
+    )
+    if options.json:
+        return print_json(shown.to_json())
+    print(f"template {shown.template}, {shown.encoded.trained} of {shown.encoded.total} tokens trained")
+    print("".join(_marked(text, trained) for _, text, trained in shown.tokens))
+    for found in shown.findings:
+        print_finding(found)
+    return DONE
+
+
+def _marked(text: str, trained: bool) -> str:
+    return f"\033[1;32m{text}\033[0m" if trained and sys.stdout.isatty() else text

@@ -1,0 +1,107 @@
+"""How verbs are declared, and how what was typed after them is read."""
+
+from __future__ import annotations
+
+import argparse
+import json as json_text
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio.domain.config import RunConfig, settings
+from studio.domain.errors import StudioError
+from studio.services.store import Store
+
+if TYPE_CHECKING:
+    Verbs = argparse._SubParsersAction[argparse.ArgumentParser]
+
+Verb = Callable[[argparse.Namespace, Store], int]
+"""Does its work and returns the exit status."""
+
+
+def home_option(default: Any) -> argparse.ArgumentParser:
+    """--home before or after the verb; after it, it stays unset unless given, so as not to undo the one before."""
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument(
+        "--home", default=default, help="where everything is kept (default: $STUDIO_HOME or ~/.studio)"
+    )
+    return parser
+
+
+def add_verb(to: Verbs, name: str, verb: Verb, help: str, *, json: bool = True) -> argparse.ArgumentParser:
+    """Declare one verb; returns its parser for further options."""
+    parser = to.add_parser(name, help=help, description=help, parents=[home_option(argparse.SUPPRESS)])
+    parser.set_defaults(verb=verb)
+    if json:
+        parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
+    return parser
+
+
+def add_verbs(parser: argparse.ArgumentParser) -> Verbs:
+    """Let verbs follow a parser's own."""
+    return parser.add_subparsers(title="verbs", metavar="VERB")
+
+
+def add_group(to: Verbs, name: str, help: str) -> Verbs:
+    """Declare a word that does nothing by itself, and let verbs follow it."""
+    parser = to.add_parser(name, help=help, description=help)
+    parser.set_defaults(verb=lambda *_: parser.error("a verb is missing"))
+    return add_verbs(parser)
+
+
+def choices(section: str, name: str) -> list[str]:
+    """What a setting may be.
+
+    >>> choices("template", "turns")
+    ['all', 'last']
+    """
+    return list(next(item.choices for item in settings(section) if item.name == name))
+
+
+def config(options: argparse.Namespace) -> RunConfig:
+    """The file CONFIG with each `--set section.key=value` put in."""
+    from studio.engine.config_file import load_config
+
+    values = {}
+    for item in options.set or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise StudioError("--set {item} has no value.", "Write --set section.key=value.", item=item)
+        values[key.strip()] = _value(value)
+    return load_config(options.config, values)
+
+
+def _value(text: str) -> Any:
+    """What was written after `=`: JSON where it is JSON (numbers, true, null, lists), text otherwise."""
+    try:
+        return json_text.loads(text)
+    except ValueError:
+        return text
+
+
+def columns(pairs: Iterable[str] | None) -> dict[str, str] | None:
+    """Column names by role, from `ROLE=COLUMN`; None where none is given.
+
+    >>> columns(["prompt=question", "response=answer"])
+    {'prompt': 'question', 'response': 'answer'}
+    """
+    if not pairs:
+        return None
+    found = {}
+    for pair in pairs:
+        role, equals, column = pair.partition("=")
+        if not equals:
+            raise StudioError(
+                "--column {pair} names no column.",
+                "Write --column prompt=COLUMN --column response=COLUMN.",
+                pair=pair,
+            )
+        found[role] = column
+    return found
+
+
+def other_file(out: str, source: str) -> str:
+    """`out`, where it is not the file that is read."""
+    if Path(source).resolve() == Path(out).resolve():
+        raise StudioError("{out} is the file that is read.", "Write to another file.", out=out)
+    return out

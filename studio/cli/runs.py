@@ -1,0 +1,210 @@
+"""Runs: `studio estimate`, `studio train` and `studio runs`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from studio.cli import parsing
+from studio.cli.parsing import add_verb, add_verbs
+from studio.cli.printing import AT_FAULT, DONE, STOPPED, print_finding, print_json, size
+from studio.cli.progress import Progress, shown_progress
+from studio.domain.events import Event, Failed, Metric, Phase, Started, Warned
+from studio.domain.run import ALIVE, Run
+from studio.services.store import Store
+
+if TYPE_CHECKING:
+    from studio.cli.parsing import Verbs
+    from studio.services.jobs import Jobs
+
+
+def add_to(verbs: Verbs) -> None:
+    """Declare the verbs of this module."""
+    cost = add_verb(verbs, "estimate", estimate, "memory, tokens, steps and time before a run")
+    begin = add_verb(verbs, "train", train, "train to the end, or in the background")
+    for parser in (cost, begin):
+        parser.add_argument("config", help="YAML or JSON file")
+        parser.add_argument("--set", action="append", metavar="section.key=value", help="replace one setting")
+    inner = add_verbs(add_verb(verbs, "runs", list_runs, "all runs and their states"))
+    show_one = add_verb(inner, "show", show, "one run with its configuration")
+    follow = add_verb(inner, "watch", watch, "follow a run until it ends")
+    end = add_verb(inner, "stop", stop, "stop after the current step, with a checkpoint")
+    go_on = add_verb(inner, "resume", resume, "go on from the last checkpoint")
+    remove = add_verb(inner, "delete", delete, "remove a run and all its files")
+    for parser in (show_one, follow, end, go_on, remove):
+        parser.add_argument("run", help="id of the run, as `studio runs` shows it")
+    for parser in (begin, go_on):
+        parser.add_argument("--detach", action="store_true", help="return at once; the run goes on by itself")
+
+
+def estimate(options: argparse.Namespace, store: Store) -> int:
+    """Memory, tokens, steps and time before a run."""
+    from studio.services.plan import plan
+
+    found = plan(store, parsing.config(options))
+    cost = found.estimate
+    if options.json:
+        return print_json(
+            {
+                "memory_bytes": cost.memory,
+                "total": cost.memory["total"],
+                "fits": cost.fits,
+                "steps": cost.steps,
+                "tokens": cost.tokens,
+                "trained_tokens": cost.trained_tokens,
+                "seconds": cost.seconds,
+                "rows": found.rows,
+                "held_out_rows": found.held_out,
+                "encoded_sha256": found.sha256,
+                "config": found.config.model_dump(mode="json"),
+                "findings": [item.to_json() for item in found.findings],
+            }
+        )
+    for part, number in cost.memory.items():
+        print(f"{part:12} {size(number):>10}")
+    print(f"{'Fits.' if cost.fits else 'Does not fit into this machine.'}")
+    print(f"{cost.steps} steps, {cost.tokens} tokens, {cost.trained_tokens} of them trained")
+    if cost.seconds:
+        print(f"about {cost.seconds / 60:.1f} minutes")
+    for key, reason in found.reasons.items():
+        section, _, name = key.partition(".")
+        print(f"  {key} = {getattr(getattr(found.config, section), name)}: {reason}")
+    for item in found.findings:
+        print_finding(item)
+    return DONE
+
+
+def train(options: argparse.Namespace, store: Store) -> int:
+    """Train to the end, or in the background."""
+    from studio.services.jobs import Jobs
+
+    jobs = Jobs(store)
+    run_id = jobs.submit(parsing.config(options))
+    if options.detach:
+        return _print_run(jobs.get(run_id), options.json)
+    return _follow(jobs, run_id, options.json)
+
+
+def list_runs(options: argparse.Namespace, store: Store) -> int:
+    """All runs and their states."""
+    from studio.services.jobs import Jobs
+
+    found = Jobs(store).list()
+    if options.json:
+        return print_json([run.to_json() for run in found])
+    if not found:
+        print("No run yet. `studio train CONFIG` starts one.")
+    for run in found:
+        _print_run(run, False)
+    return DONE
+
+
+def show(options: argparse.Namespace, store: Store) -> int:
+    """One run with its configuration."""
+    from studio.services.jobs import Jobs
+
+    jobs = Jobs(store)
+    run = jobs.get(options.run)
+    config = jobs.config(options.run).model_dump(mode="json")
+    if options.json:
+        return print_json({**run.to_json(), "config": config, "folder": str(store.run_dir(options.run))})
+    _print_run(run, False)
+    print(json.dumps(config, indent=2, ensure_ascii=False))
+    return DONE
+
+
+def watch(options: argparse.Namespace, store: Store) -> int:
+    """Follow a run until it ends."""
+    from studio.services.jobs import Jobs
+
+    jobs = Jobs(store)
+    with shown_progress() as progress:
+        for event in jobs.watch(options.run):
+            if options.json:
+                print(event.model_dump_json(exclude_none=True), flush=True)
+            else:
+                _say(event, progress)
+    run = jobs.get(options.run)
+    return DONE if options.json else _print_run(run, False)
+
+
+def stop(options: argparse.Namespace, store: Store) -> int:
+    """Stop a run after its current step, with a checkpoint."""
+    from studio.services.jobs import Jobs
+
+    jobs = Jobs(store)
+    jobs.stop(options.run)
+    for _ in jobs.watch(options.run, jobs.events(options.run)[1]):
+        pass
+    _print_run(jobs.get(options.run), options.json)
+    return DONE
+
+
+def resume(options: argparse.Namespace, store: Store) -> int:
+    """Go on from a run's last checkpoint."""
+    from studio.services.jobs import Jobs
+
+    jobs = Jobs(store)
+    offset = jobs.events(options.run)[1]
+    jobs.resume(options.run)
+    if options.detach:
+        return _print_run(jobs.get(options.run), options.json)
+    return _follow(jobs, options.run, options.json, offset)
+
+
+def delete(options: argparse.Namespace, store: Store) -> int:
+    """Remove a run and all its files."""
+    from studio.services.jobs import Jobs
+
+    Jobs(store).delete(options.run)
+    if options.json:
+        return print_json({"deleted": options.run})
+    print(f"{options.run} is deleted.")
+    return DONE
+
+
+def _follow(jobs: Jobs, run_id: str, as_json: bool, offset: int = 0) -> int:
+    """Show a run until it ends; Ctrl-C stops it with a checkpoint."""
+    print(f"run {run_id}", file=sys.stderr)
+    events = jobs.watch(run_id, offset)
+    with shown_progress() as progress:
+        while True:
+            try:
+                for event in events:
+                    _say(event, progress)
+                break
+            except KeyboardInterrupt:
+                print("\nstopping after this step …", file=sys.stderr)
+                if jobs.get(run_id).state in ALIVE:
+                    jobs.stop(run_id)
+                events = jobs.watch(run_id, jobs.events(run_id)[1])
+    return _print_run(jobs.get(run_id), as_json)
+
+
+def _say(event: Event, progress: Progress) -> None:
+    if isinstance(event, Started):
+        progress("training", event.step, event.steps)
+    elif isinstance(event, Metric):
+        if event.eval_loss is not None:
+            progress.note(f"step {event.step}: held-out loss {event.eval_loss:.4f}")
+        else:
+            progress.step(event.step, f"loss {event.loss:.4f}")
+    elif isinstance(event, Phase) and event.name in ("queued", "loading", "encoding", "saving"):
+        progress.note(event.name)
+    elif isinstance(event, Warned):
+        progress.note(f"warning: {event.text}")
+    elif isinstance(event, Failed):
+        progress.note(f"failed: {event.text} {event.remedy_text}")
+
+
+def _print_run(run: Run, as_json: bool) -> int:
+    if as_json:
+        print_json({"run": run.id, **run.to_json()})
+    else:
+        figures = "  ".join(f"{name} {value:.4g}" for name, value in run.metrics.items())
+        print(f"{run.id}  {run.state}  {run.step}/{run.steps}  {figures}")
+        if run.reason:
+            print(f"  {run.reason} {run.remedy}")
+    return {"failed": AT_FAULT, "stopped": STOPPED, "interrupted": STOPPED}.get(run.state, DONE)

@@ -1,0 +1,76 @@
+"""The tuned model: `studio chat` and `studio export`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from studio.cli.parsing import add_verb
+from studio.cli.printing import AT_FAULT, DONE, print_json, size
+from studio.cli.progress import shown_progress
+from studio.domain.answer import SIDES, ChatSettings, Side
+from studio.domain.chat import Message
+from studio.domain.config import ExportConfig, parse_section
+from studio.services.store import Store
+
+if TYPE_CHECKING:
+    from studio.cli.parsing import Verbs
+
+
+def add_to(verbs: Verbs) -> None:
+    """Declare the verbs of this module."""
+    talk = add_verb(verbs, "chat", chat, "base and tuned model answer the same prompt")
+    talk.add_argument("run")
+    talk.add_argument("--prompt", required=True)
+    talk.add_argument("--system")
+    talk.add_argument("--seed", type=int, default=0)
+    talk.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token each time")
+    talk.add_argument("--top-p", type=float, default=1.0)
+    talk.add_argument("--max-new-tokens", type=int, default=256)
+    talk.add_argument("--only", choices=["base", "tuned"])
+    send = add_verb(verbs, "export", export, "export a run's model, and prove that it answers like the chat")
+    send.add_argument("run")
+    send.add_argument("--to", choices=["merged", "adapter"], default="merged")
+    send.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
+    send.add_argument("--out", required=True, help="the folder to write")
+
+
+def chat(options: argparse.Namespace, store: Store) -> int:
+    """Base and tuned model answer the same prompt."""
+    from studio.services.chat import ChatProcess
+
+    messages = [Message("system", options.system)] if options.system else []
+    messages.append(Message("user", options.prompt))
+    sides: Sequence[Side] = (options.only,) if options.only else SIDES
+    settings = ChatSettings(options.seed, options.temperature, options.top_p, options.max_new_tokens)
+    process = ChatProcess(store)
+    try:
+        answers = process.complete(options.run, messages, settings, sides)
+    finally:
+        process.close()
+    if options.json:
+        return print_json({side: answer.to_json() for side, answer in answers.items()})
+    for side, answer in answers.items():
+        print(f"--- {side} ({answer.tokens} tokens, {answer.seconds:.1f} s)\n{answer.text}")
+    return DONE
+
+
+def export(options: argparse.Namespace, store: Store) -> int:
+    """Write a run's model to a folder, and prove that it answers like the chat."""
+    from studio.services import exports
+
+    config = parse_section(ExportConfig, {"to": options.to, "dtype": options.dtype}, source="export")
+    with shown_progress() as progress:
+        result = exports.run_export(store, options.run, config, Path(options.out), progress)
+    if options.json:
+        print_json(result.to_json())
+    else:
+        proof = result.verified
+        print(f"{result.path}: {size(result.bytes)}")
+        print(
+            f"proof: largest logit difference {proof.max_logit_difference:.4g}, mean KL {proof.mean_kl:.4g}, "
+            f"equal greedy answers {proof.greedy_match:.0%}: {'passed' if proof.passed else 'FAILED'}"
+        )
+    return DONE if result.verified.passed else AT_FAULT
