@@ -38,13 +38,20 @@ def versions() -> dict[str, str]:
     return found
 
 
+def default_device() -> Device:
+    """The fastest that this torch can use."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
 def probe() -> Machine:
     """Look at this machine; takes some seconds, most of them to import torch."""
     import torch
 
-    device: Device = (
-        "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    )
+    device = default_device()
     problems = []
     if device == "cuda":
         free, total = torch.cuda.mem_get_info()

@@ -1,4 +1,4 @@
-"""What a run has made, ready to answer: its base and its tuned model over one copy of the weights."""
+"""Models ready to answer: what a run has made, base and tuned over one copy of the weights, or a base model alone."""
 
 from __future__ import annotations
 
@@ -6,18 +6,22 @@ import inspect
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.domain.answer import Side
 from studio.domain.chat import Message
 from studio.domain.config import RunConfig
-from studio.engine.encode import encode_prompt, stop_ids
+from studio.engine.encode import Encoder
+from studio.engine.machine import default_device
 from studio.engine.templates import Template
 from studio.engine.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     import torch
+
+    from studio.engine.models import Dtype
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PEFT_PREFIX = "base_model.model."
@@ -45,18 +49,26 @@ class TunedRun:
         """Whether every weight was trained, so that there is no adapter."""
         return self.config.train.method == "full"
 
+    @cached_property
+    def encoder(self) -> Encoder:
+        """Writes prompts and rows as they were in training."""
+        return Encoder(self.template, self.tokenizer, self.config.template)
+
     @property
     def stop_ids(self) -> list[int]:
-        return stop_ids(self.template, self.tokenizer)
+        return self.encoder.stop_ids
 
     def prompt(self, messages: Sequence[Message]) -> list[int]:
         """The ids that either side is given to answer."""
-        return encode_prompt(messages, self.template, self.tokenizer)
+        return self.encoder.prompt(messages)
 
 
 @dataclass
 class Pair:
-    """Base and tuned model. With an adapter both are one: the base is the tuned model with its adapter switched off."""
+    """Base and tuned model, or a base model alone.
+
+    With an adapter both are one: the base is the tuned model with its adapter switched off.
+    """
 
     sides: dict[Side, torch.nn.Module]
     device: str
@@ -64,6 +76,14 @@ class Pair:
     """Tokens that prompt and answer may have together."""
     layers: list[Any] = field(default_factory=list)
     """The layers that carry an adapter."""
+
+    def model(self, side: Side) -> Any:
+        """A side's model without PEFT around it; its adapter is on or off until the other side is asked for."""
+        # PEFT's own switch also walks all parameters for their gradients: milliseconds, once a token.
+        for layer in self.layers:
+            layer._disable_adapters = side == "base"
+        model: Any = self.sides[side]
+        return model.get_base_model() if hasattr(model, "get_base_model") else model
 
     def logits(
         self, side: Side, ids: list[int], cache: Any = None, *, last: int = 1
@@ -74,21 +94,17 @@ class Pair:
         """
         import torch
 
-        # PEFT's own switch also walks all parameters for their gradients: milliseconds, once a token.
-        for layer in self.layers:
-            layer._disable_adapters = side == "base"
+        model = self.model(side)
         with torch.inference_mode():
             inputs = torch.tensor([ids], device=self.device)
-            output = self.sides[side](
-                input_ids=inputs, past_key_values=cache, use_cache=True, **self._only(side, last)
-            )
+            output = model(input_ids=inputs, past_key_values=cache, use_cache=True, **_only(model, last))
         return output.logits[0, -last:].float().cpu(), output.past_key_values
 
-    def _only(self, side: Side, last: int) -> dict[str, int]:
-        """Keep the model from computing logits that are not asked for, where it knows how to."""
-        model: Any = self.sides[side]
-        forward = model.get_base_model().forward if hasattr(model, "get_base_model") else model.forward
-        return {"logits_to_keep": last} if "logits_to_keep" in inspect.signature(forward).parameters else {}
+
+def _only(model: Any, last: int) -> dict[str, int]:
+    """Keep a model from computing logits that are not asked for, where it knows how to."""
+    known = "logits_to_keep" in inspect.signature(model.forward).parameters
+    return {"logits_to_keep": last} if known else {}
 
 
 def load_pair(run: TunedRun, *, device: str | None = None, quantize: bool | None = None) -> Pair:
@@ -107,7 +123,6 @@ def load_pair(run: TunedRun, *, device: str | None = None, quantize: bool | None
     if quantize and device == "cpu":
         # The numbers that 4 bits stand for, unpacked once and not for each token: the same answers in half the time.
         base = base.dequantize()
-    context = getattr(base.config.get_text_config(), "max_position_embeddings", None) or _NO_LIMIT
     if run.full:
         tuned = load_base(
             run.model_path if run.kind == "checkpoint" else run.weights,
@@ -117,20 +132,25 @@ def load_pair(run: TunedRun, *, device: str | None = None, quantize: bool | None
         )
         if run.kind == "checkpoint":
             _put(tuned, run.weights / "weights.safetensors")
-        return Pair({"base": base.eval(), "tuned": tuned.eval()}, device, context)
+        return Pair({"base": base.eval(), "tuned": tuned.eval()}, device, _context(base))
     model = _with_adapter(base, run)
     from peft.tuners.tuners_utils import BaseTunerLayer
 
     layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-    return Pair({"base": model, "tuned": model}, device, context, layers)
+    return Pair({"base": model, "tuned": model}, device, _context(base), layers)
 
 
-def default_device() -> str:
-    import torch
+def load_alone(model_path: Path, dtype: Dtype, *, device: str | None = None) -> Pair:
+    """Load a base model that no run has tuned."""
+    from studio.engine.models import load_base
 
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    device = device or default_device()
+    base = load_base(model_path, dtype=dtype, device=device, quantize=False).eval()
+    return Pair({"base": base}, device, _context(base))
+
+
+def _context(model: Any) -> int:
+    return getattr(model.config.get_text_config(), "max_position_embeddings", None) or _NO_LIMIT
 
 
 def _with_adapter(base: Any, run: TunedRun) -> torch.nn.Module:

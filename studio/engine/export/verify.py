@@ -16,8 +16,9 @@ from studio.domain.chat import Conversation
 from studio.domain.errors import Stopped
 from studio.domain.text import Text
 from studio.engine.generate import greedy
+from studio.engine.machine import default_device
 from studio.engine.models import quiet_loading
-from studio.engine.tuned import Pair, TunedRun, default_device, load_pair
+from studio.engine.tuned import Pair, TunedRun, load_pair
 
 PROMPTS = 8
 ANSWER_TOKENS = 32
