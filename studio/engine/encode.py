@@ -1,43 +1,35 @@
 """Conversation -> token ids and labels: the only path by which text becomes what a model sees.
 
-Preview, token checks, estimates, training, chat and evaluation all come through here. A response's place in the
-rendered text is found by marking it, so any template works, with or without generation markers of its own.
+Preview, token checks, estimates, training, chat and evaluation all come through here. What is learnt is what the model
+has to write itself (see `studio.engine.rendering`); the choices in `TemplateConfig` take parts of it out, or add to it.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+import sys
 from array import array
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
+
+import tokenizers
 
 from studio.domain.chat import Conversation, Message
-from studio.domain.config import Overlong
-from studio.domain.encoded import IGNORED, Encoded
-from studio.domain.errors import StudioError
-from studio.domain.finding import Finding, finding
-from studio.engine.templates import Template, render
+from studio.domain.config import Overlong, TemplateConfig
+from studio.domain.encoded import IGNORED, Encoded, Hazard
+from studio.domain.finding import Finding
+from studio.engine.hazards import hazard_findings
+from studio.engine.rendering import Rendered, Renderer, Span, Turn
+from studio.engine.templates import Template, resolve
 from studio.engine.tokenizer import Tokenizer
 
-_PRIVATE_USE = range(0xF0000, 0xF0100)
-_BATCH = 256
-
-Span = tuple[int, int]
-
-
-@dataclass(frozen=True)
-class Rendered:
-    """The text of a conversation, where its responses stand, and where the tokens end that close them.
-
-    `responses` are characters [start, end) of each assistant message's content. `trained`, without those that are not
-    to be learnt, reach from there to the end of the turn's end token, where there is one; `ended` says for each of
-    these whether there is.
-    """
-
-    text: str
-    responses: tuple[Span, ...]
-    trained: tuple[Span, ...]
-    ended: tuple[bool, ...]
+_BATCH = 512
+_SHORT = 200
+_THOUGHT = re.compile(r"</think>\s*")
 
 
 @dataclass(frozen=True)
@@ -57,285 +49,394 @@ class EncodedData:
         return sum(row.trained for row in self.rows)
 
 
+class Encoder:
+    """Conversations to ids and labels, for one template, one tokenizer and one choice of what is learnt."""
+
+    def __init__(self, template: Template, tokenizer: Tokenizer, masks: TemplateConfig | None = None) -> None:
+        self.template, self.tokenizer = template, tokenizer
+        self.masks = masks or TemplateConfig()
+        self.renderer = Renderer(template, tokenizer)
+        self._tails: dict[str, list[int]] = {}
+
+    def encode(self, conversation: Conversation, max_length: int | None = None) -> Encoded:
+        """One conversation, with the characters that each token stands for; see `shorten` for `max_length`."""
+        rendered = self.renderer.render(conversation)
+        encoding = None if rendered.controls else self.tokenizer.encode([rendered.text])[0]
+        row = self._row(conversation.row, rendered, encoding, spans=True)
+        return row if max_length is None else shorten(row, max_length)
+
+    def encode_many(
+        self, conversations: Sequence[Conversation], max_length: int | None = None
+    ) -> list[Encoded]:
+        """As `encode`, many at a time on all cores, without the spans."""
+        rows: list[Encoded] = []
+        batches = [conversations[at : at + _BATCH] for at in range(0, len(conversations), _BATCH)]
+        # The tokenizer works on its own threads while the next batch is rendered on this one.
+        with ThreadPoolExecutor(1) as pool:
+            waiting: list[
+                tuple[Sequence[Conversation], list[Rendered], Future[list[tokenizers.Encoding]]]
+            ] = []
+            for batch in batches:
+                rendered = [self.renderer.render(conversation) for conversation in batch]
+                encodings = pool.submit(self.tokenizer.encode, [item.text for item in rendered])
+                waiting.append((batch, rendered, encodings))
+                if len(waiting) > 1:
+                    rows.extend(self._rows(*waiting.pop(0)))
+            for item in waiting:
+                rows.extend(self._rows(*item))
+        return rows if max_length is None else [shorten(row, max_length) for row in rows]
+
+    def prompt(self, messages: Sequence[Message], tools: Sequence[str] = ()) -> list[int]:
+        """The ids that a model is given to answer: the messages so far and the opening of its turn.
+
+        Raises StudioError where the template refuses them.
+        """
+        return self._prompt_ids(self.renderer.prompt(messages, tools))
+
+    @cached_property
+    def stop_ids(self) -> list[int]:
+        """The tokens that end an answer: those this template ends a turn with, and the tokenizer's end token."""
+        ids = {self.tokenizer.special[token] for token in self.renderer.shape.end_tokens}
+        return sorted(ids | ({self.tokenizer.eos_id} if self.tokenizer.eos_id is not None else set()))
+
+    def _rows(
+        self,
+        batch: Sequence[Conversation],
+        rendered: list[Rendered],
+        encodings: Future[list[tokenizers.Encoding]],
+    ) -> Iterator[Encoded]:
+        for conversation, item, encoding in zip(batch, rendered, encodings.result(), strict=True):
+            yield self._row(conversation.row, item, None if item.controls else encoding)
+
+    def _row(
+        self, row: int, item: Rendered, encoding: tokenizers.Encoding | None, *, spans: bool = False
+    ) -> Encoded:
+        """Ids and labels of one rendered conversation; without an encoding its special tokens are set by place."""
+        if item.problem is not None:
+            return Encoded(
+                (),
+                (),
+                (),
+                item.text,
+                row,
+                end_token_trained=False,
+                hazards=item.hazards,
+                problem=item.problem,
+            )
+        learnt, ended = learnt_places(item, self.masks)
+        hazards: list[Hazard] = list(item.hazards)
+        starts = [turn.start for turn in item.turns if turn.start]
+        ids: list[int]
+        labels, places = None, []
+        if encoding is not None and all(_is_border(encoding, start) for start in starts):
+            ids = encoding.ids
+            labels = _labels(ids, encoding, learnt, len(item.text))
+            places = encoding.offsets if spans or labels is None else []
+            firsts = [encoding.char_to_token(start) for start in starts]
+        else:
+            ids, places, merged = self._apart(
+                item, encoding, [turn.start for turn in item.turns if not turn.blocks]
+            )
+            firsts = [bisect_left(places, (start, start)) for start in starts]
+            hazards += ["merged_border"] if merged else []
+        if labels is None:
+            labels = _labels_by_place(ids, places, learnt)
+        if not all(
+            turn.like_chat and self._follows(item, turn.start, ids, first)
+            for turn, first in zip((turn for turn in item.turns if turn.start), firsts, strict=True)
+        ):
+            hazards.append("unlike_chat")
+        bos = self._bos
+        if bos is not None and ids[:2] == [bos, bos]:
+            ids, labels, places = ids[1:], labels[1:], places[1:]
+            hazards.append("doubled_bos")
+        elif bos is not None and self.tokenizer.adds_bos and ids[:1] != [bos]:
+            hazards.append("missing_bos")
+        if self.tokenizer.unknown_id is not None and self.tokenizer.unknown_id in ids:
+            hazards.append("unknown_token")
+        if labels.count(IGNORED) >= len(labels) - (labels[:1] != [IGNORED]):
+            hazards.append("nothing_trained")
+        elif not ended:
+            hazards.append("no_end_token")
+        return Encoded(
+            input_ids=tuple(ids),
+            labels=tuple(labels),
+            spans=tuple(places) if spans else (),
+            text=item.text,
+            row=row,
+            end_token_trained=ended,
+            hazards=tuple(hazards),
+        )
+
+    @cached_property
+    def _bos(self) -> int | None:
+        return self.tokenizer.special.get(self.tokenizer.named.get("bos_token", ""))
+
+    def _apart(
+        self, item: Rendered, encoding: tokenizers.Encoding | None, starts: Sequence[int]
+    ) -> tuple[list[int], list[Span], bool]:
+        """Ids and places with special tokens where the template wrote them, and a border where the model's words begin.
+
+        The last value says whether a token would have reached over such a border.
+        """
+        pattern, text = self.tokenizer.special_pattern, item.text
+        controls = item.controls
+        if controls is None:
+            controls = tuple(match.span() for match in pattern.finditer(text)) if pattern else ()
+        if encoding is not None:
+            ids, places = encoding.ids, encoding.offsets
+        else:
+            ids, places = self.tokenizer.encode_apart(text, controls)
+        crossed = [
+            start for start in starts if 0 < start < len(text) and any(a < start < b for a, b in places)
+        ]
+        if crossed:
+            ids, places = self.tokenizer.encode_apart(text, controls, crossed)
+        return ids, places, bool(crossed)
+
+    def _follows(self, item: Rendered, start: int, ids: list[int], first: int | None) -> bool:
+        """Whether the tokens before a turn are those of the prompt that a chat gives, which ends there.
+
+        A special token is a border that no tokenizer looks over, so only what follows the last one is compared.
+        """
+        header = self.renderer.shape.header
+        if self._header_tail is not None and item.text.endswith(header, 0, start):
+            tail = self._header_tail
+        else:
+            tail = item.text[self._last_control(item, start) : start]
+        wanted = self._tails.get(tail)
+        if wanted is None:
+            wanted = (
+                self.tokenizer.encode_apart(tail, ())[0]
+                if item.controls
+                else self.tokenizer.encode([tail])[0].ids
+            )
+            if len(tail) <= _SHORT:
+                self._tails[tail] = wanted
+        return first is not None and first >= len(wanted) and ids[first - len(wanted) : first] == wanted
+
+    @cached_property
+    def _header_tail(self) -> str | None:
+        """What follows the last special token of the header, where there is one."""
+        pattern, header = self.tokenizer.special_pattern, self.renderer.shape.header
+        ends = [match.end() for match in pattern.finditer(header)] if pattern else []
+        return header[ends[-1] :] if ends else None
+
+    def _last_control(self, item: Rendered, start: int) -> int:
+        pattern = self.tokenizer.special_pattern
+        if item.controls is not None:
+            return max((end for _, end in item.controls if end <= start), default=0)
+        return (
+            max((match.end() for match in pattern.finditer(item.text, 0, start)), default=0) if pattern else 0
+        )
+
+    def _prompt_ids(self, item: Rendered) -> list[int]:
+        if item.controls is None:
+            ids = self.tokenizer.encode([item.text])[0].ids
+        else:
+            ids = self.tokenizer.encode_apart(item.text, item.controls)[0]
+        return ids[1:] if self._bos is not None and ids[:2] == [self._bos, self._bos] else list(ids)
+
+
 def encode(
-    conversation: Conversation, template: Template, tokenizer: Tokenizer, max_length: int | None = None
-) -> Encoded:
-    """One conversation as ids and labels; what exceeds `max_length` tokens is in `cut_ids`."""
-    return encode_many([conversation], template, tokenizer, max_length)[0]
-
-
-def encode_many(
-    conversations: Sequence[Conversation],
+    conversation: Conversation,
     template: Template,
     tokenizer: Tokenizer,
     max_length: int | None = None,
-) -> list[Encoded]:
-    """As `encode`, many at a time."""
-    encoded: list[Encoded] = []
-    for start in range(0, len(conversations), _BATCH):
-        batch = conversations[start : start + _BATCH]
-        rendered = [render_marked(conversation, template, tokenizer) for conversation in batch]
-        encodings = tokenizer.encode([item.text for item in rendered])
-        for conversation, item, encoding in zip(batch, rendered, encodings, strict=True):
-            encoded.append(_label(conversation.row, item, encoding.ids, encoding.offsets))
-    return encoded if max_length is None else [shorten(row, max_length) for row in encoded]
+    masks: TemplateConfig | None = None,
+) -> Encoded:
+    """One conversation as ids and labels; for many, keep an `Encoder`."""
+    return Encoder(template, tokenizer, masks).encode(conversation, max_length)
+
+
+def encoder_for(config: TemplateConfig, tokenizer: Tokenizer) -> Encoder:
+    """The encoder that a configuration asks for. StudioError where its template is unknown or cannot be read."""
+    return Encoder(resolve(config.name, tokenizer, config.source), tokenizer, config)
 
 
 def shorten(row: Encoded, max_length: int) -> Encoded:
     """The row with its end cut off after `max_length` tokens; what fell off is kept in `cut_ids` to be shown."""
     if row.total <= max_length:
         return row
-    lost = sum(label != IGNORED for label in row.labels[max_length:])
+    kept = row.labels[:max_length]
+    lost = len(row.labels) - max_length - row.labels[max_length:].count(IGNORED)
+    hazards = row.hazards
+    if lost:
+        empty = kept[1:].count(IGNORED) == len(kept) - 1
+        hazards = (*hazards, "prompt_fills_length" if empty else "answer_cut")
     return replace(
         row,
         input_ids=row.input_ids[:max_length],
-        labels=row.labels[:max_length],
+        labels=kept,
         cut_ids=row.input_ids[max_length:],
         cut_trained=lost,
         end_token_trained=row.end_token_trained and not lost,
+        hazards=hazards,
     )
 
 
-def select(rows: Sequence[Encoded], max_length: int, overlong: Overlong) -> EncodedData:
-    """The rows that a run is fed, in order, without those that cannot be trained; each left-out row is in a finding."""
-    shortened = [shorten(row, max_length) for row in rows]
-    findings = token_findings(shortened, max_length, overlong)
-    kept = tuple(row for row in shortened if row.trained > 0 and not (overlong == "drop" and row.truncated))
+def select(
+    encoder: Encoder,
+    conversations: Sequence[Conversation],
+    rows: Sequence[Encoded],
+    max_length: int,
+    overlong: Overlong,
+    context: int | None = None,
+) -> EncodedData:
+    """The rows that a run is fed, in order, without those that cannot be trained; each left-out row is in a finding.
+
+    `rows` are the conversations as `encode_many` gives them. `context` bounds what is kept whole.
+    """
+    limit = max_length if overlong != "keep" else context if context is not None else sys.maxsize
+    parts: list[Encoded] = []
+    for conversation, row in zip(conversations, rows, strict=True):
+        if overlong == "split" and row.total > max_length:
+            parts.extend(split_turns(encoder, conversation, max_length))
+        else:
+            parts.append(shorten(row, limit))
+    findings = hazard_findings(parts, max_length, overlong)
+    kept = tuple(row for row in parts if row.trained > 0 and not (overlong == "drop" and row.truncated))
     return EncodedData(kept, tuple(findings), fingerprint(kept))
 
 
-def encode_prompt(messages: Sequence[Message], template: Template, tokenizer: Tokenizer) -> list[int]:
-    """The ids that a model is given to answer: the messages so far and the opening of its turn."""
-    text = render(template, _shown(messages), tokenizer, add_generation_prompt=True)
-    return list(tokenizer.encode([text])[0].ids)
+def split_turns(encoder: Encoder, conversation: Conversation, max_length: int) -> list[Encoded]:
+    """A long conversation as several rows: runs of whole exchanges, as many as fit, each after the system messages.
 
-
-def stop_ids(template: Template, tokenizer: Tokenizer) -> list[int]:
-    """The tokens that end an answer: the one this template ends a turn with, and the tokenizer's end token."""
-    probe = Conversation((Message("user", "a"), Message("assistant", "b")))
-    item = render_marked(probe, template, tokenizer)
-    ids = {tokenizer.eos_id} if tokenizer.eos_id is not None else set()
-    (_, end), (_, content_end) = item.trained[-1], item.responses[-1]
-    ids.update(tokenizer.special[text] for text in _specials_in(item.text[content_end:end], tokenizer))
-    return sorted(ids)
+    An exchange is a user's turn and all that answers it. One that does not fit alone is cut.
+    """
+    head = tuple(message for message in conversation.messages if message.role == "system")
+    exchanges: list[tuple[Message, ...]] = []
+    for message in conversation.messages:
+        if message.role == "user" or (message.role != "system" and not exchanges):
+            exchanges.append((message,))
+        elif message.role != "system":
+            exchanges[-1] = (*exchanges[-1], message)
+    windows: list[Encoded] = []
+    first = 0
+    while first < len(exchanges):
+        last, fitting = first + 1, None
+        while last <= len(exchanges):
+            said = (*head, *(message for exchange in exchanges[first:last] for message in exchange))
+            row = encoder.encode(replace(conversation, messages=said))
+            if row.total > max_length and fitting is not None:
+                break
+            fitting, last = row, last + 1
+            if row.total > max_length:
+                break
+        assert fitting is not None
+        windows.append(fitting)
+        first = last - 1
+    if len(windows) == 1:
+        return [shorten(windows[0], max_length)]
+    if encoder.masks.turns == "last":
+        windows = windows[-1:]
+    return [shorten(replace(row, hazards=(*row.hazards, "split")), max_length) for row in windows]
 
 
 def fingerprint(rows: Sequence[Encoded]) -> str:
     """SHA-256 over every row's length, ids and labels as little-endian 32-bit integers."""
     digest = hashlib.sha256()
     for row in rows:
-        numbers = array("i", (row.total, *row.input_ids, *row.labels))
-        digest.update(numbers.tobytes())
+        digest.update(array("i", (row.total, *row.input_ids, *row.labels)).tobytes())
     return digest.hexdigest()
 
 
-def render_marked(conversation: Conversation, template: Template, tokenizer: Tokenizer) -> Rendered:
-    """The rendered text with the places of its responses.
-
-    Raises StudioError where the template leaves a response out or changes it past recognition.
-    """
-    learnt = [message.trained for message in conversation.messages if message.role == "assistant"]
-    messages = _shown(conversation.messages)
-    try:
-        text = render(template, messages, tokenizer)
-    except StudioError as error:
-        raise _in_row(error, conversation.row) from error
-    responses = _find_responses(text, messages, template, tokenizer, conversation.row)
-    trained, ended = [], []
-    for index, (start, end) in enumerate(responses):
-        if not learnt[index]:
-            continue
-        limit = responses[index + 1][0] if index + 1 < len(responses) else len(text)
-        stop = _end_of_turn(text, end, limit, tokenizer)
-        trained.append((start, end if stop is None else stop))
-        ended.append(stop is not None)
-    return Rendered(text, tuple(responses), tuple(trained), tuple(ended))
+def learnt_places(item: Rendered, masks: TemplateConfig) -> tuple[list[Span], bool]:
+    """Characters [start, end) that are learnt, in order, and whether the last learnt turn learns its end token."""
+    turns = [turn for turn in item.turns if item.messages[turn.message].trained]
+    if masks.turns == "last":
+        turns = [turn for turn in turns if turn is item.turns[-1]]
+    places: list[Span] = []
+    for turn in turns:
+        places += _without(list(turn.blocks) or [(turn.start, turn.end)], _left_out(item, turn, masks))
+    if masks.prompts:
+        unlearnt = [(turn.start, turn.end) for turn in item.turns if not item.messages[turn.message].trained]
+        unlearnt += [place for turn in item.turns for place in _left_out(item, turn, masks)]
+        places = _without([(0, len(item.text))], unlearnt)
+    return [place for place in places if place[0] < place[1]], bool(turns) and turns[-1].ended
 
 
-def _shown(messages: Sequence[Message]) -> list[Message]:
-    """As a template gets them: roles and contents only, in training as in a chat."""
-    return [replace(message, trained=True) for message in messages]
-
-
-def _find_responses(
-    text: str, messages: Sequence[Message], template: Template, tokenizer: Tokenizer, row: int
-) -> list[Span]:
-    """Characters of each assistant message in `text`.
-
-    The contents are rendered again between two private-use characters. A template that strips contents would treat the
-    marked ones differently, so the marks go inside the white space on the second try; and where neither gives the same
-    text, the contents are looked for in order.
-    """
-    contents = [message.content for message in messages if message.role == "assistant"]
-    if not contents:
+def _left_out(item: Rendered, turn: Turn, masks: TemplateConfig) -> list[Span]:
+    """The parts of a turn that are read but not learnt: its reasoning, its tool calls."""
+    if masks.reasoning and masks.tool_calls:
         return []
-    used = set(text)
-    marks = [chr(code) for code in _PRIVATE_USE if chr(code) not in used][:2]
-    if len(marks) == 2:
-        for inside in (False, True):
-            spans = _spans_by_marks(text, messages, template, tokenizer, marks[0], marks[1], inside)
-            if spans is not None and len(spans) == len(contents):
-                return spans
-    spans, position = [], 0
-    for content in contents:
-        wanted = content if text.find(content, position) >= 0 else content.strip()
-        start = text.find(wanted, position)
-        if start < 0:
-            raise StudioError(
-                "Row {row}: the chat template {title} does not show the response as it stands in the row.",
-                "Choose another template, or change the row.",
-                row=row,
-                title=template.title,
-            )
-        spans.append((start, start + len(wanted)))
-        position = start + len(wanted)
-    return spans
+    message, text = item.messages[turn.message], item.text
+    content = message.content.strip()
+    reasoned = turn.start  # where the reasoning, with its marks, is over
+    if message.reasoning.strip():
+        place = text.find(message.reasoning.strip(), turn.start, turn.end)
+        reasoned = place + len(message.reasoning.strip()) if place >= 0 else turn.start
+    closing = _THOUGHT.search(text, reasoned, turn.end)
+    if closing is not None:
+        reasoned = closing.end()
+        content = content.rpartition("</think>")[2].strip()
+    elif reasoned > turn.start and content:
+        reasoned = max(text.find(content, reasoned, turn.end), reasoned)
+    left_out = [] if masks.reasoning else [(turn.start, reasoned)]
+    if not masks.tool_calls and message.tool_calls:
+        place = text.find(content, reasoned, turn.end) if content else reasoned
+        after = place + len(content) if place >= 0 else reasoned
+        left_out.append((after, turn.words_end))
+    return left_out
 
 
-def _spans_by_marks(
-    text: str,
-    messages: Sequence[Message],
-    template: Template,
-    tokenizer: Tokenizer,
-    opening: str,
-    closing: str,
-    inside: bool,
-) -> list[Span] | None:
-    marked = [
-        replace(message, content=_mark(message.content, opening, closing, inside))
-        if message.role == "assistant"
-        else message
-        for message in messages
-    ]
-    try:
-        parts = render(template, marked, tokenizer).split(opening)
-    except StudioError:
-        return None
-    clean, spans = parts[0], []
-    for part in parts[1:]:
-        content, found, rest = part.partition(closing)
-        if not found:
+def _without(places: Sequence[Span], holes: Sequence[Span]) -> list[Span]:
+    """
+    >>> _without([(0, 10)], [(2, 4), (8, 12)])
+    [(0, 2), (4, 8)]
+    """
+    for hole_start, hole_end in holes:
+        places = (
+            [
+                part
+                for start, end in places
+                for part in ((start, min(end, hole_start)), (max(start, hole_end), end))
+                if part[0] < part[1]
+            ]
+            if hole_start < hole_end
+            else places
+        )
+    return list(places)
+
+
+def _is_border(encoding: tokenizers.Encoding, place: int) -> bool:
+    """Whether a token begins at this character."""
+    token = encoding.char_to_token(place)
+    return token is not None and _begins(encoding, token) == place
+
+
+def _begins(encoding: tokenizers.Encoding, token: int) -> int:
+    span = encoding.token_to_chars(token)
+    return span[0] if span else -1
+
+
+def _labels(
+    ids: list[int], encoding: tokenizers.Encoding, learnt: Sequence[Span], length: int
+) -> list[int] | None:
+    """Labels by place, from the borders of each place alone; None where a border stands for no token."""
+    labels: list[int] = []
+    for start, end in learnt:
+        first = encoding.char_to_token(start)
+        after = encoding.char_to_token(end) if end < length else len(ids)
+        if first is None or after is None:
             return None
-        spans.append((len(clean), len(clean) + len(content)))
-        clean += content + rest
-    return spans if clean == text else None
+        if end < length and _begins(encoding, after) < end:
+            after += 1
+        labels += [IGNORED] * (first - len(labels))
+        labels += ids[len(labels) : after]
+    return labels + [IGNORED] * (len(ids) - len(labels))
 
 
-def _mark(content: str, opening: str, closing: str, inside: bool) -> str:
-    if not inside:
-        return opening + content + closing
-    body = content.strip()
-    start = content.find(body)
-    return content[:start] + opening + body + closing + content[start + len(body) :]
-
-
-def _end_of_turn(text: str, start: int, limit: int, tokenizer: Tokenizer) -> int | None:
-    """Where the first special token after a response ends, if only white space lies before it."""
-    position = start
-    while position < limit and text[position].isspace():
-        position += 1
-    return next(
-        (
-            position + len(token)
-            for token in tokenizer.special
-            if token and text.startswith(token, position, limit)
-        ),
-        None,
-    )
-
-
-def _specials_in(text: str, tokenizer: Tokenizer) -> list[str]:
-    return [token for token in tokenizer.special if token and token in text]
-
-
-def _label(row: int, item: Rendered, ids: list[int], offsets: list[Span]) -> Encoded:
-    """Labels by span: a token is trained if it holds a character of a response or of the token that ends it."""
+def _labels_by_place(ids: list[int], places: Sequence[Span], learnt: Sequence[Span]) -> list[int]:
+    """A token is learnt if it holds a character that is."""
     labels = [IGNORED] * len(ids)
-    spans = iter(item.trained)
+    spans = iter(learnt)
     current = next(spans, None)
-    for index, (start, end) in enumerate(offsets):
+    for index, (start, end) in enumerate(places):
         while current is not None and start >= current[1]:
             current = next(spans, None)
         if current is None:
             break
         if end > current[0] and end > start:
             labels[index] = ids[index]
-    return Encoded(
-        input_ids=tuple(ids),
-        labels=tuple(labels),
-        spans=tuple(offsets),
-        text=item.text,
-        row=row,
-        end_token_trained=bool(item.ended) and item.ended[-1],
-    )
-
-
-def token_findings(
-    rows: Sequence[Encoded], max_length: int | None, overlong: Overlong = "cut"
-) -> list[Finding]:
-    """What the encoding itself shows: rows left out, cut, or without a trained end."""
-    nothing = [row.row for row in rows if row.trained == 0]
-    long = [row for row in rows if row.truncated and row.trained > 0]
-    endless = [row.row for row in rows if row.trained > 0 and not row.truncated and not row.end_token_trained]
-    found = []
-    if nothing:
-        found.append(
-            finding(
-                "nothing_trained",
-                "tokens",
-                "error",
-                nothing,
-                "Rows without a trained token, which are left out: {count}.",
-                "Give them a response, shorten the prompt, or raise the maximum length.",
-            )
-        )
-    if long and overlong == "drop":
-        found.append(
-            finding(
-                "too_long",
-                "tokens",
-                "warning",
-                (row.row for row in long),
-                "Rows longer than {max_length} tokens, which are left out: {count}. The longest has {longest}.",
-                "Raise the maximum length, or let them be cut.",
-                max_length=max_length,
-                longest=max(row.total + len(row.cut_ids) for row in long),
-            )
-        )
-    elif long:
-        found.append(
-            finding(
-                "too_long",
-                "tokens",
-                "warning",
-                (row.row for row in long),
-                "Rows longer than {max_length} tokens, which lose their end: {count} ({lost} response tokens in all). "
-                "The longest has {longest}.",
-                "Raise the maximum length, or leave such rows out.",
-                max_length=max_length,
-                lost=sum(row.cut_trained for row in long),
-                longest=max(row.total + len(row.cut_ids) for row in long),
-            )
-        )
-    if endless:
-        found.append(
-            finding(
-                "no_end_token",
-                "tokens",
-                "error",
-                endless,
-                "Rows that train no end token, so that the model would not learn to stop: {count}.",
-                "Choose a template that ends each turn with a special token.",
-            )
-        )
-    return found
-
-
-def _in_row(error: StudioError, row: int) -> StudioError:
-    if not row:
-        return error
-    return StudioError(
-        "Row {row}: {problem}",
-        error.remedy_text.template,
-        **{**error.text.values, "row": row, "problem": error.message},
-    )
+    return labels

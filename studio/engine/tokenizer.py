@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import tokenizers
+import tokenizers.models
 
 from studio.domain.errors import StudioError
+from studio.engine.controls import BLOCKS, ControlTokenizer, Span, is_free
 
 _NAMED = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
 
@@ -44,6 +48,37 @@ class Tokenizer:
     def encode(self, texts: list[str]) -> list[tokenizers.Encoding]:
         """Ids with character offsets; adds nothing, as the template has written the special tokens already."""
         return self.backend.encode_batch(texts, add_special_tokens=False)
+
+    def encode_apart(
+        self, text: str, controls: Sequence[Span], cuts: Sequence[int] = ()
+    ) -> tuple[list[int], list[Span]]:
+        """Ids and spans of `text` with special tokens at `controls` alone, and a token border at each of `cuts`."""
+        block = next((block for block in BLOCKS if is_free(block, text)), None)
+        if block is None:
+            raise StudioError(
+                "The text holds private-use characters of every block that the studio could mark it with.",
+                "Remove them: they stand for nothing.",
+            )
+        return self._apart(block).encode(text, controls, cuts)
+
+    @lru_cache(maxsize=4)  # noqa: B019 (a tokenizer lives as long as the process)
+    def _apart(self, block: int) -> ControlTokenizer:
+        return ControlTokenizer(self.backend, self.special, block)
+
+    @cached_property
+    def special_pattern(self) -> re.Pattern[str] | None:
+        """Finds the text of any special token, the longest first."""
+        texts = sorted((text for text in self.special if text), key=len, reverse=True)
+        return re.compile("|".join(map(re.escape, texts))) if texts else None
+
+    @cached_property
+    def unknown_id(self) -> int | None:
+        """The id of what the vocabulary cannot write, where there is such a thing."""
+        model = self.backend.model
+        unknown = getattr(model, "unk_token", None)
+        if isinstance(model, tokenizers.models.Unigram):  # says only in its file which it is
+            unknown = self.named.get("unk_token")
+        return self.backend.token_to_id(unknown) if unknown else None
 
     def decode(self, ids: list[int], *, skip_special: bool = False) -> str:
         return self.backend.decode(ids, skip_special_tokens=skip_special)

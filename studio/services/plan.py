@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from studio.domain.chat import Conversation
-from studio.domain.config import DataConfig, RunConfig
+from studio.domain.config import DataConfig, Overlong, RunConfig, TemplateConfig
 from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding, finding
 from studio.domain.text import Text
 from studio.engine import dataset, models
 from studio.engine.defaults import recommend
-from studio.engine.encode import EncodedData, encode, encode_many, select, token_findings
+from studio.engine.encode import EncodedData, Encoder, encoder_for, select
+from studio.engine.hazards import hazard_findings
 from studio.engine.memory import Estimate, estimate
 from studio.engine.model_facts import ModelFacts, facts
 from studio.engine.model_files import read_config
 from studio.engine.starter import is_prepared
-from studio.engine.templates import Template, resolve
+from studio.engine.templates import Template
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
 from studio.services import speeds
 from studio.services.store import Store
@@ -46,7 +47,7 @@ class Prepared:
     """All that a run is fed."""
 
     config: RunConfig
-    template: Template
+    encoder: Encoder
     train: EncodedData
     held_out: EncodedData
     findings: tuple[Finding, ...]
@@ -76,6 +77,28 @@ def plan(store: Store, config: RunConfig) -> Plan:
     )
 
 
+@dataclass(frozen=True)
+class EncodedSet:
+    """The training rows of a configuration, encoded: as they are, and as the run is fed them."""
+
+    conversations: Sequence[Conversation]
+    rows: Sequence[Encoded]
+    """One a conversation, neither cut nor left out."""
+    data: EncodedData
+    max_length: int
+    encoder: Encoder
+
+
+def encoded(store: Store, config: RunConfig) -> EncodedSet:
+    """What the plan of a configuration encodes. Raises StudioError where its data, model or template cannot be used."""
+    prepared, _ = _prepare(store, config)
+    data = load_data(config)
+    rows, _ = _encode(_data_key(config), prepared.encoder.tokenizer, config.template)
+    length = prepared.config.train.max_length
+    assert length is not None  # a plan leaves nothing open
+    return EncodedSet(data.train, rows, prepared.train, length, prepared.encoder)
+
+
 def load_data(config: RunConfig) -> dataset.TrainingData:
     """The rows of a configuration, read once for as long as the files stay as they are."""
     return _load(_data_key(config))
@@ -92,9 +115,9 @@ def prepare(
     """Fill in open settings and encode the rows: what a worker does with the copies that its run keeps."""
     model = models.inspect(model_path, config.model.id)
     tokenizer = load_tokenizer(model_path)
-    template = template or resolve(config.template.name, tokenizer)
-    whole = encode_many(train, template, tokenizer), encode_many(held_out, template, tokenizer)
-    return _fill(store, config, facts(model.config, model.parameters), template, *whole)
+    encoder = Encoder(template, tokenizer, config.template) if template else encoder_for(config.template, tokenizer)
+    whole = (train, encoder.encode_many(train)), (held_out, encoder.encode_many(held_out))
+    return _fill(store, config, facts(model.config, model.parameters), encoder, *whole)
 
 
 def _prepare(store: Store, config: RunConfig) -> tuple[Prepared, ModelFacts]:
@@ -103,31 +126,25 @@ def _prepare(store: Store, config: RunConfig) -> tuple[Prepared, ModelFacts]:
     info = models.inspect(path, config.model.id)
     model = facts(info.config, info.parameters)
     tokenizer = load_tokenizer(path)
-    template = resolve(config.template.name, tokenizer)
-    train, held_out = _encode(_data_key(config), tokenizer, template)
-    prepared = _fill(store, config, model, template, train, held_out)
-    return (
-        Prepared(
-            prepared.config,
-            template,
-            prepared.train,
-            prepared.held_out,
-            (*data.findings, *prepared.findings),
-            prepared.reasons,
-        ),
-        model,
-    )
+    train, held_out = _encode(_data_key(config), tokenizer, config.template)
+    encoder = _encoder(tokenizer, config.template)
+    prepared = _fill(store, config, model, encoder, (data.train, train), (data.held_out, held_out))
+    return replace(prepared, findings=(*data.findings, *prepared.findings)), model
+
+
+_Rows = tuple[Sequence[Conversation], Sequence[Encoded]]
 
 
 def _fill(
     store: Store,
     config: RunConfig,
     model: ModelFacts,
-    template: Template,
-    train: Sequence[Encoded],
-    held_out: Sequence[Encoded],
+    encoder: Encoder,
+    train: _Rows,
+    held_out: _Rows,
 ) -> Prepared:
-    lengths, held_out_lengths = [row.total for row in train], [row.total for row in held_out]
+    """`train` and `held_out` are conversations with their encoded rows."""
+    lengths, held_out_lengths = [row.total for row in train[1]], [row.total for row in held_out[1]]
     recommended = recommend(config, store.machine(), model, lengths, held_out_lengths)
     max_length = recommended.config.train.max_length or model.context
     if max_length > model.context:
@@ -138,8 +155,8 @@ def _fill(
             context=model.context,
             model=config.model.id,
         )
-    kept = select(train, max_length, config.data.overlong)
-    measured = select(held_out, max_length, config.data.overlong)
+    kept = select(encoder, *train, max_length, config.data.overlong, model.context)
+    measured = select(encoder, *held_out, max_length, config.data.overlong, model.context)
     if not kept.rows:
         raise StudioError(
             "No row has a trained token left at a maximum length of {length}.",
@@ -148,7 +165,7 @@ def _fill(
         )
     return Prepared(
         recommended.config,
-        template,
+        encoder,
         kept,
         measured,
         (*kept.findings, *_about_held_out(measured, max_length)),
@@ -186,7 +203,7 @@ def preview_row(
     row: int,
     *,
     model: str = "starter",
-    template: str = "auto",
+    masks: TemplateConfig | None = None,
     max_length: int | None = None,
     format: str = "auto",
     columns: dict[str, str] | None = None,
@@ -206,29 +223,31 @@ def preview_row(
             last=data.total,
         )
     tokenizer = load_tokenizer(models.locate(model, store.models_dir, download=False))
-    chosen = resolve(template, tokenizer)
-    encoded = encode(conversation, chosen, tokenizer, max_length)
-    labels = (*encoded.labels, *(IGNORED for _ in encoded.cut_ids))
-    ids = (*encoded.input_ids, *encoded.cut_ids)
+    encoder = encoder_for(masks or TemplateConfig(), tokenizer)
+    shown = encoder.encode(conversation, max_length)
+    labels = (*shown.labels, *(IGNORED for _ in shown.cut_ids))
+    ids = (*shown.input_ids, *shown.cut_ids)
     tokens = tuple((i, tokenizer.token(i), label != IGNORED) for i, label in zip(ids, labels, strict=True))
-    return Preview(chosen.name, encoded, tokens, tuple(token_findings([encoded], max_length)))
+    return Preview(encoder.template.name, shown, tokens, tuple(hazard_findings([shown], max_length)))
 
 
 def token_report(
     store: Store,
     conversations: Sequence[Conversation],
     model: str | None,
-    template: str,
+    masks: TemplateConfig,
     max_length: int | None,
+    overlong: Overlong = "cut",
 ) -> list[Finding]:
     """What encoding the rows for a model shows. Without a model the starter is taken, if it is there."""
     if model is None and not is_prepared(store.models_dir):
         return []
     path = models.locate(model or "starter", store.models_dir, download=False)
-    tokenizer = load_tokenizer(path)
-    rows = encode_many(conversations, resolve(template, tokenizer), tokenizer)
+    encoder = encoder_for(masks, load_tokenizer(path))
+    rows = encoder.encode_many(conversations)
     context = facts(read_config(path), 0).context
-    return list(select(rows, min(max_length or context, context), "cut").findings)
+    length = min(max_length or context, context)
+    return list(select(encoder, conversations, rows, length, overlong, context).findings)
 
 
 def _about_held_out(measured: EncodedData, max_length: int) -> list[Finding]:
@@ -268,7 +287,14 @@ def _load(key: _DataKey) -> dataset.TrainingData:
     return dataset.load_training(DataConfig.model_validate_json(key[0]), key[1])
 
 
+@lru_cache(maxsize=8)
+def _encoder(tokenizer: Tokenizer, config: TemplateConfig) -> Encoder:
+    return encoder_for(config, tokenizer)
+
+
 @lru_cache(maxsize=4)
-def _encode(key: _DataKey, tokenizer: Tokenizer, template: Template) -> tuple[list[Encoded], list[Encoded]]:
-    data = _load(key)
-    return encode_many(data.train, template, tokenizer), encode_many(data.held_out, template, tokenizer)
+def _encode(
+    key: _DataKey, tokenizer: Tokenizer, config: TemplateConfig
+) -> tuple[list[Encoded], list[Encoded]]:
+    data, encoder = _load(key), _encoder(tokenizer, config)
+    return encoder.encode_many(data.train), encoder.encode_many(data.held_out)

@@ -156,7 +156,7 @@ class Worker:
             self._check_unchanged(env)
         else:
             self.files.write_env(env)
-            write_text(self.files.template, prepared.template.source)
+            write_text(self.files.template, prepared.encoder.template.source)
             self.files.write_resolved(prepared.config)
             self._report(prepared)
         config = prepared.config
@@ -198,7 +198,7 @@ class Worker:
                 "held_out_rows": _sha256(self.files.folder / "data" / "held_out.jsonl"),
                 "encoded": prepared.train.sha256,
                 "base_model": {file.name: _sha256(file) for file in weight_files(path)},
-                "template": hashlib.sha256(prepared.template.source.encode()).hexdigest(),
+                "template": hashlib.sha256(prepared.encoder.template.source.encode()).hexdigest(),
             },
         }
 

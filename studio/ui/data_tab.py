@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import gradio as gr
 
-from studio.domain.config import Format
+from studio.domain.config import Format, TemplateConfig
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
 from studio.engine.checks import Cleaned, Report, clean, run_checks
@@ -365,7 +365,7 @@ def _examine(
 
 def _token_findings(store: Store, dataset: Dataset, model: str | None) -> list[Finding]:
     try:
-        return token_report(store, dataset.conversations, model, "auto", None)
+        return token_report(store, dataset.conversations, model, TemplateConfig(), None)
     except StudioError:  # of the model or its template, about which Template and Hyperparameters say more
         return []
 

@@ -24,13 +24,14 @@ ENGINES = ("studio", "trl", "trl-best")
 def encoded(file: str, model: Path, rows: int) -> list[Encoded]:
     """The first rows of a file as ids and labels, at most 512 tokens each."""
     from studio.engine.dataset import read
-    from studio.engine.encode import encode_many, select
-    from studio.engine.templates import resolve
+    from studio.domain.config import TemplateConfig
+    from studio.engine.encode import encoder_for, select
     from studio.engine.tokenizer import load_tokenizer
 
     tokenizer = load_tokenizer(model)
     conversations = read(file).conversations[:rows]
-    return list(select(encode_many(conversations, resolve("auto", tokenizer), tokenizer), 512, "cut").rows)
+    encoder = encoder_for(TemplateConfig(), tokenizer)
+    return list(select(encoder, conversations, encoder.encode_many(conversations), 512, "cut").rows)
 
 
 def studio(rows: list[Encoded], model: Path, steps: int) -> float:

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tokenizers
 
-from studio.domain.chat import Conversation, Message
+from studio.domain.chat import Conversation, Message, ToolCall
+from studio.domain.config import Overlong, TemplateConfig
 from studio.domain.encoded import IGNORED
 from studio.domain.errors import StudioError
-from studio.engine.encode import encode, encode_prompt, fingerprint, select, shorten, stop_ids
+from studio.engine.encode import EncodedData, Encoder, encoder_for, fingerprint, select, shorten
 from studio.engine.templates import Template, resolve
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
-from tests.tiny import tiny_tokenizer
+from tests.tiny import CHATML, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def said(*turns: str, system: str = "", row: int = 1) -> Conversation:
 
 
 def trained_text(conversation: Conversation, template: str, tokenizer: Tokenizer) -> str:
-    row = encode(conversation, resolve(template, tokenizer), tokenizer)
+    row = Encoder(resolve(template, tokenizer), tokenizer).encode(conversation)
     return "".join(tokenizer.token(label) for label in row.labels if label != IGNORED)
 
 
@@ -61,42 +65,102 @@ def test_an_answer_of_weight_0_is_read_but_not_trained(template: str, tokenizer:
         row = Conversation(tuple(messages), 1)
         assert trained_text(row, template, tokenizer) == wanted
         chosen = resolve(template, tokenizer)
-        encoded, all_trained = encode(row, chosen, tokenizer), encode(whole, chosen, tokenizer)
+        encoded, all_trained = (
+            Encoder(chosen, tokenizer).encode(row),
+            Encoder(chosen, tokenizer).encode(whole),
+        )
         assert (encoded.text, encoded.input_ids) == (all_trained.text, all_trained.input_ids)
         assert encoded.end_token_trained
 
 
-def test_llama_2_puts_a_space_before_the_end_token_and_trains_it_too(tokenizer: Tokenizer) -> None:
-    assert trained_text(said("Hi", "Hello."), "llama2", tokenizer) == "Hello. <|im_end|>"
+def test_llama_2_puts_spaces_around_the_answer_and_trains_them(tokenizer: Tokenizer) -> None:
+    """A chat's prompt ends before the first of them."""
+    assert trained_text(said("Hi", "Hello."), "llama2", tokenizer) == " Hello. <|im_end|>"
 
 
 def test_a_template_that_strips_contents_is_followed(tokenizer: Tokenizer) -> None:
     strips = Template(
         "x", "x", "{% for m in messages %}{{ m.role }}: {{ m.content | trim }}<|im_end|>{% endfor %}"
     )
-    row = encode(said("Hi", "  Hello.\n"), strips, tokenizer)
+    row = Encoder(strips, tokenizer).encode(said("Hi", "  Hello.\n"))
     assert "".join(tokenizer.token(label) for label in row.labels if label != IGNORED) == "Hello.<|im_end|>"
 
 
-def test_a_template_that_leaves_the_response_out_is_refused_with_the_row(tokenizer: Tokenizer) -> None:
+def test_a_response_that_the_template_leaves_out_is_a_hazard(tokenizer: Tokenizer) -> None:
     silent = Template("x", "Silent", "{{ messages[0].content }}")
-    with pytest.raises(StudioError, match="Row 7: the chat template Silent does not show the response"):
-        encode(said("Hi", "Hello.", row=7), silent, tokenizer)
+    row = Encoder(silent, tokenizer).encode(said("Hi", "Hello."))
+    assert {"not_shown", "nothing_trained"} <= {*row.hazards}
 
 
-def test_a_template_that_refuses_a_role_says_so_with_the_row(tokenizer: Tokenizer) -> None:
+def test_a_row_that_the_template_refuses_is_named_with_its_reason_and_the_others_go_on(
+    tokenizer: Tokenizer,
+) -> None:
     picky = Template(
-        "x", "Picky", "{{ raise_exception('no system message here') if messages[0].role == 'system' }}"
+        "x",
+        "Picky",
+        CHATML.replace(
+            "{% for",
+            "{% if messages[0].role == 'assistant' %}"
+            "{{ raise_exception('the user begins') }}{% endif %}{% for",
+            1,
+        ),
     )
-    with pytest.raises(
-        StudioError, match=r"Row 7: The chat template Picky refuses .*: no system message here"
-    ):
-        encode(said("Hi", "Hello.", system="S", row=7), picky, tokenizer)
+    rows = [
+        said("Hi", "Hello.", row=6),
+        Conversation((Message("assistant", "Hello."), Message("user", "Hi")), 7),
+    ]
+    encoder = Encoder(picky, tokenizer)
+    selected = select(encoder, rows, encoder.encode_many(rows), 100, "cut")
+    assert [row.row for row in selected.rows] == [6]
+    (found,) = selected.findings
+    assert (found.check, found.rows) == ("refused", (7,))
+    assert "the user begins" in found.message
+
+
+def test_a_template_that_refuses_everything_says_so_at_once(tokenizer: Tokenizer) -> None:
+    with pytest.raises(StudioError, match="no more chats"):
+        Encoder(Template("x", "x", "{{ raise_exception('no more chats') }}"), tokenizer).encode_many(
+            [said("Hi", "a")]
+        )
+
+
+NO_SYSTEM = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}"
+    "{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('alternate') }}{% endif %}"
+    "{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def test_a_refused_system_message_goes_into_the_first_user_turn_and_is_named(tokenizer: Tokenizer) -> None:
+    encoder = Encoder(Template("x", "x", NO_SYSTEM), tokenizer)
+    conversation = said("Hi", "Hello.", system="Be brief.")
+    row = encoder.encode(conversation)
+    assert "user\nBe brief.\n\nHi<|im_end|>" in row.text
+    assert row.hazards == ("system_merged",)
+    prompt = encoder.prompt(conversation.before_response())
+    assert tuple(prompt) == row.input_ids[: len(prompt)]
+
+
+def test_an_ignored_system_message_goes_there_too(tokenizer: Tokenizer) -> None:
+    deaf = CHATML.replace(
+        "{% for message in messages %}", "{% for message in messages if message.role != 'system' %}"
+    )
+    row = Encoder(Template("x", "x", deaf), tokenizer).encode(said("Hi", "Hello.", system="Be brief."))
+    assert "user\nBe brief.\n\nHi<|im_end|>" in row.text
+    assert row.hazards == ("system_merged",)
+
+
+def test_neighbours_of_one_role_are_joined_where_roles_must_alternate(tokenizer: Tokenizer) -> None:
+    messages = (Message("user", "Hi"), Message("user", "there"), Message("assistant", "Hello."))
+    row = Encoder(Template("x", "x", NO_SYSTEM), tokenizer).encode(Conversation(messages, 1))
+    assert "user\nHi\n\nthere<|im_end|>" in row.text
+    assert row.hazards == ("turns_merged",)
 
 
 def test_a_template_that_is_not_jinja_names_the_line(tokenizer: Tokenizer) -> None:
     with pytest.raises(StudioError, match="not valid Jinja, line 2"):
-        encode(said("Hi", "Hello."), Template("x", "x", "\n{% for %}"), tokenizer)
+        Encoder(Template("x", "x", "\n{% for %}"), tokenizer).encode(said("Hi", "Hello."))
 
 
 @pytest.mark.parametrize("template", ["model", "chatml", "alpaca", "llama2"])
@@ -105,8 +169,8 @@ def test_a_chat_prompt_is_a_prefix_of_the_training_text(
     case: str, template: str, tokenizer: Tokenizer
 ) -> None:
     conversation, chosen = CASES[case], resolve(template, tokenizer)
-    prompt = encode_prompt(conversation.before_response(), chosen, tokenizer)
-    assert tuple(prompt) == encode(conversation, chosen, tokenizer).input_ids[: len(prompt)]
+    prompt = Encoder(chosen, tokenizer).prompt(conversation.before_response())
+    assert tuple(prompt) == Encoder(chosen, tokenizer).encode(conversation).input_ids[: len(prompt)]
 
 
 @pytest.mark.parametrize("template", ["model", "chatml", "alpaca", "llama2"])
@@ -119,11 +183,11 @@ def test_ids_equal_those_of_transformers(case: str, template: str, tokenizer: To
     wanted = theirs.apply_chat_template(
         [message.to_json() for message in CASES[case].messages], chat_template=chosen.source
     )["input_ids"]
-    assert list(encode(CASES[case], chosen, tokenizer).input_ids) == wanted
+    assert list(Encoder(chosen, tokenizer).encode(CASES[case]).input_ids) == wanted
 
 
 def test_an_answer_ends_at_the_templates_end_token(tokenizer: Tokenizer) -> None:
-    assert stop_ids(resolve("chatml", tokenizer), tokenizer) == [tokenizer.special["<|im_end|>"]]
+    assert Encoder(resolve("chatml", tokenizer), tokenizer).stop_ids == [tokenizer.special["<|im_end|>"]]
 
 
 def test_a_template_that_asks_for_the_date_keeps_the_one_it_began_with(tmp_path: Path) -> None:
@@ -138,7 +202,7 @@ def test_a_template_that_asks_for_the_date_keeps_the_one_it_began_with(tmp_path:
 
 
 def test_what_is_cut_is_kept_to_be_shown(tokenizer: Tokenizer) -> None:
-    whole = encode(said("Hi", "Hello."), resolve("model", tokenizer), tokenizer)
+    whole = Encoder(resolve("model", tokenizer), tokenizer).encode(said("Hi", "Hello."))
     cut = shorten(whole, whole.total - 4)
     assert (cut.input_ids + cut.cut_ids, cut.cut_trained) == (whole.input_ids, 3)
     assert whole.end_token_trained
@@ -146,38 +210,224 @@ def test_what_is_cut_is_kept_to_be_shown(tokenizer: Tokenizer) -> None:
 
 
 def test_losing_only_what_follows_the_end_token_loses_nothing(tokenizer: Tokenizer) -> None:
-    whole = encode(said("Hi", "Hello."), resolve("model", tokenizer), tokenizer)
+    whole = Encoder(resolve("model", tokenizer), tokenizer).encode(said("Hi", "Hello."))
     cut = shorten(whole, whole.total - 1)
     assert (cut.trained, cut.end_token_trained) == (whole.trained, True)
 
 
-def test_rows_that_cannot_be_trained_are_left_out_and_named(tokenizer: Tokenizer) -> None:
-    template = resolve("model", tokenizer)
-    rows = [
-        encode(conversation, template, tokenizer)
-        for conversation in (said("Hi", "Yes.", row=3), said("A long question" * 9, "No.", row=5))
-    ]
-    selected = select(rows, max_length=60, overlong="cut")
+def chosen_rows(
+    tokenizer: Tokenizer, conversations: list[Conversation], overlong: Overlong, **masks: object
+) -> EncodedData:
+    encoder = encoder_for(TemplateConfig(**masks), tokenizer)  # type: ignore[arg-type]
+    return select(encoder, conversations, encoder.encode_many(conversations), 60, overlong)
+
+
+def test_rows_whose_prompt_fills_the_length_are_left_out_and_named(tokenizer: Tokenizer) -> None:
+    selected = chosen_rows(
+        tokenizer, [said("Hi", "Yes.", row=3), said("A long question" * 9, "No.", row=5)], "cut"
+    )
     assert [row.row for row in selected.rows] == [3]
-    assert [(found.check, found.rows) for found in selected.findings] == [("nothing_trained", (5,))]
+    assert [(found.check, found.rows) for found in selected.findings] == [("prompt_fills_length", (5,))]
 
 
-def test_long_rows_are_cut_or_dropped_as_chosen(tokenizer: Tokenizer) -> None:
-    template = resolve("model", tokenizer)
-    rows = [
-        encode(said("Hi", "Yes. " * 20, row=3), template, tokenizer),
-        encode(said("Hi", "No.", row=4), template, tokenizer),
-    ]
-    cut, dropped = select(rows, 60, "cut"), select(rows, 60, "drop")
-    assert [row.total for row in cut.rows] == [60, rows[1].total]
+def test_long_rows_are_cut_dropped_or_kept_as_chosen(tokenizer: Tokenizer) -> None:
+    rows = [said("Hi", "Yes. " * 20, row=3), said("Hi", "No.", row=4)]
+    cut, dropped, kept = (chosen_rows(tokenizer, rows, how) for how in ("cut", "drop", "keep"))
+    assert [row.total for row in cut.rows] == [60, kept.rows[1].total]
     assert [row.row for row in dropped.rows] == [4]
-    assert [found.check for found in (*cut.findings, *dropped.findings)] == ["too_long", "too_long"]
+    assert kept.rows[0].total > 100
+    checks = [[found.check for found in data.findings] for data in (cut, dropped, kept)]
+    assert checks == [["too_long"], ["too_long"], ["kept_long"]]
+
+
+def test_a_long_conversation_is_split_into_runs_of_whole_exchanges(tokenizer: Tokenizer) -> None:
+    turns = ["One?", "1.", "Two?", "2.", "Three?", "3."]
+    conversation = said(*turns, system="S", row=9)
+    data = chosen_rows(tokenizer, [conversation], "split")
+    assert [row.row for row in data.rows] == [9] * len(data.rows)
+    assert len(data.rows) > 1
+    assert all(row.total <= 60 and "<|im_start|>system\nS<|im_end|>" in row.text for row in data.rows)
+    learnt = "".join(tokenizer.token(label) for row in data.rows for label in row.labels if label != IGNORED)
+    assert learnt == "1.<|im_end|>2.<|im_end|>3.<|im_end|>"  # each once
+    assert [found.check for found in data.findings] == ["split_turns"]
+    last = chosen_rows(tokenizer, [conversation], "split", turns="last")
+    assert [
+        "".join(tokenizer.token(label) for label in row.labels if label != IGNORED) for row in last.rows
+    ] == ["3.<|im_end|>"]
+
+
+def learnt(conversation: Conversation, source: str, tokenizer: Tokenizer, **masks: object) -> str:
+    encoder = Encoder(Template("x", "x", source), tokenizer, TemplateConfig(**masks))  # type: ignore[arg-type]
+    return "".join(
+        tokenizer.token(label) for label in encoder.encode(conversation).labels if label != IGNORED
+    )
+
+
+THINKING = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"
+    "{% if m.reasoning_content %}{{ '<think>\n' + m.reasoning_content + '\n</think>\n\n' }}{% endif %}{{ m.content }}"
+    "{% for c in m.tool_calls %}{{ '\n<tool_call>' + c.function.name + c.function.arguments | tojson + '</tool_call>' }}"
+    "{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+CALL = ToolCall("weather", '{"city": "Oslo"}')
+TOOL_USE = Conversation(
+    (
+        Message("user", "Oslo?"),
+        Message("assistant", "I look.", reasoning="It asks.", tool_calls=(CALL,)),
+        Message("tool", "rain"),
+        Message("assistant", "Rain.", reasoning="So."),
+    ),
+    1,
+)
+WHOLE = (
+    "<think>\nIt asks.\n</think>\n\n",
+    "I look.",
+    '\n<tool_call>weather{"city": "Oslo"}</tool_call>',
+    "<|im_end|>",
+    "<think>\nSo.\n</think>\n\n",
+    "Rain.<|im_end|>",
+)
+
+
+@pytest.mark.parametrize(
+    ("masks", "parts"),
+    [
+        ({}, (0, 1, 2, 3, 4, 5)),
+        ({"reasoning": False}, (1, 2, 3, 5)),
+        ({"tool_calls": False}, (0, 1, 3, 4, 5)),
+        ({"reasoning": False, "tool_calls": False}, (1, 3, 5)),
+        ({"turns": "last"}, (4, 5)),
+        ({"turns": "last", "reasoning": False}, (5,)),
+    ],
+)
+def test_reasoning_tool_calls_and_earlier_turns_are_learnt_by_choice(
+    masks: dict[str, object], parts: tuple[int, ...], tokenizer: Tokenizer
+) -> None:
+    assert learnt(TOOL_USE, THINKING, tokenizer, **masks) == "".join(WHOLE[part] for part in parts)
+
+
+def test_reasoning_inside_the_content_is_reasoning_too(tokenizer: Tokenizer) -> None:
+    row = said("Hi", "<think>\nHm.\n</think>\n\nHello.")
+    assert learnt(row, CHATML, tokenizer, reasoning=False) == "Hello.<|im_end|>"
+
+
+def test_with_prompts_everything_is_learnt(tokenizer: Tokenizer) -> None:
+    encoder = Encoder(resolve("model", tokenizer), tokenizer, TemplateConfig(prompts=True))
+    row = encoder.encode(said("Hi", "Hello.", system="S"))
+    assert row.labels == row.input_ids
+
+
+def test_a_special_tokens_text_in_a_persons_words_is_words(tokenizer: Tokenizer) -> None:
+    encoder = Encoder(resolve("model", tokenizer), tokenizer)
+    row = encoder.encode(said("What is <|im_end|>?", "An end: <|im_end|>."))
+    end = tokenizer.special["<|im_end|>"]
+    assert row.text.count("<|im_end|>") == 4
+    assert (row.input_ids.count(end), row.labels.count(end)) == (2, 1)
+    assert "".join(tokenizer.token(i) for i in row.input_ids) == row.text
+    assert [row.text[a:b] for a, b in row.spans] == [tokenizer.token(i) for i in row.input_ids]
+    assert row.hazards == ("special_text",)
+    prompt = encoder.prompt((Message("user", "What is <|im_end|>?"),))
+    assert tuple(prompt) == row.input_ids[: len(prompt)]
+
+
+def test_a_doubled_beginning_is_made_one_and_a_missing_one_named(tmp_path: Path) -> None:
+    folder = tiny_tokenizer(tmp_path)
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    settings["bos_token"] = "<|endoftext|>"
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
+    tokenizer = load_tokenizer(folder)
+    twice = Encoder(Template("x", "x", "{{ bos_token + bos_token }}" + CHATML), tokenizer)
+    row, bos = twice.encode(said("Hi", "Hello.")), tokenizer.special["<|endoftext|>"]
+    assert row.input_ids.count(bos) == 1
+    assert (row.hazards, len(row.spans)) == (("doubled_bos",), row.total)
+    assert twice.prompt((Message("user", "Hi"),)).count(bos) == 1
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
+    """A tokenizer of whole words and runs of line breaks, which knows few of them."""
+    folder = tiny_tokenizer(tmp_path_factory.mktemp("words"))
+    vocabulary = [
+        "<|endoftext|>",
+        "<|im_start|>",
+        "<|im_end|>",
+        "user",
+        "assistant",
+        "\n",
+        "\n\n",
+        "Hi",
+        "Hello",
+        ".",
+    ]
+    backend = tokenizers.Tokenizer(
+        tokenizers.models.WordLevel({word: n for n, word in enumerate(vocabulary)}, unk_token="<|endoftext|>")
+    )
+    backend.pre_tokenizer = tokenizers.pre_tokenizers.Split(tokenizers.Regex(r"\n+|\w+|\S"), "isolated")
+    backend.add_special_tokens(vocabulary[:3])
+    backend.save(str(folder / "tokenizer.json"))
+    return load_tokenizer(folder)
+
+
+def test_a_token_over_the_border_of_prompt_and_response_is_split_there(words: Tokenizer) -> None:
+    encoder = Encoder(resolve("model", words), words)
+    row = encoder.encode(said("Hi", "\nHello"))
+    prompt = encoder.prompt((Message("user", "Hi"),))
+    assert tuple(prompt) == row.input_ids[: len(prompt)]
+    assert row.hazards == ("merged_border",)
+    assert [words.token(label) for label in row.labels if label != IGNORED] == ["\n", "Hello", "<|im_end|>"]
+
+
+def test_characters_that_the_vocabulary_lacks_are_a_hazard(words: Tokenizer) -> None:
+    assert "unknown_token" in Encoder(resolve("model", words), words).encode(said("Hi", "Goodbye")).hazards
+
+
+def test_a_template_without_a_generation_prompt_is_opened_as_in_training(tokenizer: Tokenizer) -> None:
+    source = CHATML.split("{% if add_generation_prompt")[0]
+    encoder = Encoder(Template("x", "x", source), tokenizer)
+    row = encoder.encode(said("Hi", "Hello.", "And?", "Bye."))
+    assert "".join(tokenizer.token(label) for label in row.labels if label != IGNORED) == (
+        "Hello.<|im_end|>Bye.<|im_end|>"
+    )
+    prompt = encoder.prompt((Message("user", "Hi"),))
+    assert tokenizer.decode(prompt).endswith("<|im_start|>assistant\n")
+    assert tuple(prompt) == row.input_ids[: len(prompt)]
+
+
+def test_a_template_that_rewrites_earlier_turns_is_a_hazard_unless_the_last_alone_is_learnt(
+    tokenizer: Tokenizer,
+) -> None:
+    forgetful = THINKING.replace("{% if m.reasoning_content %}", "{% if m.reasoning_content and loop.last %}")
+    encoder = Encoder(Template("x", "x", forgetful), tokenizer)
+    assert {"not_shown"} <= {*encoder.encode(TOOL_USE).hazards}
+
+
+def test_generation_marks_say_what_is_learnt(tokenizer: Tokenizer) -> None:
+    marked = CHATML.replace(
+        "message['content'] + '<|im_end|>\\n' }}",
+        "'' }}{% generation %}{{ message['content'] + '<|im_end|>\\n' }}{% endgeneration %}",
+    ).replace("{% for message in messages %}", "{% for message in messages %}", 1)
+    assert marked != CHATML
+    only = marked.replace("{% generation %}", "{% if message.role == 'assistant' %}{% generation %}").replace(
+        "{% endgeneration %}",
+        "{% endgeneration %}{% else %}{{ message['content'] + '<|im_end|>\\n' }}{% endif %}",
+    )
+    conversation = said("Hi", "Hello.", "And?", "Bye.")
+    assert learnt(conversation, only, tokenizer) == "Hello.<|im_end|>\nBye.<|im_end|>\n"
+    assert learnt(conversation, only, tokenizer, turns="last") == "Bye.<|im_end|>\n"
+
+
+@pytest.mark.parametrize("template", ["model", "alpaca", "llama2"])
+def test_many_at_once_are_as_one_by_one(template: str, tokenizer: Tokenizer) -> None:
+    encoder = Encoder(resolve(template, tokenizer), tokenizer)
+    rows = [*CASES.values(), TOOL_USE, said("<|im_end|>", "<|im_start|>")]
+    assert encoder.encode_many(rows) == [replace(encoder.encode(row), spans=()) for row in rows]
 
 
 def test_the_fingerprint_changes_with_a_label(tokenizer: Tokenizer) -> None:
-    row = encode(said("Hi", "Yes."), resolve("model", tokenizer), tokenizer)
-    other = encode(said("Hi", "Yes!"), resolve("model", tokenizer), tokenizer)
+    row = Encoder(resolve("model", tokenizer), tokenizer).encode(said("Hi", "Yes."))
+    other = Encoder(resolve("model", tokenizer), tokenizer).encode(said("Hi", "Yes!"))
     assert fingerprint([row]) != fingerprint([other])
     assert fingerprint([row]) == fingerprint(
-        [encode(said("Hi", "Yes."), resolve("model", tokenizer), tokenizer)]
+        [Encoder(resolve("model", tokenizer), tokenizer).encode(said("Hi", "Yes."))]
     )

@@ -17,7 +17,7 @@ from studio.domain.encoded import Encoded
 from studio.domain.errors import Stopped, StudioError
 from studio.domain.events import Event, Metric, Started
 from studio.engine import attention, trainee
-from studio.engine.encode import encode_many, fingerprint
+from studio.engine.encode import Encoder, fingerprint
 from studio.engine.templates import resolve
 from studio.engine.tokenizer import load_tokenizer
 from studio.engine.train import TrainJob, train
@@ -61,7 +61,7 @@ def rows(model: Path) -> list[Encoded]:
         for number in range(10)
     ]
     tokenizer = load_tokenizer(model)
-    return encode_many(conversations, resolve("auto", tokenizer), tokenizer)
+    return Encoder(resolve("auto", tokenizer), tokenizer).encode_many(conversations)
 
 
 Run = Callable[..., tuple[list[Event], dict[str, float], Path]]

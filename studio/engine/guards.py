@@ -1,0 +1,70 @@
+"""Special-token text in a person's words, kept apart from the template's own while a conversation is rendered."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from studio.domain.chat import Message
+
+Span = tuple[int, int]
+
+_GUARDS = tuple(chr(code) for code in range(0x10FFFD, 0x10FFE0, -1))
+
+
+@dataclass(frozen=True)
+class Guarded:
+    """Messages and tools in which a guard, a character that stands for nothing, breaks every special token's text."""
+
+    messages: list[Message]
+    tools: tuple[str, ...]
+    guard: str = ""
+    """Empty where nothing had to be broken."""
+
+
+def guarded(messages: Sequence[Message], tools: Sequence[str], special: re.Pattern[str] | None) -> Guarded:
+    """The conversation, safe to be rendered."""
+    every = "\n".join([*(text for message in messages for text in _texts(message)), *tools])
+    if special is None or not special.search(every):
+        return Guarded(list(messages), tuple(tools))
+    held = set(every)
+    guard = next((guard for guard in _GUARDS if guard not in held), _GUARDS[0])
+
+    def broken(text: str) -> str:
+        return special.sub(lambda match: match[0][0] + guard + match[0][1:], text)
+
+    safe = [
+        replace(
+            message,
+            content=broken(message.content),
+            reasoning=broken(message.reasoning),
+            name=broken(message.name),
+            tool_calls=tuple(
+                replace(call, name=broken(call.name), arguments=broken(call.arguments))
+                for call in message.tool_calls
+            ),
+        )
+        for message in messages
+    ]
+    return Guarded(safe, tuple(broken(tool) for tool in tools), guard)
+
+
+def _texts(message: Message) -> list[str]:
+    calls = [text for call in message.tool_calls for text in (call.name, call.arguments)]
+    return [message.content, message.reasoning, message.name, *calls]
+
+
+class Unguarding:
+    """From a guarded text to the text itself: where each character went, which special tokens are the template's."""
+
+    def __init__(self, text: str, guard: str, special: re.Pattern[str]) -> None:
+        self._places = [place for place, character in enumerate(text) if character == guard]
+        self.text = text.replace(guard, "")
+        self.controls = tuple(self.span(match.span()) for match in special.finditer(text))
+
+    def place(self, position: int) -> int:
+        return position - sum(place < position for place in self._places)
+
+    def span(self, span: Span) -> Span:
+        return self.place(span[0]), self.place(span[1])
