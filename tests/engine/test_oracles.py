@@ -1,0 +1,97 @@
+"""Masks against TRL's: wherever it ships a training template with generation markers, both train the same tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.oracles.compare import with_markers, without_markers
+from tests.oracles.conversations import ALL
+from tests.oracles.families import family, names_with_training
+from tests.oracles.masks import Both
+from tests.oracles.tokenizers import KINDS, Kind, save
+
+PIECES = ("gemma", "gemma3", "llava_next", "phi3", "phi3_5", "qwen3", "smolvlm")
+"""Families compared with tokenizers of the other kinds too."""
+RESULTS = {title for title, talk in ALL.items() if any(message.role == "tool" for message in talk.messages)}
+SYSTEM = {title for title, talk in ALL.items() if talk.messages[0].role == "system"}
+MIDDLE = {"a system message in the middle"}
+UNEVEN = {"two answers in a row", "two questions in a row", "the assistant begins", *RESULTS}
+ALTERNATE = "Conversation roles must alternate user/assistant/user/assistant/..."
+REFUSED = {
+    "cohere": {ALTERNATE: UNEVEN | MIDDLE},
+    "cohere2": {ALTERNATE: UNEVEN},
+    "gemma": {"System role not supported": SYSTEM, ALTERNATE: UNEVEN | MIDDLE},
+    "gemma3": {ALTERNATE: UNEVEN | MIDDLE},
+    "llava_next": {"Only user and assistant roles are supported!": RESULTS},
+    "qwen3_5_nothink": {"System message must be at the beginning.": MIDDLE},
+    "qwen3_5_think": {"System message must be at the beginning.": MIDDLE},
+    "qwen3_6": {"System message must be at the beginning.": MIDDLE},
+    "qwen3_8": {"System message must be at the beginning.": MIDDLE},
+}
+"""All that TRL's training templates refuse to render, by their reason."""
+WRITTEN_BY_THE_CHAT = {
+    "deepseek_r1_distill": {"<｜Assistant｜>", "<｜tool▁outputs▁end｜>"},
+    "deepseekv3": {"<｜Assistant｜>"},
+    "gptoss": {"<|start|>assistant"},
+    "muse_glimmer": {"<|start|>assistant"},
+    "nemotron_3_5_lightning": {"<think>", "<think>\n"},
+    "nemotron_3_nano": {"<think>", "<think>\n"},
+    "nemotron_3_super": {"<think>", "<think>\n"},
+    "nemotron_3_ultra": {"<think>", "<think>\n"},
+    "qwen2_5": {"\n"},
+    "qwen3_5_nothink": {"<think>\n", "<think>\n\n</think>\n\n"},
+    "qwen3_5_think": {"<think>\n"},
+    "qwen3_6": {"<think>\n"},
+    "qwen3_8": {"<think>\n"},
+}
+"""What TRL trains and the studio does not: the end of the prompt, which a model never has to write."""
+AFTER_THE_END = {"phi3": {"\n<|endoftext|>"}, "phi3_5": {"\n<|endoftext|>"}}
+"""What TRL trains after the token at which a model stops; white space there is everywhere."""
+STOPS = {"diffusion_gemma": {"<|tool_response>"}}
+"""What the studio trains and TRL does not: the token at which a model stops to wait for a tool."""
+OTHER_TEXT = {
+    "deepseek_r1_distill": 2,  # the original drops what stands before </think>
+    "glm4moe": 0,
+    "qwen3": 39,  # the original drops earlier reasoning, with its tags
+    "qwen3_5_nothink": 32,
+    "qwen3_5_think": 32,
+    "qwen3_6": 32,
+}
+"""Conversations for which a family's training template writes another text than the original."""
+
+Made = Callable[[str, Kind], Both]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("tokenizers")
+    return lambda name, kind: Both(save(folder / f"{name}-{kind}", family(name), kind))
+
+
+def test_there_are_the_families_that_trl_documents() -> None:
+    assert len(names_with_training()) == 31
+
+
+@pytest.mark.parametrize("name", names_with_training())
+def test_with_trls_training_template_masks_equal_its_own(name: str, made: Made) -> None:
+    for kind in KINDS if name in PIECES else KINDS[:2]:
+        found = with_markers(family(name), made(name, kind))
+        assert (kind, found.failures) == (kind, [])
+        assert dict(found.refused) == REFUSED.get(name, {})
+        assert found.equal == len(ALL) - sum(map(len, REFUSED.get(name, {}).values()))
+
+
+@pytest.mark.parametrize("name", names_with_training())
+def test_with_the_original_template_the_same_is_trained_but_for_the_prompts_end(
+    name: str, made: Made
+) -> None:
+    known = WRITTEN_BY_THE_CHAT.get(name, set()) | AFTER_THE_END.get(name, set())
+    for kind in KINDS[:2]:
+        found = without_markers(family(name), made(name, kind))
+        assert (kind, found.failures) == (kind, [])
+        assert found.not_ours == known
+        assert found.only_ours == STOPS.get(name, set())
+        assert len(found.other_text) == OTHER_TEXT.get(name, 0)
+        assert found.equal >= 16

@@ -1,0 +1,136 @@
+"""The studio's masks laid beside TRL's over all conversations, and what is said of each that differs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from studio.domain.chat import Conversation
+from studio.domain.config import TemplateConfig
+from studio.domain.encoded import Encoded
+from studio.domain.errors import StudioError
+from studio.engine.encode import Encoder
+from studio.engine.templates import Template
+from tests.oracles.conversations import ALL
+from tests.oracles.families import Family
+from tests.oracles.masks import Both, Masked, Refused, ours, theirs
+
+IN_THE_OPEN = {"refused", "system_merged", "turns_merged"}
+"""Hazards of a row that a template refuses as it stands."""
+
+
+@dataclass
+class Comparison:
+    """What came of all conversations."""
+
+    equal: int = 0
+    refused: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Titles by the template's reason."""
+    other_text: set[str] = field(default_factory=set)
+    """Titles for which the two templates write different texts, so that there is nothing to compare."""
+    not_ours: set[str] = field(default_factory=set)
+    """Texts that TRL trains and the studio does not, but white space after an end token."""
+    only_ours: set[str] = field(default_factory=set)
+    failures: list[str] = field(default_factory=list)
+
+
+def with_markers(family: Family, both: Both) -> Comparison:
+    """TRL's training template on both sides: ids and masks have to be equal."""
+    encoder = encoder_of(family.training, both)
+    found = Comparison()
+    for title, conversation in ALL.items():
+        wanted = theirs(conversation, family.training, both.theirs, parts=family.parts_only)
+        row = encoder.encode(conversation)
+        if isinstance(wanted, Refused):
+            _refused(title, wanted, row, found)
+            continue
+        got = ours(row)
+        if got == wanted:
+            found.equal += 1
+        else:
+            found.failures.append(f"{title}: {_told(got, both)}, not {_told(wanted, both)}")
+    return found
+
+
+def without_markers(family: Family, both: Both) -> Comparison:
+    """The studio with the original template, TRL with its training template, wherever both write the same text."""
+    encoder = encoder_of(family.original, both)
+    found = Comparison()
+    for title, conversation in ALL.items():
+        wanted = theirs(conversation, family.training, both.theirs, parts=family.parts_only)
+        original = theirs(conversation, family.original, both.theirs, parts=family.parts_only)
+        row = encoder.encode(conversation)
+        if isinstance(wanted, Refused) or isinstance(original, Refused):
+            _refused(title, original if isinstance(original, Refused) else wanted, row, found)
+            continue
+        if wanted.ids[: len(original.ids)] != original.ids:
+            found.other_text.add(title)
+            continue
+        got, wanted = ours(row), wanted.head(len(original.ids))
+        if isinstance(got, Refused) or (got.ids != wanted.ids and "merged_border" not in row.hazards):
+            found.failures.append(f"{title}: {_told(got, both)}, not {_told(wanted, both)}")
+            continue
+        if got.ids == wanted.ids:
+            _differences(got, wanted, both, found)
+    return found
+
+
+def prompts(encoder: Encoder, conversations: dict[str, Conversation]) -> Comparison:
+    """Whether each assistant's turn follows the ids that a chat would give there, or the row says that it does not."""
+    found = Comparison()
+    for title, conversation in conversations.items():
+        row = encoder.encode(conversation)
+        if row.problem is not None:
+            found.refused[row.problem.template].add(title)
+            continue
+        alike = [_follows_prompt(encoder, conversation, turn, row) for turn in _turns(conversation)]
+        if all(alike) == ("unlike_chat" not in row.hazards):
+            found.equal += 1
+        else:
+            found.failures.append(f"{title}: alike {alike}, but hazards {row.hazards}: {row.text!r}")
+    return found
+
+
+def encoder_of(source: str, both: Both) -> Encoder:
+    return Encoder(Template("x", "x", source), both.ours, TemplateConfig())
+
+
+def _turns(conversation: Conversation) -> list[int]:
+    return [index for index, message in enumerate(conversation.messages) if message.role == "assistant"]
+
+
+def _follows_prompt(encoder: Encoder, conversation: Conversation, turn: int, row: Encoded) -> bool:
+    try:
+        prompt = tuple(encoder.prompt(conversation.messages[:turn], conversation.tools))
+    except StudioError:
+        return False
+    return row.input_ids[: len(prompt)] == prompt
+
+
+def _refused(title: str, refused: Refused, row: Encoded, found: Comparison) -> None:
+    """What the template refuses, the studio refuses too, or mends and says so."""
+    found.refused[refused.reason].add(title)
+    if not IN_THE_OPEN.intersection(row.hazards):
+        found.failures.append(f"{title}: refused with '{refused.reason}', but hazards are {row.hazards}")
+
+
+def _differences(got: Masked, wanted: Masked, both: Both, found: Comparison) -> None:
+    pairs = list(zip(got.trained, wanted.trained, strict=True))
+    for run in Masked(got.ids, tuple(theirs_ and not ours_ for ours_, theirs_ in pairs)).runs():
+        text = both.text(got.ids[run])
+        if not (text.isspace() and all(pairs[run.start - 1])):
+            found.not_ours.add(text)
+    for run in Masked(got.ids, tuple(ours_ and not theirs_ for ours_, theirs_ in pairs)).runs():
+        found.only_ours.add(both.text(got.ids[run]))
+    found.equal += 1
+
+
+def _told(masked: Masked | Refused, both: Both) -> str:
+    """The text with what is trained in brackets."""
+    if isinstance(masked, Refused):
+        return f"refused ({masked.reason})"
+    parts, end = [], 0
+    for run in masked.runs():
+        parts += [both.text(masked.ids[end : run.start]), "⟦", both.text(masked.ids[run]), "⟧"]
+        end = run.stop
+    return repr("".join((*parts, both.text(masked.ids[end:]))))
