@@ -16,8 +16,10 @@ from studio.domain.config import DataConfig
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding, finding
 from studio.domain.text import Text
-from studio.engine.formats import FORMATS, Unconvertible, check_columns, convert, recognise, unused_fields
+from studio.engine.fields import Unconvertible
+from studio.engine.formats import FORMATS, check_columns, convert, recognise, unused_fields
 from studio.engine.readers import Problem, Records, read_records
+from studio.engine.turns import INLINE_REASONING, REASONING, without_padding
 
 __all__ = ["Dataset", "TrainingData", "load_training", "read", "recognise", "split", "write_messages"]
 
@@ -68,8 +70,8 @@ def read(
     """The conversations of a data file.
 
     `columns` maps `prompt`, `response` and if wanted `system` and `input` to columns of the file. A record that is no
-    conversation becomes a Finding of the dimension 'file', and so does what a row says that none can hold (its
-    tools, a second system message); StudioError where the file as a whole cannot be used.
+    conversation becomes a Finding of the dimension 'file', and so does what a row says that none can hold (a second
+    system message); StudioError where the file as a whole cannot be used.
     """
     path = Path(path).expanduser()
     records = read_records(path, max_rows)
@@ -80,12 +82,14 @@ def read(
     conversations: list[Conversation] = []
     unused: dict[str, list[int]] = {}
     for number, line, record in zip(records.row_numbers, records.lines, records.rows, strict=True):
+        record = without_padding(record) if records.kind == "parquet" else record
         try:
-            conversations.append(convert(record, format, columns, number, names))
+            conversation = convert(record, format, columns, number, names)
         except Unconvertible as error:
             problems.append(_located(error, path.name, number, line))
             continue
-        for name in unused_fields(record, format):
+        conversations.append(conversation)
+        for name in unused_fields(record, format, conversation):
             unused.setdefault(name, []).append(number)
     problems.sort(key=lambda problem: problem.row)
     if not conversations:
@@ -94,6 +98,7 @@ def read(
         *_about_encoding(records, path.name),
         *_about_problems(problems),
         *(_about_unused(name, rows) for name, rows in unused.items()),
+        *_about_inline_reasoning(conversations),
     ]
     return Dataset(path, format, names, records.rows, records.row_numbers, conversations, findings)
 
@@ -166,15 +171,14 @@ def _about_problems(problems: Sequence[Problem]) -> list[Finding]:
 
 
 def _about_unused(name: str, rows: Sequence[int]) -> Finding:
-    if name in ("tools", "functions"):
+    if name.strip().lower() in REASONING:
         return finding(
             "unused_field",
             "file",
             "warning",
             rows,
-            "Rows with a field {name} beside their messages: {count}. The model is not shown it, as tools cannot be "
-            "trained yet.",
-            "Write into a system message what the model must know of its tools, or leave these rows out.",
+            "Rows whose turns hold another reasoning in {name} than in the field before it: {count}. It is not used.",
+            "Join the two into one field.",
             name=name,
         )
     return finding(
@@ -186,6 +190,27 @@ def _about_unused(name: str, rows: Sequence[int]) -> Finding:
         "Join the two into one system message.",
         name=name,
     )
+
+
+def _about_inline_reasoning(conversations: Iterable[Conversation]) -> list[Finding]:
+    rows = [
+        conversation.row
+        for conversation in conversations
+        if any(INLINE_REASONING.match(text) for text in conversation.responses)
+    ]
+    if not rows:
+        return []
+    return [
+        finding(
+            "inline_reasoning",
+            "file",
+            "info",
+            rows,
+            "Rows with reasoning between <think> and </think> at the start of an answer: {count}. It stays there, and "
+            "the chat template says what becomes of it.",
+            "Nothing needs to be done. The tab Template shows what is trained.",
+        )
+    ]
 
 
 def _about_encoding(records: Records, file: str) -> list[Finding]:
@@ -271,9 +296,7 @@ def _naming(path: Path, findings: Iterable[Finding]) -> list[Finding]:
 
 def _usable(dataset: Dataset) -> tuple[list[Conversation], list[Finding]]:
     """The conversations that can be learnt from, and a Finding with the rows of the others."""
-    usable = [
-        c for c in dataset.conversations if c.prompt.strip() and any(text.strip() for text in c.responses)
-    ]
+    usable = [c for c in dataset.conversations if c.prompt.strip() and _answers(c)]
     kept = {conversation.row for conversation in usable}
     left_out = [c.row for c in dataset.conversations if c.row not in kept]
     if not left_out:
@@ -291,10 +314,16 @@ def _usable(dataset: Dataset) -> tuple[list[Conversation], list[Finding]]:
     ]
 
 
+def _answers(conversation: Conversation) -> bool:
+    """Whether the assistant says something, or calls a tool."""
+    said = [message for message in conversation.messages if message.role == "assistant"]
+    return any(message.content.strip() or message.tool_calls for message in said)
+
+
 def _about_leakage(train: Sequence[Conversation], held_out: Sequence[Conversation]) -> list[Finding]:
     """Rows for training whose prompt and response are also among the held-out ones: they make the measure too good."""
-    measured = {conversation.messages for conversation in held_out}
-    leaked = [conversation.row for conversation in train if conversation.messages in measured]
+    measured = {(conversation.messages, conversation.tools) for conversation in held_out}
+    leaked = [c.row for c in train if (c.messages, c.tools) in measured]
     if not leaked:
         return []
     return [

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import difflib
-import json
-import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from studio.domain.chat import Conversation, Message, Role
+from studio.domain.chat import Conversation, Message
 from studio.domain.errors import StudioError
-from studio.domain.text import Text
+from studio.engine.fields import Unconvertible, as_list, field, key_of, refuse_half_characters, text_of
 from studio.engine.readers import kind_of
+from studio.engine.turns import other_reasoning, read_tools, read_turns
 
 FORMATS = ("messages", "sharegpt", "alpaca", "prompt_completion", "columns")
 
@@ -29,35 +28,6 @@ _PAIRS = (
     ("input", "output"),
     ("user", "assistant"),
 )
-
-_ROLES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "human": "user",
-    "user": "user",
-    "prompter": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "model": "assistant",
-    "chatgpt": "assistant",
-    "bot": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
-    "function_response": "tool",
-    "tool_response": "tool",
-}
-
-_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
-
-
-class Unconvertible(Exception):
-    """A record that is no conversation; says why, and whether a field is missing."""
-
-    def __init__(self, template: str, check: str = "wrong_shape", **values: Any) -> None:
-        super().__init__(template)
-        self.text = Text(template, values)
-        self.check = check
 
 
 def recognise(columns: Iterable[str], sample_rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -79,7 +49,7 @@ def recognise(columns: Iterable[str], sample_rows: Sequence[Mapping[str, Any]]) 
 
 def _uses_from(turns: str, rows: Sequence[Mapping[str, Any]]) -> bool:
     for row in rows:
-        for turn in _turn_list(_get(row, turns)) or ():
+        for turn in as_list(field(row, turns)) or ():
             if isinstance(turn, Mapping):
                 return "from" in turn or "value" in turn
     return turns != "messages"
@@ -158,68 +128,35 @@ def convert(
 
     `columns` are those of the whole file: they tell which field the record lacks.
     """
-    if format in ("messages", "sharegpt"):
-        messages = _from_turns(record)
+    turns = _turns(record, format)
+    tools: tuple[str, ...] = ()
+    if turns is not None:
+        messages, tools = read_turns(turns), read_tools(record)
+        if not any(message.role == "system" for message in messages):
+            messages = _system(record) + messages
     elif format == "alpaca":
         messages = _from_alpaca(record)
     elif format == "columns":
         messages = _from_columns(record, mapping or {})
     else:
         messages = _from_pair(record, columns)
-    for message in messages:
-        lone = _LONE_SURROGATE.search(message.content)
-        if lone:
-            code = f"\\u{ord(lone.group()):04x}"
-            raise Unconvertible(
-                "Row {row} ({place}) holds half a character ({code}), which no text file can hold.", code=code
-            )
-    return Conversation(tuple(messages), row)
+    conversation = Conversation(tuple(messages), row, tools)
+    for text in texts(conversation):
+        refuse_half_characters(text)
+    return conversation
 
 
-def text_of(value: Any, name: str) -> str:
-    """A cell as text: numbers as they are written, null and NaN as nothing. Raises Unconvertible for lists and objects.
-
-    >>> text_of(3, "output"), text_of(float("nan"), "output")
-    ('3', '')
-    """
-    if isinstance(value, str):
-        return value
-    if value is None or value != value:
-        return ""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, bytes):
-        try:
-            return value.decode("utf-8")
-        except UnicodeDecodeError:
-            raise Unconvertible(
-                "Row {row} ({place}): its field {name} holds bytes that are not UTF-8 text.", name=name
-            ) from None
-    if isinstance(value, (list, dict, tuple)):
-        raise Unconvertible(
-            "Row {row} ({place}): its field {name} holds {kind}, not text.",
-            name=name,
-            kind=kind_of(list(value) if isinstance(value, tuple) else value),
-        )
-    return str(value)
-
-
-def _get(record: Mapping[str, Any], *names: str) -> Any:
-    """The first of the named fields, whatever its capitals; None where there is none."""
-    found = _key(record, *names)
-    return None if found is None else record[found]
-
-
-def _key(record: Mapping[str, Any], *names: str) -> str | None:
-    for name in names:
-        if name in record:
-            return name
-    lowered = {key.strip().lower(): key for key in record if isinstance(key, str)}
-    return next((lowered[name] for name in names if name in lowered), None)
+def texts(conversation: Conversation) -> Iterator[str]:
+    """Every text of a conversation."""
+    yield from conversation.tools
+    for message in conversation.messages:
+        yield from (message.content, message.reasoning, message.name, message.tool_call_id)
+        for call in message.tool_calls:
+            yield from (call.name, call.arguments, call.id)
 
 
 def _need(record: Mapping[str, Any], *names: str) -> str:
-    key = _key(record, *names)
+    key = key_of(record, *names)
     if key is None:
         raise Unconvertible(
             "Row {row} ({place}): its field {name} is missing.", "missing_field", name=names[0]
@@ -228,32 +165,30 @@ def _need(record: Mapping[str, Any], *names: str) -> str:
 
 
 def _system(record: Mapping[str, Any]) -> list[Message]:
-    content = text_of(_get(record, *_SYSTEM), "system")
+    content = text_of(field(record, *_SYSTEM), "system")
     return [Message("system", content)] if content.strip() else []
 
 
 def _from_pair(record: Mapping[str, Any], columns: Sequence[str]) -> list[Message]:
     for prompt, response in _PAIRS:
-        prompt_key, response_key = _key(record, prompt), _key(record, response)
+        prompt_key, response_key = key_of(record, prompt), key_of(record, response)
         if prompt_key is None or response_key is None:
             continue
-        if isinstance(record[prompt_key], list) and isinstance(record[response_key], list):
-            return _system(record) + _messages([*record[prompt_key], *record[response_key]])
         user = Message("user", text_of(record[prompt_key], prompt_key))
         return [*_system(record), user, Message("assistant", text_of(record[response_key], response_key))]
     names = {name.strip().lower() for name in (columns or record)}
     pair = next((pair for pair in _PAIRS if names.issuperset(pair)), ("prompt", "response"))
-    missing = next(name for name in (*pair, pair[1]) if _key(record, name) is None)
+    missing = next(name for name in (*pair, pair[1]) if key_of(record, name) is None)
     raise Unconvertible("Row {row} ({place}): its field {name} is missing.", "missing_field", name=missing)
 
 
 def _from_alpaca(record: Mapping[str, Any]) -> list[Message]:
     instruction = _need(record, "instruction")
-    extra = text_of(_get(record, *_INPUT), "input")
+    extra = text_of(field(record, *_INPUT), "input")
     response = _need(record, *_OUTPUT)
     return [
         *_system(record),
-        *_history(_get(record, "history")),
+        *_history(field(record, "history")),
         Message("user", join_input(instruction, extra)),
         Message("assistant", response),
     ]
@@ -277,7 +212,7 @@ def join_input(instruction: str, extra: str) -> str:
 def _history(history: Any) -> list[Message]:
     if history is None or history != history or history == "":
         return []
-    turns = _turn_list(history)
+    turns = as_list(history)
     if turns is None:
         raise Unconvertible(
             "Row {row} ({place}): its field {name} holds {kind}, not a list.",
@@ -315,23 +250,22 @@ def _from_columns(record: Mapping[str, Any], mapping: Mapping[str, str]) -> list
     ]
 
 
-def _turn_list(value: Any) -> list[Any] | None:
-    """A list of turns, also where a CSV cell holds it as JSON text."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            return None
-    return list(value) if isinstance(value, (list, tuple)) else None
+def _turns(record: Mapping[str, Any], format: str) -> list[Any] | None:
+    """The list of turns that the record is made of; None where its format has none."""
+    if format in ("messages", "sharegpt"):
+        return _listed_turns(record)
+    if format == "prompt_completion":
+        return _pair_of_lists(record)
+    return None
 
 
-def _from_turns(record: Mapping[str, Any]) -> list[Message]:
-    key = _key(record, *_LISTS)
+def _listed_turns(record: Mapping[str, Any]) -> list[Any]:
+    key = key_of(record, *_LISTS)
     if key is None:
         raise Unconvertible(
             "Row {row} ({place}): its field {name} is missing.", "missing_field", name="messages"
         )
-    turns = _turn_list(record[key])
+    turns = as_list(record[key])
     if turns is None:
         raise Unconvertible(
             "Row {row} ({place}): its field {name} holds {kind}, not a list.",
@@ -340,94 +274,29 @@ def _from_turns(record: Mapping[str, Any]) -> list[Message]:
         )
     if not turns:
         raise Unconvertible("Row {row} ({place}): its list {name} is empty.", name=key)
-    messages = _messages(turns)
-    return messages if _speaks_system(messages) else _system(record) + messages
+    return turns
 
 
-def _speaks_system(messages: Iterable[Message]) -> bool:
-    return any(message.role == "system" for message in messages)
+def _pair_of_lists(record: Mapping[str, Any]) -> list[Any] | None:
+    """The turns of a prompt and of a completion that are lists of turns themselves."""
+    for names in _PAIRS:
+        asked, said = (field(record, name) for name in names)
+        if asked is not None and said is not None:
+            return [*asked, *said] if isinstance(asked, list) and isinstance(said, list) else None
+    return None
 
 
-def unused_fields(record: Mapping[str, Any], format: str) -> list[str]:
-    """The fields of a convertible record that mean something to a model and are not in its conversation.
+def unused_fields(record: Mapping[str, Any], format: str, read: Conversation) -> list[str]:
+    """The fields of a record that mean something to a model and are not in the conversation read from it.
 
-    >>> unused_fields({"messages": [{"role": "user", "content": "q"}], "tools": [{"name": "search"}]}, "messages")
-    ['tools']
+    >>> turns = [{"role": "system", "content": "s"}, {"role": "user", "content": "q"}]
+    >>> record = {"messages": turns, "system": "other"}
+    >>> unused_fields(record, "messages", convert(record, "messages"))
+    ['system']
     """
-    if format not in ("messages", "sharegpt"):
+    turns = _turns(record, format)
+    if turns is None:
         return []
-    unused = [name for name in (_key(record, "tools"), _key(record, "functions")) if name and record[name]]
-    system_key, said = _key(record, *_SYSTEM), _system(record)
-    if system_key and said:
-        messages = _messages(_turn_list(_get(record, *_LISTS)) or [])
-        if _speaks_system(messages) and said[0] not in messages:
-            unused.append(system_key)
-    return unused
-
-
-def _messages(turns: Iterable[Any]) -> list[Message]:
-    return [_message(turn, number) for number, turn in enumerate(turns, start=1)]
-
-
-def _message(turn: Any, number: int) -> Message:
-    if not isinstance(turn, Mapping):
-        raise Unconvertible(
-            "Row {row} ({place}): its message {number} is {kind}, not an object.",
-            number=number,
-            kind=kind_of(turn),
-        )
-    role_key, content_key = _key(turn, "role", "from"), _key(turn, "content", "value", "text")
-    if role_key is None:
-        raise Unconvertible(
-            "Row {row} ({place}): its message {number} has no field role.", "missing_field", number=number
-        )
-    role = _ROLES.get(str(turn[role_key]).strip().lower())
-    if role is None:
-        raise Unconvertible(
-            "Row {row} ({place}): its message {number} has the unknown role {role}.",
-            number=number,
-            role=str(turn[role_key]),
-        )
-    if turn.get("tool_calls") or turn.get("function_call"):
-        raise Unconvertible(
-            "Row {row} ({place}): its message {number} calls a tool, which cannot be trained yet.",
-            number=number,
-        )
-    if content_key is None:
-        raise Unconvertible(
-            "Row {row} ({place}): its message {number} has no field content.", "missing_field", number=number
-        )
-    return Message(
-        role, _content(turn[content_key], number), role != "assistant" or _is_trained(turn, number)
-    )
-
-
-def _is_trained(turn: Mapping[str, Any], number: int) -> bool:
-    """OpenAI's `weight` of an assistant's message: 0 to read it only, 1 (or nothing) to train it."""
-    weight = _get(turn, "weight")
-    if weight is None or weight != weight:
-        return True
-    if weight not in (0, 1):
-        raise Unconvertible(
-            "Row {row} ({place}): its message {number} has the weight {weight}; it can only be 0 or 1.",
-            number=number,
-            weight=str(weight),
-        )
-    return weight != 0
-
-
-def _content(value: Any, number: int) -> str:
-    """Text, or the text parts of a list of parts."""
-    if not isinstance(value, list):
-        return text_of(value, "content")
-    parts: list[str] = []
-    for part in value:
-        if isinstance(part, str):
-            parts.append(part)
-        elif isinstance(part, Mapping) and isinstance(part.get("text"), str):
-            parts.append(part["text"])
-        else:
-            raise Unconvertible(
-                "Row {row} ({place}): its message {number} holds something other than text.", number=number
-            )
-    return "".join(parts)
+    key, said = key_of(record, *_SYSTEM), _system(record)
+    unused = [key] if key and said and said[0] not in read.messages else []
+    return [*unused, *dict.fromkeys(other_reasoning(turns))]

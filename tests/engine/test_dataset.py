@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from studio.domain.chat import Conversation, Message
+from studio.domain.chat import Conversation, Message, ToolCall
 from studio.domain.config import DataConfig
 from studio.domain.errors import StudioError
 from studio.engine.dataset import load_training, read, recognise, split, write_messages
@@ -307,7 +307,7 @@ def test_rows_that_are_no_conversation_are_left_out_with_the_reason(tmp_path: Pa
         ("wrong_shape", "Row 5 (a.jsonl:5): its list messages is empty."),
         ("missing_field", "Row 6 (a.jsonl:6): its field messages is missing."),
         ("wrong_shape", "Row 7 (a.jsonl:7) holds half a character (\\ud83d), which no text file can hold."),
-        ("wrong_shape", "Row 8 (a.jsonl:8): its message 2 calls a tool, which cannot be trained yet."),
+        ("missing_field", "Row 8 (a.jsonl:8): the field tool_calls[0].name of its message 2 names no tool."),
         ("wrong_shape", "Row 9 (a.jsonl:9): its message 2 holds something other than text."),
     ]
 
@@ -332,31 +332,29 @@ def test_a_weight_of_0_says_that_an_answer_is_not_trained(tmp_path: Path) -> Non
     assert (tmp_path / "b.jsonl").read_text().count("weight") == 1
 
 
-def test_tools_and_a_second_system_message_are_not_dropped_silently(tmp_path: Path) -> None:
+def test_a_second_system_message_is_not_dropped_silently(tmp_path: Path) -> None:
     talk = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     system = {"role": "system", "content": "s"}
     records: list[dict] = [
-        {"messages": talk, "tools": [{"type": "function"}]},
-        {"messages": talk, "system": "s", "tools": []},
+        {"messages": talk, "system": "s"},
         {"messages": [system, *talk], "system": "other"},
         {"messages": [system, *talk], "system": "s"},
-        {"messages": [system, *talk], "tools": [{}], "system": "other"},
+        {"messages": [system, *talk], "System": "other"},
     ]
     dataset = read(put(tmp_path, "a.jsonl", "\n".join(map(json.dumps, records))))
-    assert [conversation.system for conversation in dataset.conversations] == ["", "s", "s", "s", "s"]
+    assert [conversation.system for conversation in dataset.conversations] == ["s"] * 4
     assert [(found.check, found.severity, found.rows, found.message) for found in dataset.findings] == [
         (
             "unused_field",
             "warning",
-            (1, 5),
-            "Rows with a field tools beside their messages: 2. The model is not shown it, as tools cannot be trained "
-            "yet.",
+            (2,),
+            "Rows with a field system beside messages that hold a system message already: 1. The field is not used.",
         ),
         (
             "unused_field",
             "warning",
-            (3, 5),
-            "Rows with a field system beside messages that hold a system message already: 2. The field is not used.",
+            (4,),
+            "Rows with a field System beside messages that hold a system message already: 1. The field is not used.",
         ),
     ]
 
@@ -546,6 +544,19 @@ def test_nothing_left_to_train_on_is_refused(tmp_path: Path) -> None:
     path = put(tmp_path, "a.csv", "prompt,response\nq1,\nq2, \n")
     with pytest.raises(StudioError, match=r"a\.csv has no row to train on"):
         load_training(DataConfig(path=str(path)), seed=1)
+
+
+def test_a_row_that_only_calls_tools_is_trained_on_and_compared_with_its_tools(tmp_path: Path) -> None:
+    call = ToolCall("now", "{}", "c1")
+    rows = [
+        Conversation((Message("user", "q"), Message("assistant", "", tool_calls=(call,))), 1, tools)
+        for tools in (('{"type": "function", "function": {"name": "now"}}',), ())
+    ]
+    write_messages(rows, tmp_path / "a.jsonl")
+    write_messages(rows[:1], tmp_path / "b.jsonl")
+    paths = {"path": str(tmp_path / "a.jsonl"), "held_out_path": str(tmp_path / "b.jsonl")}
+    data = load_training(DataConfig(**paths), seed=1)
+    assert ([c.row for c in data.train], [f.rows for f in data.findings]) == ([1, 2], [(1,)])
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
