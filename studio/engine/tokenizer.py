@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Sequence
@@ -40,7 +41,13 @@ class Tokenizer:
         """What fills the gaps of padded batches; never in the loss, as labels are counted by position."""
         return self.special.get(self.named.get("pad_token", ""), self.eos_id or 0)
 
-    @property
+    @cached_property
+    def sha256(self) -> str:
+        """Of all that ids depend on."""
+        named = json.dumps([self.named, self.special], sort_keys=True)
+        return hashlib.sha256(f"{self.backend.to_str()}{named}".encode()).hexdigest()
+
+    @cached_property
     def adds_bos(self) -> bool:
         """Whether encoding plain text puts a beginning-of-text token first."""
         return bool(self.backend.encode("", add_special_tokens=True).ids)

@@ -25,6 +25,7 @@ from studio.engine.starter import is_prepared
 from studio.engine.templates import Template
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
 from studio.services import speeds
+from studio.services.encoded_cache import EncodedCache
 from studio.services.store import Store
 
 
@@ -93,7 +94,7 @@ def encoded(store: Store, config: RunConfig) -> EncodedSet:
     """What the plan of a configuration encodes. Raises StudioError where its data, model or template cannot be used."""
     prepared, _ = _prepare(store, config)
     data = load_data(config)
-    rows, _ = _encode(_data_key(config), prepared.encoder.tokenizer, config.template)
+    rows, _ = _encode(store.encoded_dir, _data_key(config), prepared.encoder.tokenizer, config.template)
     length = prepared.config.train.max_length
     assert length is not None  # a plan leaves nothing open
     return EncodedSet(data.train, rows, prepared.train, length, prepared.encoder)
@@ -115,8 +116,11 @@ def prepare(
     """Fill in open settings and encode the rows: what a worker does with the copies that its run keeps."""
     model = models.inspect(model_path, config.model.id)
     tokenizer = load_tokenizer(model_path)
-    encoder = Encoder(template, tokenizer, config.template) if template else encoder_for(config.template, tokenizer)
-    whole = (train, encoder.encode_many(train)), (held_out, encoder.encode_many(held_out))
+    encoder = (
+        Encoder(template, tokenizer, config.template) if template else encoder_for(config.template, tokenizer)
+    )
+    cache = EncodedCache(store.encoded_dir)
+    whole = (train, cache.encode(encoder, train)), (held_out, cache.encode(encoder, held_out))
     return _fill(store, config, facts(model.config, model.parameters), encoder, *whole)
 
 
@@ -126,7 +130,7 @@ def _prepare(store: Store, config: RunConfig) -> tuple[Prepared, ModelFacts]:
     info = models.inspect(path, config.model.id)
     model = facts(info.config, info.parameters)
     tokenizer = load_tokenizer(path)
-    train, held_out = _encode(_data_key(config), tokenizer, config.template)
+    train, held_out = _encode(store.encoded_dir, _data_key(config), tokenizer, config.template)
     encoder = _encoder(tokenizer, config.template)
     prepared = _fill(store, config, model, encoder, (data.train, train), (data.held_out, held_out))
     return replace(prepared, findings=(*data.findings, *prepared.findings)), model
@@ -244,7 +248,7 @@ def token_report(
         return []
     path = models.locate(model or "starter", store.models_dir, download=False)
     encoder = encoder_for(masks, load_tokenizer(path))
-    rows = encoder.encode_many(conversations)
+    rows = EncodedCache(store.encoded_dir).encode(encoder, conversations)
     context = facts(read_config(path), 0).context
     length = min(max_length or context, context)
     return list(select(encoder, conversations, rows, length, overlong, context).findings)
@@ -294,7 +298,7 @@ def _encoder(tokenizer: Tokenizer, config: TemplateConfig) -> Encoder:
 
 @lru_cache(maxsize=4)
 def _encode(
-    key: _DataKey, tokenizer: Tokenizer, config: TemplateConfig
+    folder: Path, key: _DataKey, tokenizer: Tokenizer, config: TemplateConfig
 ) -> tuple[list[Encoded], list[Encoded]]:
-    data, encoder = _load(key), _encoder(tokenizer, config)
-    return encoder.encode_many(data.train), encoder.encode_many(data.held_out)
+    data, encoder, cache = _load(key), _encoder(tokenizer, config), EncodedCache(folder)
+    return cache.encode(encoder, data.train), cache.encode(encoder, data.held_out)

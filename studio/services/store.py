@@ -87,6 +87,11 @@ class Store:
         return self.home / "machine.json"
 
     @property
+    def encoded_dir(self) -> Path:
+        """Encoded datasets by content; can be deleted at any time."""
+        return self.home / "cache" / "encoded"
+
+    @property
     def device_lock(self) -> Path:
         """Held by the one worker that trains; others wait in state `queued`."""
         return self.home / "device.lock"

@@ -1,0 +1,125 @@
+"""Encoded rows kept on disk by what they were made of, so that no process encodes the same rows twice."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Sequence
+from itertools import accumulate, pairwise
+from pathlib import Path
+
+from studio.domain.chat import Conversation
+from studio.domain.encoded import IGNORED, Encoded
+from studio.domain.text import Text
+from studio.engine.encode import Encoder
+
+_VERSION = 1
+_WORTHWHILE = 500
+"""Rows below which encoding is as quick as reading."""
+_KEPT = 24
+"""Files; the ones that were not asked for the longest go first."""
+
+
+class EncodedCache:
+    """A folder of encoded datasets; each file is whole or absent, and a damaged one counts as absent."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def encode(self, encoder: Encoder, conversations: Sequence[Conversation]) -> list[Encoded]:
+        """As `encoder.encode_many`, from the folder where these rows were encoded in the same way before."""
+        if len(conversations) < _WORTHWHILE:
+            return encoder.encode_many(conversations)
+        file = self.folder / f"{content_key(encoder, conversations)}.safetensors"
+        rows = _read(file)
+        if rows is None or len(rows) != len(conversations):
+            rows = encoder.encode_many(conversations)
+            _write(file, rows)
+            self._tidy()
+        return rows
+
+    def _tidy(self) -> None:
+        files = sorted(self.folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
+        for file in files[_KEPT:]:
+            file.unlink(missing_ok=True)
+
+
+def content_key(encoder: Encoder, conversations: Sequence[Conversation]) -> str:
+    """SHA-256 of all that the ids and labels depend on: rows, tokenizer, template and what is learnt."""
+    digest = hashlib.sha256()
+    for part in (
+        str(_VERSION),
+        encoder.tokenizer.sha256,
+        encoder.template.source,
+        encoder.masks.model_dump_json(exclude={"name", "source"}),
+    ):
+        digest.update(hashlib.sha256(part.encode("utf-8")).digest())
+    for conversation in conversations:
+        line = json.dumps([conversation.row, conversation.to_json()], ensure_ascii=False)
+        digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
+    return digest.hexdigest()
+
+
+def _write(file: Path, rows: Sequence[Encoded]) -> None:
+    """Best effort: a cache that cannot be written costs time, not the run."""
+    import numpy
+    from safetensors.numpy import save
+
+    ids = numpy.fromiter((token for row in rows for token in row.input_ids), dtype=numpy.int32)
+    learnt = numpy.fromiter((label != IGNORED for row in rows for label in row.labels), dtype=numpy.bool_)
+    tensors = {
+        "ids": ids,
+        "learnt": numpy.packbits(learnt),
+        "lengths": numpy.array([row.total for row in rows], dtype=numpy.int32),
+        "numbers": numpy.array([row.row for row in rows], dtype=numpy.int64),
+        "ended": numpy.array([row.end_token_trained for row in rows], dtype=numpy.bool_),
+    }
+    noted = {
+        index: [row.hazards, row.problem.to_json() if row.problem else None]
+        for index, row in enumerate(rows)
+        if row.hazards or row.problem
+    }
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
+        with os.fdopen(handle, "wb") as target:
+            target.write(save(tensors, metadata={"noted": json.dumps(noted)}))
+        os.replace(temporary, file)
+    except OSError:
+        return
+
+
+def _read(file: Path) -> list[Encoded] | None:
+    import numpy
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as held:
+            noted = {int(index): value for index, value in json.loads(held.metadata()["noted"]).items()}
+            part = {name: held.get_tensor(name) for name in ("ids", "learnt", "lengths", "numbers", "ended")}
+        os.utime(file)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+        return None
+    ids = part["ids"]
+    learnt = numpy.unpackbits(part["learnt"], count=len(ids)).astype(bool)
+    labels = numpy.where(learnt, ids, IGNORED).tolist()
+    ids = ids.tolist()
+    borders = pairwise(accumulate(part["lengths"].tolist(), initial=0))
+    rows = []
+    for index, (start, end) in enumerate(borders):
+        hazards, problem = noted.get(index, ((), None))
+        rows.append(
+            Encoded(
+                tuple(ids[start:end]),
+                tuple(labels[start:end]),
+                (),
+                "",
+                int(part["numbers"][index]),
+                end_token_trained=bool(part["ended"][index]),
+                hazards=tuple(hazards),
+                problem=Text.from_json(problem) if problem else None,
+            )
+        )
+    return rows
