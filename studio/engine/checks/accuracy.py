@@ -9,6 +9,16 @@ from fractions import Fraction
 from itertools import pairwise
 
 from studio.domain.chat import Conversation
+from studio.engine.checks.parts import (
+    EVERYTHING,
+    answer,
+    answers,
+    calls,
+    last_answer,
+    last_turn,
+    speaks,
+    texts,
+)
 from studio.engine.checks.registry import Evidence, drop, rewriting, row_check, set_check, without_code
 from studio.engine.checks.similar import alike
 from studio.engine.checks.text import ends_open, is_structured, plain, repair_mojibake
@@ -23,13 +33,13 @@ from studio.engine.checks.text import ends_open, is_structured, plain, repair_mo
     message="Rows with an empty response: {count}.",
     why="The model learns to say nothing.",
     remedy="Write the response, or drop the row.",
-    blind_spots="A response that says nothing in many words.",
+    blind_spots="A response that says nothing in many words. A turn that calls a tool needs no words.",
     fix_title="Drop the row",
     fix=drop,
 )
 def empty_response(conversation: Conversation) -> str:
-    responses = conversation.responses
-    return "" if responses and all(response.strip() for response in responses) else "empty"
+    turns = [message for message in conversation.messages if message.role == "assistant"]
+    return "" if turns and all(map(speaks, turns)) else "empty"
 
 
 @row_check(
@@ -44,19 +54,19 @@ def empty_response(conversation: Conversation) -> str:
     fix=drop,
 )
 def repeats_prompt(conversation: Conversation) -> str:
-    for question, answer in _exchanges(conversation):
-        asked, said = plain(question), plain(answer)
+    for question, response in _exchanges(conversation):
+        asked, said = plain(question), plain(response)
         if len(asked.split()) < 4 and len(asked) < 16:
             continue
         if said and not said.replace(asked, "").strip():
-            return answer
+            return response
     return ""
 
 
 def _exchanges(conversation: Conversation) -> list[tuple[str, str]]:
     """Each assistant message with the user message right before it."""
     pairs = pairwise(conversation.messages)
-    return [(a.content, b.content) for a, b in pairs if a.role == "user" and b.role == "assistant"]
+    return [(a.content, answer(b.content)) for a, b in pairs if a.role == "user" and b.role == "assistant"]
 
 
 @row_check(
@@ -73,7 +83,8 @@ def _exchanges(conversation: Conversation) -> list[tuple[str, str]]:
     fix=drop,
 )
 def cut_off(conversation: Conversation) -> str:
-    text = conversation.response.rstrip()
+    turn = last_turn(conversation)
+    text = answer(turn.content).rstrip() if turn and not turn.tool_calls else ""
     return text[-50:] if text and ends_open(text) else ""
 
 
@@ -113,7 +124,7 @@ _REFUSALS = [
     source="Wang et al. 2024, 'Do-Not-Answer', arXiv:2308.13387 (wordings of refusals)",
 )
 def refusal(conversation: Conversation) -> str:
-    start = conversation.response.lstrip()[:200].replace("’", "'")
+    start = last_answer(conversation).lstrip()[:200].replace("’", "'")
     return start if any(pattern.search(start) for pattern in _REFUSALS) else ""
 
 
@@ -150,7 +161,7 @@ _ABOUT_PLACEHOLDERS = re.compile(
 def placeholder(conversation: Conversation) -> str:
     if _ABOUT_PLACEHOLDERS.search(conversation.prompt):
         return ""
-    for response in conversation.responses:
+    for response in answers(conversation):
         text = without_code(response).strip()
         if response.strip() and _WHOLE_PLACEHOLDER.fullmatch(response.strip()):
             return response
@@ -172,17 +183,15 @@ def placeholder(conversation: Conversation) -> str:
     remedy="Repair the rows, or export the data again as UTF-8.",
     blind_spots="UTF-8 read as Windows-1252 is found and repaired; other mix-ups of encodings are not.",
     fix_title="Read the characters in the right encoding",
-    fix=rewriting(repair_mojibake),
+    fix=rewriting(repair_mojibake, *EVERYTHING),
     source="The confusion of UTF-8 with Windows-1252 as in ftfy, Speer 2019, doi:10.5281/zenodo.2591652",
 )
 def mojibake(conversation: Conversation) -> str:
-    for message in conversation.messages:
-        fixed = repair_mojibake(message.content)
-        if fixed != message.content:
-            at = next(
-                i for i, (a, b) in enumerate(zip(message.content, fixed + "\0", strict=False)) if a != b
-            )
-            return message.content[max(0, at - 20) : at + 20]
+    for text in texts(conversation, *EVERYTHING):
+        fixed = repair_mojibake(text)
+        if fixed != text:
+            at = next(i for i, (a, b) in enumerate(zip(text, fixed + "\0", strict=False)) if a != b)
+            return text[max(0, at - 20) : at + 20]
     return ""
 
 
@@ -201,11 +210,11 @@ _LOST = ("\ufffd", "锟斤拷", "烫烫烫")
     fix=drop,
 )
 def lost_characters(conversation: Conversation) -> str:
-    for message in conversation.messages:
-        mark = next((mark for mark in _LOST if mark in message.content), None)
+    for text in texts(conversation, *EVERYTHING):
+        mark = next((mark for mark in _LOST if mark in text), None)
         if mark:
-            at = message.content.index(mark)
-            return message.content[max(0, at - 20) : at + 20]
+            at = text.index(mark)
+            return text[max(0, at - 20) : at + 20]
     return ""
 
 
@@ -230,14 +239,14 @@ def _without_controls(text: str) -> str:
     blind_spots="Joiners that some scripts and emoji need, and direction marks in right-to-left text, are "
     "left alone.",
     fix_title="Remove the characters",
-    fix=rewriting(_without_controls),
+    fix=rewriting(_without_controls, *EVERYTHING),
     source="Boucher and Anderson 2021, 'Trojan Source', arXiv:2111.00169 (direction marks)",
 )
 def control_characters(conversation: Conversation) -> str:
-    for message in conversation.messages:
-        cleaned = _without_controls(message.content)
-        if cleaned != message.content:
-            codes = {c for c in message.content if _CONTROL.match(c) or _DIRECTION.match(c) or c == "\x1b"}
+    for text in texts(conversation, *EVERYTHING):
+        cleaned = _without_controls(text)
+        if cleaned != text:
+            codes = {c for c in text if _CONTROL.match(c) or _DIRECTION.match(c) or c == "\x1b"}
             return " ".join(f"U+{ord(code):04X}" for code in sorted(codes))
     return ""
 
@@ -246,18 +255,27 @@ def control_characters(conversation: Conversation) -> str:
 
 
 def _same_prompt(conversations: Sequence[Conversation]) -> list[list[int]]:
-    """Positions of rows that ask exactly the same, with the same system prompt and earlier turns."""
+    """Positions of rows that ask exactly the same, with the same tools, system prompt and earlier turns."""
     groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for position, conversation in enumerate(conversations):
-        if conversation.prompt.strip() and conversation.response.strip():
-            before = conversation.before_response()
-            groups[tuple(f"{message.role}:{plain(message.content)}" for message in before)].append(position)
+        if conversation.prompt.strip() and speaks(last_turn(conversation)):
+            before = tuple(
+                f"{message.role}:{plain(answer(message.content))}{calls(message)}"
+                for message in conversation.before_response()
+            )
+            groups[conversation.tools + before].append(position)
     return [group for group in groups.values() if len(group) > 1]
+
+
+def _reply(conversation: Conversation) -> str:
+    """What the last turn says and calls, in its plain form."""
+    turn = last_turn(conversation)
+    return f"{plain(answer(turn.content))} {calls(turn)}".strip() if turn else ""
 
 
 def _unlike_the_commonest(conversations: Sequence[Conversation], group: list[int]) -> list[int]:
     """Positions whose response is another one than the commonest; of equally common ones, the first counts."""
-    said = {position: plain(conversations[position].response) for position in group}
+    said = {position: _reply(conversations[position]) for position in group}
     if len(set(said.values())) == 1:
         return []
     usual = Counter(said.values()).most_common(1)[0][0]
@@ -320,7 +338,7 @@ _OTHER_ARITHMETIC = re.compile(
     fix=drop,
 )
 def wrong_arithmetic(conversation: Conversation) -> str:
-    for response in conversation.responses:
+    for response in answers(conversation):
         if (
             "=" not in response
             or _OTHER_ARITHMETIC.search(response)
@@ -378,7 +396,8 @@ def _holds(a: str, operator: str, b: str, c: str) -> bool:
     source="Holtzman et al. 2019, 'The Curious Case of Neural Text Degeneration', arXiv:1904.09751",
 )
 def repetition(conversation: Conversation) -> str:
-    for response in conversation.responses:
+    thoughts = texts(conversation, "reasoning")
+    for response in (*conversation.responses, *thoughts):
         words = response.split()
         if len(words) < 50 or is_structured(response):
             continue

@@ -9,6 +9,7 @@ from typing import Literal
 
 from studio.domain.chat import Conversation
 from studio.domain.errors import StudioError
+from studio.engine.checks.parts import shown
 from studio.engine.checks.registry import CHECKS, Check, row_number
 
 SHOWN = 160
@@ -117,20 +118,16 @@ def _replace(
     for position, (number, conversation) in enumerate(rows):
         new = repaired.get(position, conversation)
         if new is None:
-            changes.append(Change(number, check.id, "dropped", _excerpt(_text(conversation), 0)))
+            changes.append(Change(number, check.id, "dropped", _excerpt(shown(conversation), 0)))
             continue
         if new != conversation:
-            old_text, new_text = _text(conversation), _text(new)
+            old_text, new_text = shown(conversation), shown(new)
             at = _first_difference(old_text, new_text)
             changes.append(
                 Change(number, check.id, "changed", _excerpt(old_text, at), _excerpt(new_text, at))
             )
         kept.append((number, new))
     return kept
-
-
-def _text(conversation: Conversation) -> str:
-    return "\n".join(f"{message.role}: {message.content}" for message in conversation.messages)
 
 
 def _first_difference(left: str, right: str) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from studio.domain.chat import Conversation, Message
+from studio.engine.checks.parts import last_answer, last_turn, speaks, texts
 from studio.engine.checks.registry import Evidence, rewriting, row_check, set_check
 from studio.engine.checks.text import is_json
 
@@ -33,12 +34,13 @@ def _stripped(text: str) -> str:
     message="Rows with needless space at the beginning or end of a message: {count}.",
     why="A space at the end is a token of its own; the model learns to write it, or to wait for it.",
     remedy="Remove the space.",
-    blind_spots="Space inside a text is left alone, because in code and tables it has a meaning.",
+    blind_spots="Space inside a text is left alone, because in code and tables it has a meaning; so are a tool's "
+    "results and reasoning.",
     fix_title="Remove the space",
-    fix=rewriting(_stripped),
+    fix=rewriting(_stripped, "content"),
 )
 def whitespace(conversation: Conversation) -> str:
-    return next(("space" for m in conversation.messages if _stripped(m.content) != m.content), "")
+    return next(("space" for text in texts(conversation, "content") if _stripped(text) != text), "")
 
 
 # ---- special tokens -----------------------------------------------------------------------------------------------
@@ -68,10 +70,11 @@ def _has_special(text: str) -> re.Match[str] | None:
 
 def _without_special(conversation: Conversation) -> Conversation | None:
     """A response ends at its first end-of-turn token: what follows is another turn."""
-    messages = [replace(message, content=_cleared(message)) for message in conversation.messages]
-    if conversation.response.strip() and not any(
-        m.content.strip() for m in messages if m.role == "assistant"
-    ):
+    messages = [
+        replace(message, content=_cleared(message), reasoning=_without_tokens(message.reasoning))
+        for message in conversation.messages
+    ]
+    if speaks(last_turn(conversation)) and not any(speaks(m) for m in messages if m.role == "assistant"):
         return None
     return replace(conversation, messages=tuple(messages))
 
@@ -84,6 +87,12 @@ def _cleared(message: Message) -> str:
         text = _INST.sub("", text)
         before, *after = _END_OF_TURN.split(text)
         text = before if before.strip() else "".join(after)
+    return _without_tokens(text).strip()
+
+
+def _without_tokens(text: str) -> str:
+    if not _has_special(text):
+        return text
     text = _TURN_HEAD.sub("", text)
     while (cleared := _TOKEN.sub("", _ALPACA_HEAD.sub("", text))) != text:
         text = cleared
@@ -103,7 +112,8 @@ def _cleared(message: Message) -> str:
     fix=_without_special,
 )
 def special_tokens(conversation: Conversation) -> str:
-    found = next((match for m in conversation.messages if (match := _has_special(m.content))), None)
+    looked_at = texts(conversation, "content", "result", "reasoning")
+    found = next((match for text in looked_at if (match := _has_special(text))), None)
     return found.group().strip() if found else ""
 
 
@@ -131,7 +141,7 @@ _ABOUT_MARKUP = re.compile(
 
 def _is_markup(conversation: Conversation) -> bool:
     """Whether HTML is what this row is about."""
-    text = conversation.response
+    text = last_answer(conversation)
     if "```" in text or re.search(r"<!doctype|<html|<\?xml|<svg", text, re.IGNORECASE):
         return True
     return bool(_ABOUT_MARKUP.search(f"{conversation.system}\n{conversation.prompt}"))
@@ -164,14 +174,15 @@ def _without_markup(text: str) -> str:
     message="Rows with leftovers of HTML: {count}. Row {row}: {example}",
     why="Text that was copied from web pages teaches the model to write tags and &amp; into plain answers.",
     remedy="Remove the tags and write the entities as characters.",
-    blind_spots="Rows whose prompt is about HTML or code are not looked at, nor are code blocks and tables.",
+    blind_spots="Rows whose prompt is about HTML or code are not looked at, nor are code blocks, tables, tool calls "
+    "and results.",
     fix_title="Remove tags, decode entities",
-    fix=rewriting(_without_markup),
+    fix=rewriting(_without_markup, "content"),
 )
 def html_leftover(conversation: Conversation) -> str:
     if _is_markup(conversation):
         return ""
-    found = next((match for m in conversation.messages if (match := _markup_in(m.content))), None)
+    found = next((match for text in texts(conversation, "content") if (match := _markup_in(text))), None)
     return found.group() if found else ""
 
 
@@ -195,7 +206,7 @@ _ASKS_FOR_FORMAT = re.compile(
     "four in five agree.",
 )
 def mixed_formats(conversations: Sequence[Conversation]) -> Evidence:
-    shapes = [_shape(conversation.response) for conversation in conversations]
+    shapes = [_shape(last_answer(conversation)) for conversation in conversations]
     counted = [shape for shape in shapes if shape]
     if len(counted) < _ENOUGH_ROWS:
         return {}
@@ -266,7 +277,8 @@ def _with_usual_prompt(
     for position in evidence:
         conversation = conversations[position]
         others = [message for message in conversation.messages if message.role != "system"]
-        system = Message("system", variants[conversation.system])
+        first = next(message for message in conversation.messages if message.role == "system")
+        system = replace(first, content=variants[conversation.system])
         repaired[position] = replace(conversation, messages=(system, *others))
     return repaired
 

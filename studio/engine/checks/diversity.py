@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from studio.domain.chat import Conversation
+from studio.engine.checks.parts import calls, last_answer, last_turn, speaks
 from studio.engine.checks.registry import Evidence, drop_all, set_check
 from studio.engine.checks.similar import similar_pairs
 from studio.engine.checks.text import is_structured, plain
@@ -18,7 +19,12 @@ _DIGITS = re.compile(r"\d+")
 
 
 def _key(conversation: Conversation) -> tuple[str, ...]:
-    return tuple(f"{message.role}:{' '.join(message.content.split())}" for message in conversation.messages)
+    """What two rows have in common that are the same; the ids of calls are drawn by chance and do not count."""
+    turns = (
+        (m.role, m.name, " ".join(m.reasoning.split()), " ".join(m.content.split()), calls(m))
+        for m in conversation.messages
+    )
+    return (*conversation.tools, *(part for turn in turns for part in turn))
 
 
 def _repeats(conversations: Sequence[Conversation]) -> dict[int, int]:
@@ -67,20 +73,28 @@ def duplicate_exact(conversations: Sequence[Conversation]) -> Evidence:
 def duplicate_near(conversations: Sequence[Conversation]) -> Evidence:
     repeats = _repeats(conversations)
     positions = [
-        p for p, c in enumerate(conversations) if p not in repeats and c.prompt.strip() and c.response.strip()
+        p
+        for p, c in enumerate(conversations)
+        if p not in repeats and c.prompt.strip() and speaks(last_turn(c))
     ]
     prompts = [plain(conversations[position].prompt) for position in positions]
-    responses = [plain("\n".join(conversations[position].responses)) for position in positions]
-    systems = [plain(conversations[position].system) for position in positions]
+    responses = [plain(_done(conversations[position])) for position in positions]
+    asked = [(plain(conversations[p].system), conversations[p].tools) for p in positions]
     numbers = [sorted(_DIGITS.findall(f"{a} {b}")) for a, b in zip(prompts, responses, strict=True)]
 
     def same(earlier: int, later: int) -> bool:
-        if numbers[earlier] != numbers[later] or systems[earlier] != systems[later]:
+        if numbers[earlier] != numbers[later] or asked[earlier] != asked[later]:
             return False
         return differ_in_form_only(prompts[earlier], prompts[later])
 
     pairs = similar_pairs(prompts, responses, same)
     return {positions[later]: conversations[positions[later]].prompt for _, later in pairs}
+
+
+def _done(conversation: Conversation) -> str:
+    """All that was thought, said, called and given back after the questions."""
+    done = [message for message in conversation.messages if message.role in ("assistant", "tool")]
+    return "\n".join(part for m in done for part in (m.reasoning, m.content, calls(m)) if part)
 
 
 def differ_in_form_only(left: str, right: str) -> bool:
@@ -129,14 +143,15 @@ def low_diversity(conversations: Sequence[Conversation]) -> Evidence:
     openings: dict[str, list[int]] = defaultdict(list)
     prose = 0
     for position, conversation in enumerate(conversations):
-        words = conversation.response.split()
-        if len(words) > 2 * _OPENING_WORDS and not is_structured(conversation.response):
+        response = last_answer(conversation)
+        words = response.split()
+        if len(words) > 2 * _OPENING_WORDS and not is_structured(response.strip()):
             prose += 1
             openings[plain(" ".join(words[:_OPENING_WORDS]))].append(position)
     often = [group for group in openings.values() if len(group) >= max(5, 0.2 * prose)]
     if prose < _ENOUGH_ROWS:
         return {}
-    return {position: conversations[position].response for group in often for position in group}
+    return {position: last_answer(conversations[position]) for group in often for position in group}
 
 
 @set_check(
@@ -149,18 +164,19 @@ def low_diversity(conversations: Sequence[Conversation]) -> Evidence:
     blind_spots="Labels and other responses of less than twelve words may repeat: they and JSON are not looked at.",
 )
 def same_response(conversations: Sequence[Conversation]) -> Evidence:
-    said = [plain(conversation.response) for conversation in conversations]
+    answered = [last_answer(conversation) for conversation in conversations]
+    said = [plain(response) for response in answered]
     counts = Counter(said)
     prompts: dict[str, set[str]] = defaultdict(set)
     for response, conversation in zip(said, conversations, strict=True):
         if counts[response] > 2:
             prompts[response].add(plain(conversation.prompt))
     return {
-        position: conversations[position].response
+        position: answered[position]
         for position, response in enumerate(said)
         if len(prompts.get(response, ())) > 2
         and len(response.split()) >= 12
-        and not is_structured(conversations[position].response)
+        and not is_structured(answered[position])
     }
 
 
@@ -176,7 +192,7 @@ def same_response(conversations: Sequence[Conversation]) -> Evidence:
     source="Median absolute deviation: Iglewicz and Hoaglin 1993; here of the logarithm of the length, beyond 4.5",
 )
 def length_outlier(conversations: Sequence[Conversation]) -> Evidence:
-    lengths = {p: len(c.response) for p, c in enumerate(conversations) if c.response.strip()}
+    lengths = {p: len(text) for p, c in enumerate(conversations) if (text := last_answer(c)).strip()}
     if len(lengths) < _ENOUGH_ROWS:
         return {}
     logs = {position: math.log(length) for position, length in lengths.items()}

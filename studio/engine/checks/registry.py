@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from studio.domain.chat import Conversation
 from studio.domain.finding import Dimension, Finding, Severity, finding
+from studio.engine.checks.parts import Part, last_turn, rewritten, speaks
 
 Evidence = Mapping[int, str]
 """Flagged positions in the list of conversations, each with the words that show the defect."""
@@ -198,12 +199,13 @@ def drop_all(conversations: Sequence[Conversation], evidence: Evidence) -> dict[
     return dict.fromkeys(evidence)
 
 
-def rewriting(function: Callable[[str], str]) -> Fix:
-    """The repair that rewrites the text of every message; the row is dropped where no response is left."""
+def rewriting(function: Callable[[str], str], *parts: Part) -> Fix:
+    """The repair that rewrites such parts of every message; the row is dropped where no response is left."""
 
     def fix(conversation: Conversation) -> Conversation | None:
-        changed = conversation.with_contents([function(message.content) for message in conversation.messages])
-        return changed if changed.response.strip() or not conversation.response.strip() else None
+        messages = tuple(rewritten(message, function, *parts) for message in conversation.messages)
+        changed = replace(conversation, messages=messages)
+        return changed if speaks(last_turn(changed)) or not speaks(last_turn(conversation)) else None
 
     return fix
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from studio.domain.chat import Conversation, Message
+from studio.engine.checks.parts import last_answer
 from studio.engine.checks.registry import drop, row_check, without_code
 from studio.engine.checks.text import is_structured, language_of, script_of, scripts_in
 
@@ -57,7 +58,7 @@ _LANGUAGE_ASKED = re.compile(
     source="Small words as marks of a language: Cavnar and Trenkle 1994, 'N-Gram-Based Text Categorization'",
 )
 def wrong_language(conversation: Conversation) -> str:
-    response = without_code(conversation.response)
+    response = without_code(last_answer(conversation))
     asked = f"{conversation.system}\n{conversation.prompt}"
     if is_structured(response) or _LANGUAGE_ASKED.search(asked):
         return ""
@@ -108,12 +109,34 @@ def _in_order(conversation: Conversation) -> Conversation | None:
 def _joined(messages: Sequence[Message]) -> list[Message]:
     joined: list[Message] = []
     for message in messages:
-        if joined and joined[-1].role == message.role != "tool":
-            content = f"{joined[-1].content}\n\n{message.content}"
-            joined[-1] = Message(message.role, content, joined[-1].trained and message.trained)
+        if joined and _can_join(joined[-1], message):
+            joined[-1] = _join(joined[-1], message)
         else:
             joined.append(message)
     return joined
+
+
+def _can_join(first: Message, second: Message) -> bool:
+    """Whether two turns of the same side can be one without a change of order in it: thoughts, words, then calls."""
+    if first.role != second.role or first.role == "tool" or first.name != second.name:
+        return False
+    if first.tool_calls and (second.content.strip() or second.reasoning):
+        return False
+    return not (first.content.strip() and second.reasoning)
+
+
+def _join(first: Message, second: Message) -> Message:
+    return replace(
+        first,
+        content=_one_after_the_other(first.content, second.content),
+        trained=first.trained and second.trained,
+        reasoning=_one_after_the_other(first.reasoning, second.reasoning),
+        tool_calls=(*first.tool_calls, *second.tool_calls),
+    )
+
+
+def _one_after_the_other(first: str, second: str) -> str:
+    return f"{first}\n\n{second}" if first and second else first or second
 
 
 @row_check(
@@ -123,7 +146,8 @@ def _joined(messages: Sequence[Message]) -> list[Message]:
     message="Rows whose turns are out of order: {count}. Row {row}: {example}",
     why="Chat templates expect user and assistant in turn and a response at the end; many refuse anything else.",
     remedy="Put the turns in order.",
-    blind_spots="Turns that alternate but were given to the wrong side.",
+    blind_spots="Turns that alternate but were given to the wrong side. Whether a tool's result answers a call is "
+    "asked when the file is read.",
     fix_title="Join turns of the same side; remove those before the first question and after the last answer",
     fix=_in_order,
 )

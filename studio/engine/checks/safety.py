@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from studio.domain.chat import Conversation
+from studio.engine.checks.parts import EVERYTHING, texts
 from studio.engine.checks.registry import drop, rewriting, row_check
 
 # ---- personal data ------------------------------------------------------------------------------------------------
@@ -128,16 +129,16 @@ _KINDS = re.compile(r"<(?:EMAIL|PHONE|CARD|IBAN|IP|ID)>")
     "kinds of identity "
     "numbers. Names, postal addresses and other numbers are not found.",
     fix_title="Replace with <EMAIL>, <PHONE> …",
-    fix=rewriting(_redacted_personal),
+    fix=rewriting(_redacted_personal, *EVERYTHING),
     source="Carlini et al. 2021, 'Extracting Training Data from Large Language Models', arXiv:2012.07805; "
     "ISO/IEC 7812-1 "
     "(Luhn); ISO 13616 (IBAN)",
 )
 def personal_data(conversation: Conversation) -> str:
-    for message in conversation.messages:
-        redacted = _redacted_personal(message.content)
-        if redacted != message.content:
-            new = set(_KINDS.findall(redacted)) - set(_KINDS.findall(message.content))
+    for text in texts(conversation, *EVERYTHING):
+        redacted = _redacted_personal(text)
+        if redacted != text:
+            new = set(_KINDS.findall(redacted)) - set(_KINDS.findall(text))
             return " ".join(sorted(new or set(_KINDS.findall(redacted))))
     return ""
 
@@ -170,13 +171,16 @@ _MAYBE_SECRET = re.compile(
 )
 _NOT_SECRET = re.compile(r"x{4,}|\.{3}|your|placeholder|1234567890|<SECRET>|abcdefgh", re.IGNORECASE)
 
+_PAGE = re.compile(r"(?:page|next|prev|previous|sync|continuation|resume)[_-]?\Z", re.IGNORECASE)
+"""What stands before `token` where it only marks a place in a list of results."""
+
 
 def _mark_secret(match: re.Match[str]) -> str:
     """`<SECRET>` behind the words that announce it, such as `password =`; the match itself where it is "
     "only an example."""
     announced = match.group(1) if match.re.groups else ""
     value = match.group()[len(announced) :]
-    if _NOT_SECRET.search(value) or len(set(value)) <= 6:
+    if _NOT_SECRET.search(value) or len(set(value)) <= 6 or _PAGE.search(match.string[: match.start()][-20:]):
         return match.group()
     quote = value[0] if value[0] in "\"'" else ""
     return f"{announced}{quote}<SECRET>{quote}"
@@ -201,11 +205,12 @@ def _redacted_secrets(text: str) -> str:
     "equals sign. "
     "Others are not known.",
     fix_title="Replace with <SECRET>",
-    fix=rewriting(_redacted_secrets),
+    fix=rewriting(_redacted_secrets, *EVERYTHING),
     source="Carlini et al. 2021, arXiv:2012.07805; the services' own documentation of how their keys begin",
 )
 def secret(conversation: Conversation) -> str:
-    return next(("<SECRET>" for m in conversation.messages if _redacted_secrets(m.content) != m.content), "")
+    looked_at = texts(conversation, *EVERYTHING)
+    return next(("<SECRET>" for text in looked_at if _redacted_secrets(text) != text), "")
 
 
 # ---- insults and injections ---------------------------------------------------------------------------------------
