@@ -1,8 +1,11 @@
-"""What stands before Gradio's server: only known Host headers come in, and the page knows its reader's language."""
+"""What stands before Gradio's server: only known Host headers come in; the page knows its reader's language, and which
+start of the server made it.
+"""
 
 from __future__ import annotations
 
 import re
+import secrets
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -10,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.ui import connection
 from studio.ui.i18n import FRONTEND_LOCALES, language_of, words
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -35,6 +39,7 @@ class Gate:
     def __init__(self, app: ASGIApp, hosts: frozenset[str]) -> None:
         self.app = app
         self.hosts = hosts
+        self.start = secrets.token_hex(8)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -48,8 +53,11 @@ class Gate:
             await _refuse("This studio does nothing for pages of other hosts.", scope, receive, send)
         elif _FETCHES.search(scope["path"]):
             await _refuse("This studio fetches nothing from other hosts.", scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == connection.PATH:
+            fresh = {"cache-control": "no-store"}
+            await PlainTextResponse(self.start, headers=fresh)(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == "/" and scope["method"] == "GET":
-            await self.app(scope, receive, _Spoken(scope, send))
+            await self.app(scope, receive, _Spoken(scope, send, self.start))
         else:
             await self.app(scope, receive, send)
 
@@ -65,33 +73,34 @@ class _Spoken:
     Gradio takes the browser's language only where it has its exact name, and knows no plain `zh`.
     """
 
-    def __init__(self, scope: Scope, send: Send) -> None:
+    def __init__(self, scope: Scope, send: Send, start: str) -> None:
         self.language = language_of(Request(scope))
         self.send = send
-        self.start: Message | None = None
+        self.start = start
+        self.opening: Message | None = None
         self.body = b""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.start = message
+            self.opening = message
             return
         self.body += message.get("body", b"")
-        if message.get("more_body") or self.start is None:
+        if message.get("more_body") or self.opening is None:
             return
-        body = localised(self.body, self.language)
-        headers = MutableHeaders(raw=list(self.start["headers"]))
+        body = localised(self.body, self.language, self.start)
+        headers = MutableHeaders(raw=list(self.opening["headers"]))
         headers["content-length"] = str(len(body))
         headers["vary"] = "Accept-Language, Cookie"
-        await self.send({**self.start, "headers": headers.raw})
+        await self.send({**self.opening, "headers": headers.raw})
         await self.send({"type": "http.response.body", "body": body})
 
 
-def localised(html: bytes, language: str) -> bytes:
-    """The page with its language named, and without the card that Gradio puts in for other sites' previews."""
+def localised(html: bytes, language: str, start: str) -> bytes:
+    """The page with its language named and its server's start known, without the card for other sites' previews."""
     locale = FRONTEND_LOCALES[language]
     script = (
         f'<script>Object.defineProperty(navigator, "language", {{get: () => "{locale}"}});'
-        "window.studioTab = location.hash.slice(1);</script>"
+        f"window.studioTab = location.hash.slice(1);</script>{connection.head(language, start)}"
     )
     title, own = (('"title":"' + words(name)("app.name") + '"').encode() for name in ("en", language))
     html = html.replace(title, own, 1)

@@ -189,9 +189,10 @@ def test_from_a_file_to_an_export_that_plain_transformers_loads(
     page.reload()
     page.locator("#run-status").get_by_text("tickets", exact=False).first.wait_for()
     server.kill()
+    page.locator("#unreachable").wait_for()
+    assert not page.locator(".toast-body").first.is_visible()  # Gradio's own notice
     server.start()
-    page.goto("about:blank")  # going to the same address with another #tab would not load the page anew
-    page.goto(f"{server.url}/#training")
+    page.locator("#unreachable").wait_for(state="detached")
     page.locator("#run-status").get_by_text("Finished").wait_for(timeout=LONG)
     jobs = Jobs(Store(home))
     run = jobs.list()[0]

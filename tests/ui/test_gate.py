@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -8,7 +11,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from studio.ui import connection
 from studio.ui.gate import Gate, host_name, hosts_for, localised
+from studio.ui.i18n import words
 
 PAGE = """<html
 	lang="en"><head><meta property="og:image" content="https://elsewhere/x.jpg" /></head><body>
@@ -85,7 +90,23 @@ def test_the_language_chosen_on_the_page_goes_before_the_browsers() -> None:
 
 
 def test_the_page_names_no_other_host() -> None:
-    assert b"elsewhere" not in localised(PAGE.encode(), "en")
+    assert b"elsewhere" not in localised(PAGE.encode(), "en", "0123456789abcdef")
+
+
+def test_a_page_knows_which_start_of_the_server_made_it() -> None:
+    first, second = client(), client()
+    start = first.get(connection.PATH)
+    assert re.fullmatch(r"[0-9a-f]{16}", start.text)
+    assert start.headers["cache-control"] == "no-store"
+    assert first.get(connection.PATH).text == start.text != second.get(connection.PATH).text
+    assert f'const start = "{start.text}"' in first.get("/").text
+    assert first.get(connection.PATH, headers={"host": "evil.example"}).status_code == 403
+
+
+def test_a_page_says_in_its_own_language_that_its_server_is_gone() -> None:
+    for language in ("en", "zh"):
+        sentence = json.dumps(words(language)("page.unreachable"))
+        assert f"sentence = {sentence}" in localised(PAGE.encode(), language, "0" * 16).decode()
 
 
 def test_a_host_header_without_a_port_is_a_name() -> None:
