@@ -69,7 +69,8 @@ def read(
 ) -> Dataset:
     """The conversations of a data file.
 
-    `columns` maps `prompt`, `response` and if wanted `system` and `input` to columns of the file. A record that is no
+    `columns` maps `prompt`, `response` and if wanted `system` and `input` to columns of the file; with the format
+    'auto', a file that has none of them is read as its own columns say. A record that is no
     conversation becomes a Finding of the dimension 'file', and so does what a row says that none can hold (a second
     system message); StudioError where the file as a whole cannot be used.
     """
@@ -96,6 +97,7 @@ def read(
         raise _nothing_usable(path, problems)
     findings = [
         *_about_encoding(records, path.name),
+        *(_about_own_format(path.name, format) if columns and format != "columns" else ()),
         *_about_problems(problems),
         *(_about_unused(name, rows) for name, rows in unused.items()),
         *_about_inline_reasoning(conversations),
@@ -122,7 +124,9 @@ def _settle_format(path: Path, format: str, columns: dict[str, str] | None, reco
             formats=", ".join(("auto", *FORMATS)),
         )
     if format == "auto":
-        format = "columns" if columns else recognise(records.columns, records.rows[:50]) or "unknown"
+        own = recognise(records.columns, records.rows[:50]) or "unknown"
+        mapped = columns and (own == "unknown" or not set(columns.values()).isdisjoint(records.columns))
+        format = "columns" if mapped else own
     elif columns and format != "columns":
         raise StudioError(
             "Columns are mapped by hand, but the format is {format}.",
@@ -190,6 +194,21 @@ def _about_unused(name: str, rows: Sequence[int]) -> Finding:
         "Join the two into one system message.",
         name=name,
     )
+
+
+def _about_own_format(file: str, format: str) -> list[Finding]:
+    return [
+        finding(
+            "own_format",
+            "file",
+            "info",
+            (),
+            "{file} does not have the format or the columns that were chosen and was read in its own format, {format}.",
+            "Nothing needs to be done where that is right. Else choose them for this file.",
+            file=file,
+            format=format,
+        )
+    ]
 
 
 def _about_inline_reasoning(conversations: Iterable[Conversation]) -> list[Finding]:
@@ -279,9 +298,11 @@ def _read_held_out(path: str, data: DataConfig) -> Dataset:
         if data.format == "auto" and not data.columns:
             raise
         try:
-            return read(path)
+            held_out = read(path)
         except StudioError:
             raise error from None
+    own = _about_own_format(held_out.path.name, held_out.format)
+    return replace(held_out, findings=[*held_out.findings, *own])
 
 
 def _naming(path: Path, findings: Iterable[Finding]) -> list[Finding]:

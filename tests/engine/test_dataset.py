@@ -526,18 +526,41 @@ def test_held_out_rows_are_read_by_the_mapping_or_by_their_own_columns(tmp_path:
     path = put(tmp_path, "a.csv", "frage,antwort\nq,a\n")
     mapping = {"prompt": "frage", "response": "antwort"}
 
-    def held_out(content: str, **reading: object) -> list[Conversation]:
+    def held_out(content: str, **reading: object) -> tuple[list, list[str]]:
         held = put(tmp_path, "b.txt", content)
         config = DataConfig.model_validate({"path": str(path), "held_out_path": str(held), **reading})
-        return load_training(config, seed=1).held_out
+        data = load_training(config, seed=1)
+        return [turns(row) for row in data.held_out], [
+            f.message for f in data.findings if f.check != "leakage"
+        ]
 
     mapped = {"format": "columns", "columns": mapping}
-    assert [turns(row) for row in held_out("frage,antwort\nq,a\n", **mapped)] == [QA]
-    assert [turns(row) for row in held_out("prompt,frage,response\nq,x,a\n", **mapped)] == [QA]
+    assert held_out("frage,antwort\nq,a\n", **mapped) == ([QA], [])
+    own = "b.txt does not have the format or the columns that were chosen and was read in its own format, "
+    assert held_out("prompt,frage,response\nq,x,a\n", **mapped) == ([QA], [own + "prompt_completion."])
     row = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
-    assert [turns(row) for row in held_out(json.dumps(row), **mapped)] == [QA]
+    assert held_out(json.dumps(row), **mapped) == ([QA], [own + "messages."])
     with pytest.raises(StudioError, match=r"b\.txt has no column frage for the prompt"):
         held_out("text,label\nx,1\n", **mapped)
+
+
+def test_columns_that_are_mapped_for_the_held_out_file_alone_leave_repaired_rows_as_they_are(
+    tmp_path: Path,
+) -> None:
+    path, held = tmp_path / "cleaned.jsonl", put(tmp_path, "b.csv", "frage,antwort\nq,a\n")
+    write_messages([conversation(1, "q1", "a1")], path)
+    mapping = {"prompt": "frage", "response": "antwort"}
+    data = load_training(DataConfig(path=str(path), held_out_path=str(held), columns=mapping), seed=1)
+    assert ([turns(c)[0][1] for c in data.train], [turns(c) for c in data.held_out]) == (["q1"], [QA])
+    assert [(found.severity, found.message) for found in data.findings] == [
+        (
+            "info",
+            "cleaned.jsonl does not have the format or the columns that were chosen and was read in its own format, "
+            "messages.",
+        )
+    ]
+    with pytest.raises(StudioError, match=r"cleaned\.jsonl has no column antwort for the response"):
+        read(path, columns={"prompt": "messages", "response": "antwort"})
 
 
 def test_nothing_left_to_train_on_is_refused(tmp_path: Path) -> None:
