@@ -18,8 +18,9 @@ from studio.services.files import explained, now, read_json, write_json
 
 SCHEMA = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-_OURS = ("dataset.json", "cleaned.jsonl", "provenance.json")
-"""What lies beside an upload in its folder."""
+_OURS = ("dataset.json", "cleaned.jsonl", "provenance.json", "repair")
+"""What lies beside an upload in its folder, now or in homes of before."""
+_IN_USE = re.compile(r"(?:(?P<repair>repair(?:-\d+)?)/)?(?P<file>[^/]+)")
 _Result = TypeVar("_Result")
 
 
@@ -164,24 +165,33 @@ class Store:
         """Write the repaired rows of a dataset beside its original, with why each changed, and use them from now on.
 
         `rows` are the numbers of those that are written and `changes` says what was done to which, both by the
-        numbers of the rows in use until now.
+        numbers of the rows in use until now. Rows and reasons come into use together, or not at all.
         """
         entry = self.dataset(dataset_id)
         folder = entry.original.parent
         provenance = self.provenance(dataset_id).then(rows, changes)
-        with explained(folder):
-            write(folder / "cleaned.jsonl")
-            write_json(
-                folder / "provenance.json",
-                {"schema": SCHEMA, "rows": list(provenance.rows), "changes": list(provenance.changes)},
-            )
-        self._use(folder, "cleaned.jsonl")
+        repair = self._fresh(folder, "repair")
+        try:
+            with explained(folder):
+                write(repair / "cleaned.jsonl")
+                write_json(
+                    repair / "provenance.json",
+                    {"schema": SCHEMA, "rows": list(provenance.rows), "changes": list(provenance.changes)},
+                )
+        except BaseException:
+            shutil.rmtree(repair, ignore_errors=True)
+            raise
+        self._use(folder, f"{repair.name}/cleaned.jsonl")
+        # The rows in use until now stay for whoever is reading them; what a crash left behind goes.
+        for old in folder.glob("repair*"):
+            if old.is_dir() and old not in (repair, entry.path.parent):
+                shutil.rmtree(old, ignore_errors=True)
         return self.dataset(dataset_id)
 
     def provenance(self, dataset_id: str) -> Provenance:
         """What the repairs of a dataset did to the rows in use."""
         entry = self.dataset(dataset_id)
-        data = read_json(entry.original.parent / "provenance.json") if entry.cleaned else None
+        data = read_json(entry.path.parent / "provenance.json") if entry.cleaned else None
         return Provenance(tuple(data["rows"]), tuple(data["changes"])) if data else Provenance()
 
     def revert_dataset(self, dataset_id: str) -> DatasetEntry:
@@ -251,7 +261,10 @@ def _entry(folder: Path) -> DatasetEntry:
     data = read_json(folder / "dataset.json")
     if data is None or not all(isinstance(data[key], str) for key in ("name", "created")):
         raise TypeError
-    in_use, original = (folder / Path(data[key]).name for key in ("in_use", "original"))
+    original, used = folder / Path(data["original"]).name, _IN_USE.fullmatch(data["in_use"])
+    if not used:
+        raise KeyError
+    in_use = folder / (used["repair"] or "") / used["file"]
     if not (in_use.is_file() and original.is_file()):
         raise KeyError
     return DatasetEntry(folder.name, data["name"], in_use, original, data["created"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 
@@ -50,9 +51,66 @@ def test_each_repair_of_several_names_rows_by_their_number_in_the_upload(
     assert store.provenance(dataset) == Provenance((1, 2), ({"row": 3},))
 
 
+def test_a_repair_that_breaks_off_changes_nothing(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a.jsonl").write_text("{}\n" * 5, encoding="utf-8")
+    dataset = store.save_dataset(tmp_path / "a.jsonl").id
+    store.save_cleaned(dataset, lambda path: path.write_text("first"), [2, 4], [{"row": 1}])
+    before = store.dataset(dataset), store.provenance(dataset)
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "boom")
+
+    with pytest.raises(OSError, match="boom"):
+        store.save_cleaned(dataset, broken, [1], [])
+    monkeypatch.setattr("studio.services.store.write_json", broken)
+    with pytest.raises(OSError, match="boom"):
+        store.save_cleaned(dataset, lambda path: path.write_text("second"), [1], [])
+    assert (store.dataset(dataset), store.provenance(dataset)) == before
+    assert before[0].path.read_text() == "first"
+
+
+def test_what_a_crash_in_a_repair_left_behind_goes_with_the_next(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("{}\n" * 5, encoding="utf-8")
+    entry = store.save_dataset(tmp_path / "a.jsonl")
+    left = entry.original.parent / "repair"
+    left.mkdir()
+    (left / "cleaned.jsonl").write_text("half", encoding="utf-8")
+    assert not store.dataset(entry.id).cleaned
+    repaired = [
+        store.save_cleaned(entry.id, lambda path: path.write_text("whole"), [1], []) for _ in range(3)
+    ]
+    assert repaired[-1].path.read_text() == "whole"
+    assert repaired[-2].path.is_file()
+    assert len(list(entry.original.parent.glob("repair*"))) == 2
+
+
+def test_rows_that_were_repaired_by_an_earlier_version_are_still_read(store: Store, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("{}\n", encoding="utf-8")
+    entry = store.save_dataset(tmp_path / "a.jsonl")
+    folder = entry.original.parent
+    (folder / "cleaned.jsonl").write_text("{}", encoding="utf-8")
+    write_json(folder / "provenance.json", {"schema": 1, "rows": [3], "changes": [{"row": 1}]})
+    description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
+    write_json(folder / "dataset.json", {**description, "in_use": "cleaned.jsonl"})
+    assert store.dataset(entry.id).path == folder / "cleaned.jsonl"
+    assert store.provenance(entry.id) == Provenance((3,), ({"row": 1},))
+    store.save_cleaned(entry.id, lambda path: path.write_text("{}"), [1], [])
+    assert store.provenance(entry.id) == Provenance((3,), ({"row": 1},))
+
+
 @pytest.mark.parametrize(
     "text",
-    ["", "{", "[]", "{}", '{"name": 1}', '{"name": "b", "created": "x", "in_use": "b", "original": "b"}'],
+    [
+        "",
+        "{",
+        "[]",
+        "{}",
+        '{"name": 1}',
+        '{"name": "b", "created": "x", "in_use": "b", "original": "b"}',
+        '{"name": "b", "created": "x", "in_use": "../a/a.jsonl", "original": "a.jsonl"}',
+    ],
 )
 def test_a_damaged_dataset_hides_no_other_and_can_be_deleted(store: Store, tmp_path: Path, text: str) -> None:
     (tmp_path / "a.jsonl").write_text("{}", encoding="utf-8")
@@ -73,7 +131,7 @@ def test_only_a_dataset_can_be_deleted(store: Store, name: str) -> None:
     assert store.runs_dir.is_dir()
 
 
-@pytest.mark.parametrize("name", ["dataset.json", "cleaned.jsonl"])
+@pytest.mark.parametrize("name", ["dataset.json", "cleaned.jsonl", "repair"])
 def test_an_upload_called_like_one_of_our_files_replaces_none(
     store: Store, tmp_path: Path, name: str
 ) -> None:
