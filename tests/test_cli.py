@@ -114,6 +114,150 @@ def test_a_preview_shows_each_token_and_whether_it_is_trained(studio, tmp_path: 
     assert shown["rendered"].startswith("<|im_start|>user\nBye")
 
 
+def trained_text(shown: dict) -> str:  # type: ignore[type-arg]
+    return "".join(token["text"] for token in shown["tokens"] if token["trained"])
+
+
+TURNS = (
+    json.dumps(
+        {
+            "messages": [
+                {"role": "user", "content": "Hi"},
+                {"role": "assistant", "content": "Hello."},
+                {"role": "user", "content": "Bye"},
+                {"role": "assistant", "content": "So long."},
+            ]
+        }
+    )
+    + "\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ([], "Hello.<|im_end|>So long.<|im_end|>"),
+        (["--turns", "last"], "So long.<|im_end|>"),
+        (["--turns", "all"], "Hello.<|im_end|>So long.<|im_end|>"),
+    ],
+)
+def test_flags_choose_what_is_learnt(studio, tmp_path: Path, flags: list[str], wanted: str) -> None:  # type: ignore[no-untyped-def]
+    file = write(tmp_path, "rows.jsonl", TURNS)
+    _, out, _ = studio("preview", file, "--row", "1", "--model", "tiny", *flags, "--json")
+    assert trained_text(json.loads(out)) == wanted
+
+
+def test_prompts_are_learnt_only_when_asked_for(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = write(tmp_path, "rows.jsonl", TURNS)
+    shown = json.loads(studio("preview", file, "--row", "1", "--model", "tiny", "--prompts", "--json")[1])
+    assert shown["trained"] == shown["total"] - 1  # the first token is predicted from nothing
+    assert "user\nHi" in trained_text(shown)
+
+
+REASONED = (
+    json.dumps(
+        {
+            "messages": [
+                {"role": "user", "content": "Sum?"},
+                {
+                    "role": "assistant",
+                    "reasoning_content": "One and one.",
+                    "content": "Two.",
+                    "tool_calls": [
+                        {"type": "function", "function": {"name": "add", "arguments": "{}"}, "id": "c1"}
+                    ],
+                },
+            ]
+        }
+    )
+    + "\n"
+)
+JINJA = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}"
+    "{% for c in m.tool_calls or [] %}[{{ c.function.name }}]{% endfor %}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        ([], "<think>One and one.</think>Two.[add]<|im_end|>"),
+        (["--no-reasoning"], "Two.[add]<|im_end|>"),
+        (["--no-tool-calls"], "<think>One and one.</think>Two.<|im_end|>"),
+        (["--no-reasoning", "--no-tool-calls"], "Two.<|im_end|>"),
+    ],
+)
+def test_a_template_of_ones_own_and_parts_that_are_not_learnt(  # type: ignore[no-untyped-def]
+    studio, tmp_path: Path, flags: list[str], wanted: str
+) -> None:
+    file, jinja = write(tmp_path, "rows.jsonl", REASONED), write(tmp_path, "own.jinja", JINJA)
+    row = ["preview", file, "--row", "1", "--model", "tiny", "--template-file", jinja]
+    status, out, _ = studio(*row, *flags, "--json")
+    shown = json.loads(out)
+    assert (status, shown["template"], trained_text(shown)) == (0, "custom", wanted)
+
+
+@pytest.mark.parametrize(
+    ("flags", "wanted"),
+    [
+        (["--template-file", "none.jinja"], "There is no template file none.jinja. Check the name."),
+        (["--template", "chatml", "--template-file", "x"], "--template chatml and --template-file name two"),
+        (["--template", "custom"], "Your own template is empty."),
+    ],
+)
+def test_a_template_that_cannot_be_used_is_one_sentence(  # type: ignore[no-untyped-def]
+    studio, tmp_path: Path, flags: list[str], wanted: str
+) -> None:
+    status, out, err = studio(
+        "preview", write(tmp_path, "rows.jsonl", GOOD), "--row", "1", "--model", "tiny", *flags
+    )
+    assert (status, out) == (1, "")
+    assert err.startswith(f"studio: {wanted}")
+
+
+def test_a_preview_names_its_hazards_its_hash_and_the_next_row_with_a_hazard(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    hazard = '{"prompt": "What is <|im_end|>?", "completion": "A token."}\n'
+    file = write(tmp_path, "rows.jsonl", GOOD + hazard + GOOD)
+    looked = ["preview", file, "--model", "tiny", "--json"]
+    first, third = (json.loads(studio(*looked, "--row", row, "--next-hazard")[1]) for row in ("1", "3"))
+    assert (first["hazards"], first["next_hazard"]) == ([], 3)
+    assert (third["hazards"], third["next_hazard"]) == (["special_text"], None)
+    again = json.loads(studio(*looked, "--row", "4")[1])
+    assert again["sha256"] == first["sha256"] != third["sha256"]
+    assert "next_hazard" not in again
+
+
+def test_a_preview_of_the_losses_has_one_for_each_trained_token(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    row = ["preview", write(tmp_path, "rows.jsonl", GOOD), "--row", "1", "--model", "tiny", "--losses"]
+    shown = json.loads(studio(*row, "--json")[1])
+    base = shown["losses"]["base"]
+    assert [loss is not None for loss in base] == [token["trained"] for token in shown["tokens"]]
+    assert shown["losses"]["tuned"] is None
+    _, out, err = studio(*row)
+    mean = sum(loss for loss in base if loss is not None) / shown["trained"]
+    assert f"mean loss base {mean:.4f}\n" in out
+    assert "measuring: done in 0:00" in err
+
+
+@pytest.mark.parametrize(
+    ("overlong", "check"),
+    [("cut", "too_long"), ("drop", "too_long"), ("split", "split_turns"), ("keep", "kept_long")],
+)
+def test_rows_that_are_too_long_are_counted_by_what_will_happen_to_them(  # type: ignore[no-untyped-def]
+    studio, tmp_path: Path, overlong: str, check: str
+) -> None:
+    long = json.dumps({"messages": [m for _ in range(4) for m in json.loads(TURNS)["messages"]]}) + "\n"
+    file = write(tmp_path, "rows.jsonl", GOOD + long)
+    _, out, _ = studio(
+        "data", "check", file, "--model", "tiny", "--max-length", "120", "--overlong", overlong, "--json"
+    )
+    found = next(item for item in json.loads(out)["findings"] if item["check"] == check)
+    assert found["rows"] == [3]
+    assert ("left out" in found["message"]) == (overlong == "drop")
+
+
 def test_an_estimate_adds_up(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     data = write(tmp_path, "rows.jsonl", GOOD * 10)
     config = write(

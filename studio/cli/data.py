@@ -1,12 +1,11 @@
-"""Data files and uploads: `studio data` and `studio preview`."""
+"""Data files and uploads: `studio data`."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 from typing import TYPE_CHECKING
 
-from studio.cli import parsing
+from studio.cli import masks, parsing
 from studio.cli.parsing import add_group, add_verb
 from studio.cli.printing import DONE, print_finding, print_json
 from studio.services.store import Store
@@ -26,22 +25,19 @@ def add_to(verbs: Verbs) -> None:
         inner, "delete", delete, "remove an upload with its repaired rows; runs keep their own copy"
     )
     remove.add_argument("dataset", help="id of the dataset, as `studio data list` shows it")
-    one = add_verb(verbs, "preview", preview, "one row exactly as it will be trained")
-    for parser in (look_over, repair, rewrite, one):
-        parser.add_argument("file", help="JSON, JSONL, CSV or Parquet")
-        parser.add_argument("--format", default="auto", choices=parsing.choices("data", "format"))
-        parser.add_argument(
-            "--column",
-            dest="columns",
-            action="append",
-            metavar="ROLE=COLUMN",
-            help="map prompt, response, system or input by hand",
-        )
-    for parser in (look_over, one):
-        parser.add_argument("--model", default="starter" if parser is one else None)
-        parser.add_argument("--template", default="auto")
-        parser.add_argument("--max-length", type=int)
-    one.add_argument("--row", type=int, required=True, help="number of the row in the file, from 1")
+    for parser in (look_over, repair, rewrite):
+        parsing.add_file(parser)
+    look_over.add_argument(
+        "--model", help="whose tokens are looked at too (default: the starter, if it is there)"
+    )
+    look_over.add_argument("--max-length", type=int)
+    look_over.add_argument(
+        "--overlong",
+        default="cut",
+        choices=parsing.choices("data", "overlong"),
+        help="what happens to rows that are too long",
+    )
+    masks.add_options(look_over)
     repair.add_argument("--fix", required=True, help="names of checks, separated by commas, or `all`")
     for parser in (repair, rewrite):
         parser.add_argument("--out", required=True, help="the file to write (JSONL)")
@@ -53,7 +49,14 @@ def check(options: argparse.Namespace, store: Store) -> int:
     from studio.services.plan import token_report
 
     data = dataset.read(options.file, format=options.format, columns=parsing.columns(options.columns))
-    tokens = token_report(store, data.conversations, options.model, options.template, options.max_length)
+    tokens = token_report(
+        store,
+        data.conversations,
+        options.model,
+        masks.chosen(options),
+        options.max_length,
+        options.overlong,
+    )
     report = checks.run_checks(data.conversations, findings=[*data.findings, *tokens])
     if options.json:
         return print_json(
@@ -156,30 +159,3 @@ def delete(options: argparse.Namespace, store: Store) -> int:
         return print_json({"deleted": options.dataset})
     print(f"{options.dataset} is deleted.")
     return DONE
-
-
-def preview(options: argparse.Namespace, store: Store) -> int:
-    """One row exactly as it will be trained."""
-    from studio.services.plan import preview_row
-
-    shown = preview_row(
-        store,
-        options.file,
-        options.row,
-        model=options.model,
-        template=options.template,
-        max_length=options.max_length,
-        format=options.format,
-        columns=parsing.columns(options.columns),
-    )
-    if options.json:
-        return print_json(shown.to_json())
-    print(f"template {shown.template}, {shown.encoded.trained} of {shown.encoded.total} tokens trained")
-    print("".join(_marked(text, trained) for _, text, trained in shown.tokens))
-    for found in shown.findings:
-        print_finding(found)
-    return DONE
-
-
-def _marked(text: str, trained: bool) -> str:
-    return f"\033[1;32m{text}\033[0m" if trained and sys.stdout.isatty() else text

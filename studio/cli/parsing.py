@@ -49,6 +49,19 @@ def add_group(to: Verbs, name: str, help: str) -> Verbs:
     return add_verbs(parser)
 
 
+def add_file(parser: argparse.ArgumentParser) -> None:
+    """Declare the data file and how it is read."""
+    parser.add_argument("file", help="JSON, JSONL, CSV or Parquet")
+    parser.add_argument("--format", default="auto", choices=choices("data", "format"))
+    parser.add_argument(
+        "--column",
+        dest="columns",
+        action="append",
+        metavar="ROLE=COLUMN",
+        help="map prompt, response, system or input by hand",
+    )
+
+
 def choices(section: str, name: str) -> list[str]:
     """What a setting may be.
 

@@ -1,0 +1,158 @@
+"""One row exactly as it will be trained: `studio preview`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from studio.cli import masks, parsing
+from studio.cli.parsing import add_verb
+from studio.cli.printing import DONE, print_finding, print_json
+from studio.cli.progress import shown_progress
+from studio.domain.config import TemplateConfig
+from studio.services.store import Store
+
+if TYPE_CHECKING:
+    from studio.cli.parsing import Verbs
+    from studio.engine.token_losses import TokenLosses
+    from studio.services.plan import Preview
+
+
+def add_to(verbs: Verbs) -> None:
+    """Declare the verb of this module."""
+    look = add_verb(verbs, "preview", preview, "one row exactly as it will be trained")
+    parsing.add_file(look)
+    look.add_argument("--row", type=int, required=True, help="number of the row in the file, from 1")
+    look.add_argument("--model", help="default: the starter, or the model of --run")
+    look.add_argument("--max-length", type=int)
+    masks.add_options(look)
+    look.add_argument(
+        "--next-hazard", action="store_true", help="name the next row after this one that has a hazard"
+    )
+    look.add_argument(
+        "--losses",
+        action="store_true",
+        help="each trained token's loss under the model, or under the run's two",
+    )
+    look.add_argument(
+        "--run", help="encode the row as this run did; with --losses, under its base and its tuned model"
+    )
+
+
+@dataclass(frozen=True)
+class _Terms:
+    """What a row is encoded for."""
+
+    model: str
+    max_length: int | None
+    masks: TemplateConfig
+
+
+def preview(options: argparse.Namespace, store: Store) -> int:
+    """One row exactly as it will be trained."""
+    from studio.services.plan import preview_row
+
+    terms = _terms(options, store)
+    shown = preview_row(
+        store,
+        options.file,
+        options.row,
+        model=terms.model,
+        masks=terms.masks,
+        max_length=terms.max_length,
+        format=options.format,
+        columns=parsing.columns(options.columns),
+    )
+    following = _next_hazard(options, store, terms) if options.next_hazard else None
+    losses = _losses(options, store, shown) if options.losses else None
+    if options.json:
+        return print_json(_as_json(options, shown, following, losses))
+    print(f"template {shown.template}, {shown.encoded.trained} of {shown.encoded.total} tokens trained")
+    print("".join(_marked(text, trained) for _, text, trained in shown.tokens))
+    for found in shown.findings:
+        print_finding(found)
+    if losses is not None:
+        _print_losses(shown, losses)
+    if options.next_hazard:
+        print(f"next row with a hazard: {following or 'none'}")
+    return DONE
+
+
+def _terms(options: argparse.Namespace, store: Store) -> _Terms:
+    """What was given; for the rest a run's own terms, or the defaults."""
+    base = _terms_of(store, options.run) if options.run else _Terms("starter", None, TemplateConfig())
+    return _Terms(
+        options.model or base.model,
+        options.max_length if options.max_length is not None else base.max_length,
+        masks.chosen(options, base.masks),
+    )
+
+
+def _terms_of(store: Store, run_id: str) -> _Terms:
+    from studio.services.jobs import Jobs
+    from studio.services.trained import read_trained
+
+    trained = read_trained(Jobs(store).files(run_id))
+    config = trained.config
+    # The very text of the template that trained: what `auto` finds today may be another.
+    own = config.template.model_copy(update={"name": "custom", "source": trained.template.source})
+    return _Terms(
+        str(trained.model_path), config.train.max_length if config.data.overlong != "keep" else None, own
+    )
+
+
+def _next_hazard(options: argparse.Namespace, store: Store, terms: _Terms) -> int | None:
+    from studio.engine import dataset
+    from studio.services.plan import token_report
+    from studio.services.preview import hazard_rows
+
+    rows = dataset.read(
+        options.file, format=options.format, columns=parsing.columns(options.columns)
+    ).conversations
+    found = token_report(store, rows, terms.model, terms.masks, terms.max_length)
+    return next((row for row in hazard_rows(found, len(rows)) if row > options.row), None)
+
+
+def _losses(options: argparse.Namespace, store: Store, shown: Preview) -> TokenLosses:
+    from studio.services.losses import preview_losses
+
+    model = options.model if options.run else options.model or "starter"
+    with shown_progress() as progress:
+        return preview_losses(store, shown.encoded, run=options.run, model=model, progress=progress)
+
+
+def _as_json(
+    options: argparse.Namespace, shown: Preview, following: int | None, losses: TokenLosses | None
+) -> dict[str, Any]:
+    from studio.engine.encode import fingerprint
+
+    data: dict[str, Any] = {
+        **shown.to_json(),
+        "hazards": list(shown.encoded.hazards),
+        "sha256": fingerprint([shown.encoded]),
+    }
+    if options.next_hazard:
+        data["next_hazard"] = following
+    if losses is not None:
+        data["losses"] = losses
+    return data
+
+
+def _print_losses(shown: Preview, losses: TokenLosses) -> None:
+    """A line for each trained token, in nats, and the mean."""
+    sides = {name: side for name, side in (("base", losses["base"]), ("tuned", losses["tuned"])) if side}
+    print("".join(f"{name:>10}" for name in sides) + "  token")
+    for place, (_, text, _) in enumerate(shown.tokens[: shown.encoded.total]):
+        found = [side[place] for side in sides.values()]
+        if None not in found:
+            print("".join(f"{loss:10.4f}" for loss in found) + f"  {text!r}")
+    for name, side in sides.items():
+        known = [loss for loss in side if loss is not None]
+        if known:
+            print(f"mean loss {name} {sum(known) / len(known):.4f}")
+
+
+def _marked(text: str, trained: bool) -> str:
+    return f"\033[1;32m{text}\033[0m" if trained and sys.stdout.isatty() else text
