@@ -1,4 +1,7 @@
-"""Talking with a run's base and tuned model, which live in a process of their own: ending it frees their memory."""
+"""Talking with a run's base and tuned model, and measuring rows with them, in a process of their own.
+
+Ending that process frees the models' memory.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,23 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from studio.domain.answer import SIDES, Answer, ChatSettings, Piece, Side
 from studio.domain.chat import Message
+from studio.domain.encoded import Encoded
 from studio.domain.errors import StudioError
+from studio.services import failures
+from studio.services.losses import KeptLosses, Measured, TokenLosses, key_of
 from studio.services.process import environment
-from studio.services.run_files import RunFiles
 from studio.services.store import Store
-from studio.services.trained import read_trained
+from studio.services.subject import Subject, subject_of
 
-__all__ = ["Answer", "ChatProcess", "ChatSettings", "Piece"]
+__all__ = ["Answer", "ChatProcess", "ChatSettings", "Measured", "Piece", "TokenLosses"]
 
 IDLE_MINUTES = 10.0
 """After so long without a question the model is unloaded."""
@@ -31,6 +37,10 @@ _LOOK = 0.2
 
 Messages = Sequence[Message] | Mapping[Side, Sequence[Message]]
 """The conversation so far: one for both sides, or one a side, as their answers differ from the second turn on."""
+
+
+Said = dict[str, Any]
+"""What is said of a question until it is done, as JSON: a Piece of a chat's answer, Measured for a row's losses."""
 
 
 class ChatProcess:
@@ -45,6 +55,7 @@ class ChatProcess:
         self._answering = ""
         self._child: _Child | None = None
         self._timer: threading.Timer | None = None
+        self._losses = KeptLosses()
 
     def answer(
         self,
@@ -60,32 +71,75 @@ class ChatProcess:
         Closing the iterator ends the answer, and so does `stop` with its token.
         """
         asked = messages if isinstance(messages, Mapping) else dict.fromkeys(sides, messages)
-        files = RunFiles(self.store.run_dir(run_id))
-        read_trained(files)  # what is wrong with the run is said before anyone waits
+        question = {
+            "messages": {side: [message.to_json() for message in turns] for side, turns in asked.items()},
+            "settings": asdict(settings or ChatSettings()),
+        }
+        subject = subject_of(self.store, run_id)  # what is wrong with the run is said before anyone waits
+        with closing(self._asked(subject, question, token)) as heard:
+            for said in heard:
+                yield Piece(**said)
+
+    def measure(
+        self,
+        run_id: str | None,
+        model_id: str | None,
+        revision: str | None,
+        encoded: Encoded,
+        *,
+        token: str = "",
+    ) -> Iterator[Measured]:
+        """How far the losses of a row's trained tokens are; the last one has them, one entry a token.
+
+        With a run under its base and its tuned model; without one under the base model alone, which must be on this
+        machine. Rows that were measured before are not measured again. Closing the iterator gives up, and so does
+        `stop` with its token: then there is no last one.
+        """
+        subject = subject_of(self.store, run_id, model_id, revision)
+        key = key_of(subject, subject.stamps(), encoded)
+        if kept := self._losses.get(key):
+            yield Measured("done", 1.0, kept)
+            return
+        question = {"ids": encoded.input_ids, "labels": encoded.labels}
+        with closing(self._asked(subject, question, token)) as heard:
+            for said in heard:
+                measured = Measured(**said)
+                if measured.losses:
+                    self._losses.put(key, measured.losses)
+                yield measured
+
+    def token_losses(
+        self, run_id: str | None, model_id: str | None, revision: str | None, encoded: Encoded
+    ) -> TokenLosses:
+        """The whole result of `measure`."""
+        *_, last = self.measure(run_id, model_id, revision, encoded)
+        assert last.losses is not None
+        return last.losses
+
+    def _asked(self, subject: Subject, question: Said, token: str) -> Generator[Said, None, None]:
+        """What is said of a question, in its turn."""
         token = token or uuid.uuid4().hex
         self._open.add(token)
         try:
             if not self._busy.acquire(blocking=False):
-                yield Piece(phase="waiting")
+                yield {"phase": "waiting"}
                 while not self._busy.acquire(timeout=_LOOK):
                     if token not in self._open:
                         return
-            yield from self._answered(files, asked, settings or ChatSettings(), token)
+            yield from self._answered(subject, question, token)
         finally:
             self._open.discard(token)
 
-    def _answered(
-        self, files: RunFiles, asked: Mapping[Side, Sequence[Message]], settings: ChatSettings, token: str
-    ) -> Iterator[Piece]:
+    def _answered(self, subject: Subject, question: Said, token: str) -> Iterator[Said]:
         try:
             self._wake()
             child = self._child
-            if child is None or not child.answers_for(files):
-                yield Piece(phase="loading")
-                child = self._replace(files)
+            if child is None or not child.answers_for(subject):
+                yield {"phase": "loading"}
+                child = self._replace(subject)
             self._answering = token
             if token in self._open:
-                yield from child.ask(asked, settings)
+                yield from child.ask(question)
         finally:
             self._answering = ""
             self._rest()
@@ -109,7 +163,7 @@ class ChatProcess:
     def loaded(self) -> str:
         """The run whose model is in memory, or an empty string."""
         child = self._child
-        return child.files.id if child is not None and child.alive else ""
+        return child.subject.run.id if child is not None and child.alive and child.subject.run else ""
 
     def stop(self, token: str) -> None:
         """End the answer that was asked for with this token, keeping what it has said; nothing where there is none."""
@@ -125,9 +179,9 @@ class ChatProcess:
         if child is not None:
             child.close()
 
-    def _replace(self, files: RunFiles) -> _Child:
+    def _replace(self, subject: Subject) -> _Child:
         self.close()
-        self._child = _Child(files, self.store.tmp_dir / f"chat-{os.getpid()}.log")
+        self._child = _Child(subject, self.store.tmp_dir / f"chat-{os.getpid()}.log")
         return self._child
 
     def _wake(self) -> None:
@@ -150,18 +204,18 @@ class ChatProcess:
 
 
 class _Child:
-    """The process that holds a run's model: python -m studio.services.chat_worker."""
+    """The process that holds a run's models, or a base model: python -m studio.services.chat_worker."""
 
-    def __init__(self, files: RunFiles, log: Path) -> None:
-        self.files = files
-        self._weights = read_trained(files).weights
+    def __init__(self, subject: Subject, log: Path) -> None:
+        self.subject = subject
+        self._stamps = subject.stamps()
         self._log = log
         self._asked = 0
         self._writing = threading.Lock()
         # Its words for us come through a pipe that is always read while it answers, all else goes to a file.
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "studio.services.chat_worker", str(files.folder)],
+                [sys.executable, "-m", "studio.services.chat_worker", *subject.to_arguments()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
@@ -175,29 +229,25 @@ class _Child:
     def alive(self) -> bool:
         return self._process.poll() is None
 
-    def answers_for(self, files: RunFiles) -> bool:
-        """Whether it still lives and holds this run's newest weights."""
-        return (
-            self.alive and files.folder == self.files.folder and read_trained(files).weights == self._weights
-        )
+    def answers_for(self, subject: Subject) -> bool:
+        """Whether it still lives and holds the newest weights of this run or model."""
+        return self.alive and subject == self.subject and subject.stamps() == self._stamps
 
-    def ask(self, messages: Mapping[Side, Sequence[Message]], settings: ChatSettings) -> Iterator[Piece]:
+    def ask(self, question: Said) -> Iterator[Said]:
         self._asked += 1
         number = self._asked
-        said = {side: [message.to_json() for message in turns] for side, turns in messages.items()}
-        self._send({"ask": number, "messages": said, "settings": asdict(settings)})
+        self._send({"ask": number, **question})
         ended = False
         try:
             while not ended:
                 heard = self._hear()
                 if heard["ask"] != number:
                     continue  # the rest of an answer that was given up
-                ended = "piece" not in heard
+                ended = "said" not in heard
                 if "error" in heard:
-                    error = heard["error"]
-                    raise StudioError(error["template"], error["remedy"], **error["values"])
+                    raise failures.from_json(heard["error"])
                 if not ended:
-                    yield Piece(**heard["piece"])
+                    yield heard["said"]
         finally:
             if not ended:
                 self.stop()

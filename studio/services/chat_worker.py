@@ -1,7 +1,9 @@
-"""The process that holds a run's model for the chat: python -m studio.services.chat_worker RUN_DIR
+"""The process that holds a model for the chat and the losses: python -m studio.services.chat_worker RUN_DIR
 
-One JSON object a line. In: {"ask": 1, "messages": {"base": [...], "tuned": [...]}, "settings": {...}} and {"stop": 1}.
-Out: {"ask": 1, "piece": {...}} …, then {"ask": 1, "end": true} or {"ask": 1, "error": {...}}. It ends with its input.
+or MODEL_DIR DTYPE for a base model alone. One JSON object a line. In: {"ask": 1, "messages": {"base": [...], "tuned":
+[...]}, "settings": {...}}, {"ask": 2, "ids": [...], "labels": [...]} and {"stop": 1}. Out: {"ask": 1, "said": {...}} …,
+a Piece of an answer or Measured for losses, then {"ask": 1, "end": true} or {"ask": 1, "error": {...}}. It ends with
+its input.
 """
 
 from __future__ import annotations
@@ -11,31 +13,39 @@ import os
 import queue
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studio.domain.answer import ChatSettings
 from studio.domain.chat import Message
-from studio.domain.errors import StudioError
-from studio.services.run_files import RunFiles
+from studio.domain.errors import Stopped, StudioError
+from studio.services import failures
+from studio.services.losses import Measured
+from studio.services.subject import Subject
 from studio.services.trained import read_trained
 
+if TYPE_CHECKING:
+    from studio.engine.tuned import Pair
+
 Say = Callable[[dict[str, Any]], None]
+_EVERY = 0.1
+"""Seconds between two words about how far the losses are."""
 
 
 class ChatWorker:
     """Loads the model at the first question and answers one after the other."""
 
-    def __init__(self, folder: Path, say: Say) -> None:
-        self.run = read_trained(RunFiles(folder))
+    def __init__(self, subject: Subject, say: Say) -> None:
+        self.subject = subject
+        self.run = read_trained(subject.run) if subject.run else None
         self.say = say
         self.asked: queue.Queue[dict[str, Any]] = queue.Queue()
         self.stopped = 0
         """The number of the last question that need not be answered any further."""
-        self._pair: Any = None
+        self._pair: Pair | None = None
 
     def listen(self) -> None:
         """Take in questions and stops; the end of input ends the process, whatever it is doing."""
@@ -47,65 +57,88 @@ class ChatWorker:
                 self.asked.put(heard)
         os._exit(0)
 
-    def answer(self, question: dict[str, Any]) -> None:
-        """Say all pieces of one answer, or why there is none."""
+    def reply(self, question: dict[str, Any]) -> None:
+        """Say all there is to say of one question, or why there is nothing."""
         number = int(question["ask"])
+        if "messages" in question:
+            work, no_memory, failed = self._answer, _NO_MEMORY_TO_ANSWER, _not_answered
+        else:
+            work, no_memory, failed = self._measure, _NO_MEMORY_TO_MEASURE, _not_measured
         try:
-            self._answer(number, question)
+            work(number, question)
             self.say({"ask": number, "end": True})
-        except StudioError as error:
-            self._fail(number, error)
+        except Stopped:
+            self.say({"ask": number, "end": True})
         except Exception as error:
-            traceback.print_exc()
-            if type(error).__name__ == "OutOfMemoryError" or isinstance(error, MemoryError):
-                self._fail(number, _OUT_OF_MEMORY)
-            else:
-                self._fail(
-                    number,
-                    StudioError(
-                        "The answer failed: {problem}.",
-                        "Ask again; if it fails again, report it.",
-                        problem=f"{type(error).__name__}: {error}".rstrip("."),
-                    ),
-                )
+            if not isinstance(error, StudioError):
+                traceback.print_exc()
+            told = failures.explained(error, no_memory, failed)
+            self.say({"ask": number, "error": failures.to_json(told)})
 
     def _answer(self, number: int, question: dict[str, Any]) -> None:
         from studio.engine.generate import stream
 
+        run = self.run
+        assert run is not None, "a base model alone is not talked to"
         prompts = {
-            side: self.run.prompt([Message.from_json(message) for message in messages])
+            side: run.prompt([Message.from_json(message) for message in messages])
             for side, messages in question["messages"].items()
         }
         settings = ChatSettings(**question["settings"])
         pieces = stream(
-            self._loaded(),
-            self.run.tokenizer,
-            prompts,
-            settings,
-            self.run.stop_ids,
-            lambda: self.stopped >= number,
+            self._loaded(), run.tokenizer, prompts, settings, run.stop_ids, lambda: self.stopped >= number
         )
         for piece in pieces:
-            self.say({"ask": number, "piece": asdict(piece)})
+            self.say({"ask": number, "said": asdict(piece)})
 
-    def _loaded(self) -> Any:
+    def _measure(self, number: int, question: dict[str, Any]) -> None:
+        from studio.engine.token_losses import token_losses
+
+        said = 0.0
+
+        def tell(measured: Measured) -> None:
+            self.say({"ask": number, "said": asdict(measured)})
+
+        def progress(share: float) -> None:
+            nonlocal said
+            if time.monotonic() - said >= _EVERY:
+                said = time.monotonic()
+                tell(Measured("measuring", share))
+
+        losses = token_losses(
+            self._loaded(), question["ids"], question["labels"], progress, lambda: self.stopped >= number
+        )
+        tell(Measured("done", 1.0, losses))
+
+    def _loaded(self) -> Pair:
         if self._pair is None:
-            from studio.engine.tuned import load_pair
-
             _use_all_cores()
-            self._pair = load_pair(self.run)
+            self._pair = self.subject.load()
         return self._pair
 
-    def _fail(self, number: int, error: StudioError) -> None:
-        values = {**error.remedy_text.values, **error.text.values}
-        told = {"template": error.text.template, "remedy": error.remedy_text.template, "values": values}
-        self.say({"ask": number, "error": told})
 
-
-_OUT_OF_MEMORY = StudioError(
+_NO_MEMORY_TO_ANSWER = StudioError(
     "There is too little memory for this model's answer.",
     "Stop runs and other programs that use it, then ask again.",
 )
+_NO_MEMORY_TO_MEASURE = StudioError(
+    "There is too little memory for the losses of this row.",
+    "Stop runs and other programs that use it, or cut the row to fewer tokens, then try again.",
+)
+
+
+def _not_answered(problem: str) -> StudioError:
+    return StudioError(
+        "The answer failed: {problem}.", "Ask again; if it fails again, report it.", problem=problem
+    )
+
+
+def _not_measured(problem: str) -> StudioError:
+    return StudioError(
+        "The losses could not be measured: {problem}.",
+        "Try again; if it fails again, report it.",
+        problem=problem,
+    )
 
 
 def _use_all_cores() -> None:
@@ -126,10 +159,10 @@ def main() -> None:
         channel.write(json.dumps(line, default=str) + "\n")
         channel.flush()
 
-    worker = ChatWorker(Path(sys.argv[1]).resolve(), say)
+    worker = ChatWorker(Subject.from_arguments(sys.argv[1:]), say)
     threading.Thread(target=worker.listen, daemon=True).start()
     while True:
-        worker.answer(worker.asked.get())
+        worker.reply(worker.asked.get())
 
 
 if __name__ == "__main__":

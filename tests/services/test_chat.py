@@ -16,15 +16,28 @@ import pytest
 
 from studio.domain.answer import ChatSettings, Piece
 from studio.domain.chat import Message
+from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.errors import StudioError
-from studio.services.chat import ChatProcess
+from studio.services.chat import ChatProcess, Measured, TokenLosses
+from studio.services.losses import preview_losses
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
 from tests.runs import finished_run
+from tests.tiny import tiny_model
 
 QUESTION = [Message("user", "Which way is north?")]
 LONG = ChatSettings(seed=1, temperature=1.0, top_p=1.0, max_new_tokens=400)
 SHORT = ChatSettings(seed=1, temperature=1.0, top_p=1.0, max_new_tokens=6)
+TEXT = b"Which way is north? Up, on most maps."
+
+
+def row(text: bytes = TEXT, prompt: int = 20) -> Encoded:
+    """A row of a tiny model's tokens, which are bytes; what comes after the prompt is trained."""
+    ids = tuple(byte + 3 for byte in text)
+    return Encoded(ids, (*[IGNORED] * prompt, *ids[prompt:]), (), text.decode())
+
+
+LONG_ROW = row(TEXT * 80)
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +62,13 @@ def chat(store: Store) -> Iterator[ChatProcess]:
     chat = ChatProcess(store)
     yield chat
     chat.close()
+
+
+@pytest.fixture(scope="module")
+def slow(store: Store) -> str:
+    """A model that takes some seconds for `LONG_ROW`."""
+    tiny_model(store.models_dir / "slow", num_hidden_layers=60, max_position_embeddings=4096)
+    return "slow"
 
 
 def pid(chat: ChatProcess) -> int:
@@ -246,3 +266,138 @@ def test_it_ends_with_the_process_that_started_it(store: Store, run: RunFiles) -
     )
     assert done.returncode == -9, done.stderr
     until(lambda: not psutil.pid_exists(int(done.stdout)), 10)
+
+
+# --- the losses of a row ---------------------------------------------------------------------------------------
+
+
+def equal(losses: TokenLosses, wanted: TokenLosses) -> bool:
+    """To rounding: the process may use more threads than the tests do."""
+    return (wanted["tuned"] is None) == (losses["tuned"] is None) and all(
+        losses[side] == pytest.approx(wanted[side], abs=1e-5)
+        for side in ("base", "tuned")
+        if wanted[side] is not None
+    )
+
+
+def test_a_row_is_measured_on_both_sides_of_a_run(shared: ChatProcess, store: Store, run: RunFiles) -> None:
+    losses = shared.token_losses(run.id, None, None, row())
+    assert equal(losses, preview_losses(store, row(), run=run.id))
+    assert [loss is None for loss in losses["base"]] == [True] * 20 + [False] * (len(TEXT) - 20)
+    assert losses["base"] != losses["tuned"]
+
+
+def test_the_process_that_answers_is_the_one_that_measures(shared: ChatProcess, run: RunFiles) -> None:
+    shared.complete(run.id, QUESTION, SHORT)
+    process = pid(shared)
+    said = list(shared.measure(run.id, "tiny", None, row(b"A row that nobody has measured yet.")))
+    assert [measured.phase for measured in said] == ["measuring"] * (len(said) - 1) + ["done"]
+    assert said[-1].losses is not None
+    assert pid(shared) == process
+
+
+def test_a_row_that_was_measured_is_not_measured_again_even_without_a_model(
+    chat: ChatProcess, run: RunFiles
+) -> None:
+    first = list(chat.measure(run.id, None, None, row()))
+    assert first[0] == Measured("loading")
+    chat.close()
+    assert list(chat.measure(run.id, None, None, row())) == [first[-1]]
+    assert chat.loaded == ""
+
+
+def test_other_weights_are_measured_anew(chat: ChatProcess, store: Store) -> None:
+    changed = finished_run(store, "changed")
+    before = chat.token_losses(changed.id, None, None, row())
+    weights = changed.adapter / "adapter_model.safetensors"
+    os.utime(weights, ns=(1, 1))
+    said = list(chat.measure(changed.id, None, None, row()))
+    assert said[0] == Measured("loading")
+    assert said[-1].losses == before
+
+
+def test_a_qlora_run_is_measured_as_it_answers(chat: ChatProcess, store: Store) -> None:
+    four_bit = finished_run(store, "four-bit", "qlora")
+    losses = chat.token_losses(four_bit.id, None, None, row())
+    assert equal(losses, preview_losses(store, row(), run=four_bit.id))
+    plain = preview_losses(store, row(), model=str(four_bit.folder / "base"))
+    assert losses["base"][-1] != pytest.approx(plain["base"][-1], abs=1e-3)
+
+
+def test_without_a_run_the_base_model_is_measured_alone(
+    chat: ChatProcess, store: Store, run: RunFiles
+) -> None:
+    tiny_model(store.models_dir / "alone")
+    losses = chat.token_losses(None, "alone", None, row())
+    assert losses["tuned"] is None
+    assert equal(losses, preview_losses(store, row(), model="alone"))
+    assert chat.loaded == ""  # no run is
+    folder = chat.token_losses(None, str(store.models_dir / "alone"), None, row())
+    assert folder == losses
+    alone = pid(chat)
+    first, *_ = chat.measure(run.id, None, None, row())
+    assert first == Measured("loading")
+    assert chat.loaded == run.id
+    assert not psutil.pid_exists(alone)  # one process never holds two models
+
+
+def test_a_run_of_another_model_is_refused(shared: ChatProcess, store: Store, run: RunFiles) -> None:
+    tiny_model(store.models_dir / "other")
+    with pytest.raises(StudioError, match="The run tuned was trained on the model tiny, not on other"):
+        shared.token_losses(run.id, "other", None, row())
+    assert shared.token_losses(run.id, str(run.folder / "base"), None, row())[
+        "tuned"
+    ]  # the same by its folder
+
+
+def test_a_model_that_is_not_here_is_named_and_not_fetched(chat: ChatProcess) -> None:
+    with pytest.raises(StudioError, match="The starter model is not prepared yet"):
+        chat.token_losses(None, "starter", None, row())
+    with pytest.raises(StudioError, match="There is no model called nothing"):
+        chat.token_losses(None, "nothing", None, row())
+    assert chat._child is None
+
+
+def test_a_row_that_is_too_long_is_refused_and_the_next_measured(shared: ChatProcess, run: RunFiles) -> None:
+    with pytest.raises(StudioError, match="The row has 2960 tokens, and the model reads at most 512"):
+        shared.token_losses(run.id, None, None, LONG_ROW)
+    assert shared.token_losses(run.id, None, None, row(prompt=10))["tuned"]
+
+
+def test_measuring_can_be_given_up_and_asked_for_again(chat: ChatProcess, slow: str) -> None:
+    list(chat.measure(None, slow, None, row()))
+    said = []
+    for measured in chat.measure(None, slow, None, LONG_ROW, token="mine"):
+        said.append(measured)
+        chat.stop("mine")
+    assert said[-1].phase == "measuring"
+    assert said[-1].share < 0.9
+    closed = chat.measure(None, slow, None, LONG_ROW)
+    assert next(closed).phase == "measuring"
+    closed.close()  # type: ignore[attr-defined]
+    process = pid(chat)
+    whole = list(chat.measure(None, slow, None, LONG_ROW))
+    assert pid(chat) == process
+    assert whole[-1].losses is not None
+    shares = [measured.share for measured in whole]
+    assert shares == sorted(shares)
+
+
+def test_who_measures_waits_for_an_answer_to_end(shared: ChatProcess, run: RunFiles) -> None:
+    answer = shared.answer(run.id, QUESTION, LONG, token="chat")
+    next(answer)
+    waiting = shared.measure(run.id, None, None, row(prompt=15), token="row")
+    assert next(waiting) == Measured("waiting")
+    shared.stop("row")
+    assert list(waiting) == []
+    shared.stop("chat")
+    assert list(answer)[-1].stop_reason == "stopped"
+
+
+def test_a_process_killed_while_it_measures_is_reported(chat: ChatProcess, slow: str) -> None:
+    measuring = chat.measure(None, slow, None, LONG_ROW)
+    assert next(measuring) == Measured("loading")
+    assert next(measuring).phase == "measuring"
+    os.kill(pid(chat), signal.SIGKILL)
+    with pytest.raises(StudioError, match=r"The process that answers has ended \(signal 9\)"):
+        list(measuring)
