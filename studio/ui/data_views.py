@@ -12,16 +12,13 @@ from studio.domain.finding import DIMENSIONS, Finding
 from studio.engine.checks import CHECKS, Report
 from studio.engine.dataset import Dataset
 from studio.ui import views
+from studio.ui.data_turns import clipped, reply, turns
 from studio.ui.i18n import Words
 from studio.ui.samples import Sample
 
 if TYPE_CHECKING:
     from studio.services.store import DatasetEntry
 
-CLIPPED = 160
-"""Characters of a prompt or response in the table; the whole stands in the opened row."""
-LONGEST = 20_000
-"""Characters of one message in an opened row; a browser lays out no more at ease."""
 FIRST_ROWS = 20
 _SHOWN_CHANGES = 50
 
@@ -116,12 +113,13 @@ def rows(say: Words, dataset: Dataset, report: Report, page: int, opened: int, p
     )
     first, last, all_rows = (views.count(n) for n in (start + 1, min(start + page_rows, total), total))
     place = escape(say("data.page", first=first, last=last, total=all_rows))
-    turns = _turn(say("data.previous"), page - 1, page > 1) + _turn(say("data.next"), page + 1, page < pages)
-    pager = f'<div class="pager"><span class="muted num">{place}</span><span>{turns}</span></div>'
+    back = _leaf(say("data.previous"), page - 1, page > 1)
+    on = _leaf(say("data.next"), page + 1, page < pages)
+    pager = f'<div class="pager"><span class="muted num">{place}</span><span>{back}{on}</span></div>'
     return views.panel(say("data.rows.title"), f'<div class="row-list">{head}{"".join(lines)}</div>{pager}')
 
 
-def _turn(label: str, page: int, possible: bool) -> str:
+def _leaf(label: str, page: int, possible: bool) -> str:
     state = "" if possible else " disabled"
     return f'<button type="button" class="act plain" data-page="{page}"{state}>{escape(label)}</button>'
 
@@ -130,8 +128,8 @@ def _row(say: Words, conversation: Conversation, found: int, opened: bool) -> st
     mark = f'<i class="dot" title="{escape(say("data.row.findings", count=found))}"></i>' if found else ""
     return (
         f'<details class="entry{" target" if opened else ""}"{" open" if opened else ""}>'
-        f'<summary><span class="num">{conversation.row}{mark}</span><span>{_clipped(conversation.prompt)}</span>'
-        f"<span>{_clipped(conversation.response)}</span></summary>{_turns(say, conversation)}</details>"
+        f'<summary><span class="num">{conversation.row}{mark}</span><span>{clipped(conversation.prompt)}</span>'
+        f"<span>{reply(say, conversation)}</span></summary>{turns(say, conversation)}</details>"
     )
 
 
@@ -141,7 +139,7 @@ def raw_rows(
     """The first records as they stand in the file, under their own columns."""
     lines = []
     for number, record in zip(numbers[:10], records[:10], strict=False):
-        cells = "".join(f"<td>{_clipped(str(record.get(column, '')))}</td>" for column in columns)
+        cells = "".join(f"<td>{clipped(str(record.get(column, '')))}</td>" for column in columns)
         lines.append(f'<tr><td class="num muted">{number}</td>{cells}</tr>')
     return views.panel(
         say("data.first_rows"), views.table([say("data.row"), *map(str, columns)], "".join(lines))
@@ -152,32 +150,8 @@ def conversation(say: Words, shown: Conversation) -> str:
     """How one row is understood."""
     return (
         f'<p class="muted small">{escape(say("data.understood", row=shown.row))}</p>'
-        f'<div class="preview">{_turns(say, shown)}</div>'
+        f'<div class="preview">{turns(say, shown)}</div>'
     )
-
-
-def _turns(say: Words, shown: Conversation) -> str:
-    turns = []
-    for message in shown.messages:
-        text = message.content[:LONGEST]
-        more = len(message.content) - len(text)
-        note = (
-            f'<p class="muted small">{escape(say("data.longer", count=views.count(more)))}</p>'
-            if more
-            else ""
-        )
-        untrained = "" if message.trained else f' <span class="muted">{escape(say("data.untrained"))}</span>'
-        role = f'<span class="role">{escape(say(f"role.{message.role}"))}{untrained}</span>'
-        turns.append(
-            f'<div class="turn turn-{message.role}">{role}'
-            f'<div class="said">{escape(text) or "<i>" + escape(say("data.blank")) + "</i>"}{note}</div></div>'
-        )
-    return f'<div class="turns">{"".join(turns)}</div>'
-
-
-def _clipped(text: str) -> str:
-    flat = " ".join(text[: CLIPPED * 4].split())
-    return escape(flat[:CLIPPED] + ("…" if len(flat) > CLIPPED or len(text) > CLIPPED * 4 else ""))
 
 
 def findings(say: Words, report: Report, about_file: Sequence[Finding]) -> str:
@@ -285,7 +259,7 @@ def _change(say: Words, change: Mapping[str, Any]) -> str:
     cells = (
         views.chip("bad" if action == "dropped" else "info", say(f"change.{action}")),
         escape(why),
-        _clipped(str(change["before"])),
-        _clipped(str(change["after"])),
+        clipped(str(change["before"])),
+        clipped(str(change["after"])),
     )
     return f'<tr><td class="num">{change["row"]}</td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
+from studio.domain.chat import Conversation, Message, ToolCall
 from studio.domain.errors import StudioError
 from studio.engine.checks import clean
+from studio.engine.dataset import write_messages
 from studio.services.store import Store
 from studio.ui import data_tab
 from studio.ui.page import Draft
@@ -37,11 +40,28 @@ def test_a_second_repair_names_rows_by_their_number_in_the_upload(tmp_path: Path
 def test_a_row_with_an_unused_field_is_not_said_to_be_dropped(tmp_path: Path) -> None:
     store = Store(tmp_path / "home")
     upload = tmp_path / "rows.jsonl"
-    messages = '[{"role": "user", "content": "q"}, {"role": "assistant", "content": "a "}]'
-    upload.write_text(f'{{"messages": {messages}, "tools": [{{}}]}}\n', encoding="utf-8")
+    turns = [("system", "s"), ("user", "q"), ("assistant", "a ")]
+    row = {"messages": [{"role": role, "content": content} for role, content in turns], "system": "other"}
+    upload.write_text(json.dumps(row), encoding="utf-8")
     draft = Draft(store.save_dataset(upload).id)
     repair(store, draft, "whitespace")
     assert [change["action"] for change in store.provenance(draft.dataset).changes] == ["changed"]
+
+
+def test_a_repair_keeps_tools_calls_results_and_reasoning(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    turns = (
+        Message("user", "q ", name="ann"),
+        Message("assistant", "", reasoning="r\n", tool_calls=(ToolCall("f", '{"a": "b "}', "c1"),)),
+        Message("tool", "t\n", name="f", tool_call_id="c1"),
+        Message("assistant", "a", False),
+    )
+    tools = ('{"type": "function", "function": {"name": "f"}}',)
+    write_messages([Conversation(turns, 1, tools)], tmp_path / "rows.jsonl")
+    draft = Draft(store.save_dataset(tmp_path / "rows.jsonl").id)
+    repair(store, draft, "whitespace")
+    (row,) = data_tab.examine(store, draft).dataset.conversations
+    assert row == Conversation((Message("user", "q", name="ann"), *turns[1:]), 1, tools)
 
 
 def test_a_deleted_dataset_is_no_longer_chosen() -> None:
