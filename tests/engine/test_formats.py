@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 from typing import Any
 
@@ -397,6 +398,44 @@ def test_half_a_character_is_found_wherever_it_stands(tmp_path: Path, turn: dict
     assert [found.message for found in dataset.findings] == [
         "Row 2 (a.jsonl:2) holds half a character (\\ud83d), which no text file can hold."
     ]
+
+
+def documented() -> list[tuple[str, str, str]]:
+    """(format, kind of file, content) of every example in docs/data.md."""
+    text = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
+    found, heading = [], ""
+    for part in re.split(r"^(?=## |```)", text, flags=re.MULTILINE):
+        if part.startswith("## "):
+            heading = part.split("\n", 1)[0].removeprefix("## ")
+        example = re.match(r"```(\w+)\n(.*)", part, re.DOTALL)
+        if example:
+            found.append((heading, *example.groups()))
+    return found
+
+
+@pytest.mark.parametrize(("format", "kind", "content"), documented())
+def test_every_documented_example_is_read_in_its_format(
+    tmp_path: Path, format: str, kind: str, content: str
+) -> None:
+    path = tmp_path / f"a.{kind}"
+    path.write_text(content, encoding="utf-8")
+    dataset = read(path)
+    assert (dataset.format, dataset.findings) == (format, [])
+    assert dataset.conversations[0].messages[-1].role == "assistant"
+
+
+def test_the_documented_examples_of_tools_are_the_same_conversation(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    said = []
+    for _, kind, content in documented():
+        if kind == "json" and "celsius" in content:
+            path.write_text(content, encoding="utf-8")
+            (row,) = read(path).conversations
+            turns = [message for message in row.messages if message.role != "system"]
+            calls = [json.loads(call.arguments) for call in turns[1].tool_calls]
+            names = [json.loads(tool)["function"]["name"] for tool in row.tools]
+            said.append(([message.content for message in turns], calls, names))
+    assert said == [said[0]] * 3
 
 
 TEXTS = [
