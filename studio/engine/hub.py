@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,9 @@ from studio.engine.wheel import Progress
 ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "LICENSE*"]
 LEFT_OUT = ["*/*", "consolidated*", "adapter_*"]
+_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
+_UNREACHED = frozenset({"ConnectError", "ConnectTimeout", "ProxyError"})
+"""Names of httpx's errors before a connection stands; its package is called otherwise in each version of the hub's."""
 
 
 def locate(model_id: str, revision: str | None, download: bool, progress: Progress | None) -> Path:
@@ -179,12 +182,29 @@ def explain(error: Exception, model_id: str, revision: str | None = None) -> Stu
                 "Write a hub id as owner/name, such as `Qwen/Qwen3-0.6B`.",
                 model=model_id,
             )
+    reason = _reason(chain)
+    if _UNREACHED & {kind.__name__ for cause in chain for kind in type(cause).__mro__}:
+        return StudioError(
+            "The model {model} could not be fetched from the hub: it cannot be reached ({reason}).",
+            "Check the connection and try again (what is there is kept), or use `starter` or a local folder.",
+            model=model_id,
+            reason=reason,
+        )
     return StudioError(
         "The model {model} could not be fetched from the hub: {reason}.",
         "Check the connection and try again (what is there is kept), or use `starter` or a local folder.",
         model=model_id,
-        reason=(str(chain[-1]).strip().split("\n")[0] or type(chain[-1]).__name__).rstrip("."),
+        reason=reason,
     )
+
+
+def _reason(chain: Sequence[BaseException]) -> str:
+    """What the innermost failure says, without its number."""
+    said = _NUMBER.sub("", str(chain[-1]).strip().split("\n")[0]).rstrip(".")
+    if said:
+        return said
+    late = any(kind.__name__ == "TimeoutException" for kind in type(chain[-1]).__mro__)
+    return "no answer in time" if late else type(chain[-1]).__name__
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
