@@ -134,16 +134,23 @@ def convert(
         messages, tools = read_turns(turns), read_tools(record)
         if not any(message.role == "system" for message in messages):
             messages = _system(record) + messages
-    elif format == "alpaca":
-        messages = _from_alpaca(record)
     elif format == "columns":
         messages = _from_columns(record, mapping or {})
     else:
-        messages = _from_pair(record, columns)
+        messages = _from_alpaca(record) if format == "alpaca" else _from_pair(record, columns)
+        tools = _tools_beside_texts(record)
     conversation = Conversation(tuple(messages), row, tools)
     for text in texts(conversation):
         refuse_half_characters(text)
     return conversation
+
+
+def _tools_beside_texts(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """The tools, as in LLaMA-Factory's Alpaca files; none where the column of that name is about something else."""
+    try:
+        return read_tools(record)
+    except Unconvertible:
+        return ()
 
 
 def texts(conversation: Conversation) -> Iterator[str]:

@@ -60,6 +60,7 @@ def _said(say: Words, message: Message) -> Iterable[str]:
     spoken = answer(message.content) if message.role == "assistant" else message.content
     if spoken != message.content:
         yield _thought(say, "data.reasoning.inline", message.content[: len(message.content) - len(spoken)])
+        spoken = spoken.lstrip("\n")
     if message.role == "tool" and spoken:
         yield _code(say, escape(spoken[:LONGEST]), len(spoken) - LONGEST)
     elif spoken.strip() or not (message.reasoning or message.tool_calls):

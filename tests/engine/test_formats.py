@@ -292,6 +292,8 @@ def test_a_prompt_and_a_completion_that_are_lists_of_turns_have_tools_too(tmp_pa
 def test_a_column_of_texts_that_is_called_tools_is_no_list_of_tools(tmp_path: Path) -> None:
     dataset = rows(tmp_path, {"prompt": "What do I need?", "response": "A saw.", "tools": "hammer, saw"})
     assert (dataset.findings, dataset.conversations[0].tools) == ([], ())
+    dataset = rows(tmp_path, {"instruction": "q", "output": "a", "tools": json.dumps([WEATHER])})
+    assert dataset.conversations[0].tools == (json.dumps(WEATHER, ensure_ascii=False),)
 
 
 def calling(call: Any) -> dict:
