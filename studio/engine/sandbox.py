@@ -1,93 +1,177 @@
-"""Chat templates run here: Jinja with the options, filters and globals that transformers gives them."""
+"""Chat templates run here: Jinja as transformers runs it, within bounds of time, size and depth.
+
+A template is somebody else's program: one that would not end, or would fill the memory, is stopped with a StudioError.
+Every error says where in the template it lies.
+"""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from datetime import datetime
+import re
 from functools import lru_cache
+from threading import Lock
+from types import TracebackType
 from typing import Any
 
 import jinja2
-import jinja2.ext
-import jinja2.nodes
-import jinja2.parser
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from studio.domain.errors import StudioError
+from studio.engine import template_bounds as bounds
+from studio.engine.template_bounds import Exceeded, within
+from studio.engine.template_environment import Environment, Refusal, Span
 
-Span = tuple[int, int]
+LONGEST_SOURCE = 200_000
+"""Characters of a template."""
+_TAG_END = re.compile(r"[%}]\}")
+_NEWLINE = re.compile(r"\r\n|\r|\n")
 
 
-def render(source: str, variables: Mapping[str, Any], *, title: str = "") -> str:
-    """The text that a template writes. StudioError where it is no Jinja, refuses, or fails."""
-    return render_spans(source, variables, title=title)[0]
+def render(
+    source: str, variables: dict[str, Any], *, title: str = "", seconds: float = bounds.SECONDS
+) -> str:
+    """The text that the template `source` writes for its `variables`.
+
+    Raises StudioError where it is not valid Jinja, refuses, fails, or takes more than `seconds` or too much space; line
+    and column are in the message where they can be known, and `line` and `column` among its values.
+    """
+    return render_spans(source, variables, title=title, seconds=seconds)[0]
 
 
-def render_spans(source: str, variables: Mapping[str, Any], *, title: str = "") -> tuple[str, list[Span]]:
-    """The text, and the characters [start, end) of each `{% generation %}` block in it, as transformers counts them."""
+def render_spans(
+    source: str, variables: dict[str, Any], *, title: str = "", seconds: float = bounds.SECONDS
+) -> tuple[str, list[Span]]:
+    """As `render`, with the characters [start, end) of each `{% generation %}` block, as transformers counts them."""
+    program = compiled(source)
     try:
-        template, tracker = _compile(source)
-        return tracker.run(template, variables)
-    except jinja2.TemplateSyntaxError as error:
-        raise StudioError(
-            "The chat template is not valid Jinja, line {line}: {problem}.",
-            "Correct the line, or choose another template.",
-            line=error.lineno,
-            problem=error.message,
-        ) from error
-    except (jinja2.TemplateError, TypeError, ValueError, KeyError, IndexError) as error:
+        return program.run(variables, seconds)
+    except Refusal as error:
         raise StudioError(
             "The chat template {title} refuses this conversation: {problem}.",
             "Choose another template, or change the row.",
             title=title,
             problem=str(error).rstrip("."),
         ) from error
+    except _FAILURES as error:
+        raise _failure(error, program, title) from error
 
 
-class _Generation(jinja2.ext.Extension):
-    """`{% generation %}` blocks render as what they hold; where they stand is noted."""
-
-    tags = {"generation"}  # noqa: RUF012 (jinja2's own declaration)
-
-    def __init__(self, environment: jinja2.Environment) -> None:
-        super().__init__(environment)
-        self.blocks: list[str] = []
-        self.spans: list[Span] = []
-
-    def parse(self, parser: jinja2.parser.Parser) -> jinja2.nodes.Node:
-        line = next(parser.stream).lineno
-        body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-        return jinja2.nodes.CallBlock(self.call_method("_note"), [], [], body).set_lineno(line)
-
-    def _note(self, caller: Any) -> str:
-        text: str = caller()
-        start = sum(map(len, self.blocks))
-        self.spans.append((start, start + len(text)))
-        return text
-
-    def run(self, template: jinja2.Template, variables: Mapping[str, Any]) -> tuple[str, list[Span]]:
-        self.blocks, self.spans = [], []
-        for block in template.generate(variables):
-            self.blocks.append(block)
-        return "".join(self.blocks), self.spans
+@lru_cache(maxsize=64)
+def compiled(source: str) -> Program:
+    """The template ready to run. StudioError with line and column where it is not valid Jinja."""
+    return Program(source)
 
 
-@lru_cache(maxsize=32)
-def _compile(source: str) -> tuple[jinja2.Template, _Generation]:
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
+class Program:
+    """One compiled template. Renderings of the same one wait for each other."""
+
+    def __init__(self, source: str) -> None:
+        if len(source) > LONGEST_SOURCE:
+            raise StudioError(
+                "The chat template has {length} characters; more than {limit} are not read.",
+                "Shorten it, or choose another template.",
+                length=len(source),
+                limit=LONGEST_SOURCE,
+            )
+        self.source = _NEWLINE.sub("\n", source)
+        self._environment = Environment()
+        self._lock = Lock()
+        try:
+            self._template = self._environment.from_string(self.source)
+        except jinja2.TemplateSyntaxError as error:
+            line, column = _place(self.source, -1 - error.lineno)
+            raise StudioError(
+                "The chat template is not valid Jinja, line {line}, column {column}: {problem}.",
+                "Correct the line, or choose another template.",
+                line=line,
+                column=column,
+                problem=re.sub(r" at \d+$", "", error.message or "").rstrip("."),
+            ) from error
+        except (RecursionError, MemoryError) as error:
+            raise StudioError(
+                "The chat template is not valid Jinja: it nests too deep.",
+                "Correct the line, or choose another template.",
+            ) from error
+        except (SyntaxError, ValueError, OverflowError) as error:  # of the code that Jinja makes of it
+            raise StudioError(
+                "The chat template is not valid Jinja: {problem}.",
+                "Correct the line, or choose another template.",
+                problem=re.sub(r" \(<template>, line \d+\)$", "", str(error)).rstrip("."),
+            ) from error
+
+    def run(self, variables: dict[str, Any], seconds: float) -> tuple[str, list[Span]]:
+        """Its text and the spans of its generation blocks; raises what the template raises."""
+        environment, template = self._environment, self._template
+        with self._lock:
+            parts = environment.begin(seconds)
+            for part in template.root_render_func(template.new_context(variables)):
+                parts.append(part)  # where a generation block sees what is there so far
+            within(sum(map(len, parts)))
+            return "".join(parts), environment.spans
+
+    def offset(self, trace: TracebackType | None) -> int:
+        """Where in `source` the statement or expression begins that a traceback ends in."""
+        offset = 0
+        while trace is not None:
+            if trace.tb_frame.f_globals.get("__jinja_template__") is self._template:
+                offset = -1 - self._template.get_corresponding_lineno(trace.tb_lineno)
+            trace = trace.tb_next
+        return max(offset, 0)
+
+
+_FAILURES = (
+    jinja2.TemplateError,
+    Exceeded,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+def _failure(error: Exception, program: Program, title: str) -> StudioError:
+    offset, problem = program.offset(error.__traceback__), str(error) or type(error).__name__
+    if named := re.findall(r"'(\w+)'", problem):
+        offset = _nearest(program.source, named[-1], offset)
+    line, column = _place(program.source, offset)
+    place = {"title": title, "line": line, "column": column}
+    bound = error.bound if isinstance(error, Exceeded) else ""
+    if bound == "time":
+        return StudioError(
+            "The chat template {title} was stopped, line {line}, column {column}: it does not come to an end.",
+            "Correct the line, or choose another template.",
+            **place,
+        )
+    if bound == "size" or isinstance(error, MemoryError):
+        return StudioError(
+            "The chat template {title} was stopped, line {line}, column {column}: what it makes is too large.",
+            "Correct the line, or choose another template.",
+            **place,
+        )
+    if bound == "depth" or isinstance(error, RecursionError):
+        return StudioError(
+            "The chat template {title} was stopped, line {line}, column {column}: it nests too deep.",
+            "Correct the line, or choose another template.",
+            **place,
+        )
+    return StudioError(
+        "The chat template {title} fails at this conversation, line {line}, column {column}: {problem}.",
+        "Correct the line, choose another template, or change the row.",
+        problem=re.sub(r" on line -\d+", "", problem).rstrip("."),
+        **place,
     )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise
-    environment.globals["strftime_now"] = lambda form: datetime.now().strftime(form)
-    tracker = next(item for item in environment.extensions.values() if isinstance(item, _Generation))
-    return environment.from_string(source), tracker
 
 
-def _tojson(value: Any, ensure_ascii: bool = False, indent: int | None = None, **options: Any) -> str:
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, **options)
+def _nearest(source: str, name: str, offset: int) -> int:
+    """Where the name stands next to `offset` in the tag there; `offset` where it does not."""
+    start = max(source.rfind("{{", 0, offset + 2), source.rfind("{%", 0, offset + 2), 0)
+    end = _TAG_END.search(source, offset)
+    found = re.finditer(rf"\b{name}\b", source[start : end.start() if end else None])
+    return min((start + match.start() for match in found), key=lambda at: abs(at - offset), default=offset)
 
 
-def _raise(message: str) -> str:
-    raise jinja2.TemplateError(message)
+def _place(source: str, offset: int) -> tuple[int, int]:
+    """Line and column, from 1, of a character."""
+    return source.count("\n", 0, offset) + 1, offset - source.rfind("\n", 0, offset)

@@ -14,6 +14,7 @@ from studio.domain.chat import Message, ToolCall
 from studio.domain.errors import StudioError
 from studio.engine import sandbox
 from studio.engine.assets import ASSETS
+from studio.engine.template_environment import Span
 from studio.engine.tokenizer import Tokenizer
 
 
@@ -178,7 +179,7 @@ def render_spans(
     *,
     tools: Sequence[str] = (),
     add_generation_prompt: bool = False,
-) -> tuple[str, list[sandbox.Span]]:
+) -> tuple[str, list[Span]]:
     """As `render`, with the characters [start, end) of each `{% generation %}` block."""
     variables = _variables(messages, tokenizer, tools, add_generation_prompt)
     return sandbox.render_spans(template.source, variables, title=template.title)
