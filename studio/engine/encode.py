@@ -96,7 +96,7 @@ class Encoder:
     @cached_property
     def stop_ids(self) -> list[int]:
         """The tokens that end an answer: those this template ends a turn with, and the tokenizer's end token."""
-        ids = {self.tokenizer.special[token] for token in self.renderer.shape.end_tokens}
+        ids = {self.tokenizer.special[token] for token in self.renderer.shape.stops}
         return sorted(ids | ({self.tokenizer.eos_id} if self.tokenizer.eos_id is not None else set()))
 
     def _rows(
@@ -134,9 +134,7 @@ class Encoder:
             places = encoding.offsets if spans or labels is None else []
             firsts = [encoding.char_to_token(start) for start in starts]
         else:
-            ids, places, merged = self._apart(
-                item, encoding, [turn.start for turn in item.turns if not turn.blocks]
-            )
+            ids, places, merged = self._apart(item, encoding, () if item.marked else starts)
             firsts = [bisect_left(places, (start, start)) for start in starts]
             hazards += ["merged_border"] if merged else []
         if labels is None:
@@ -374,9 +372,9 @@ def _left_out(item: Rendered, turn: Turn, masks: TemplateConfig) -> list[Span]:
         reasoned = max(text.find(content, reasoned, turn.end), reasoned)
     left_out = [] if masks.reasoning else [(turn.start, reasoned)]
     if not masks.tool_calls and message.tool_calls:
-        place = text.find(content, reasoned, turn.end) if content else reasoned
-        after = place + len(content) if place >= 0 else reasoned
-        left_out.append((after, turn.words_end))
+        start, end = turn.content or (reasoned, reasoned)
+        called_first = text.find(message.tool_calls[0].name, reasoned, start) >= 0
+        left_out.append((reasoned, start) if called_first else (max(end, reasoned), turn.words_end))
     return left_out
 
 

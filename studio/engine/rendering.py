@@ -11,14 +11,19 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 from studio.domain.chat import Conversation, Message
 from studio.domain.encoded import Hazard
 from studio.domain.errors import StudioError
 from studio.domain.text import Text
+from studio.engine import sandbox
+from studio.engine.controls import BLOCKS, is_free
 from studio.engine.guards import Unguarding, guarded
-from studio.engine.templates import Template, render, render_spans
+from studio.engine.marks import Field, Marks, fields_in_order
+from studio.engine.probe import Probe, Reading, Shape, pieces, read_as, shared
+from studio.engine.templates import Template, template_messages
 from studio.engine.tokenizer import Tokenizer
 
 Span = tuple[int, int]
@@ -30,8 +35,12 @@ _REPAIRS: tuple[tuple[Hazard, ...], ...] = (
     ("turns_merged",),
     ("system_merged", "turns_merged"),
 )
-# Words that no template says of itself.
-_SYSTEM, _QUESTION, _ANSWER = "Zq7 system", "Zq7 question", "Zq7 answer"
+_MARKED: tuple[tuple[str, ...], ...] = (
+    ("system", "user", "assistant", "tool"),
+    ("system", "user", "assistant"),
+    ("assistant",),
+)
+"""Whose words are marked to find them: fewer, where the template writes another text for the marks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +58,9 @@ class Turn:
     like_chat: bool = True
     """Whether the text before it is the prompt that a chat would give."""
     blocks: tuple[Span, ...] = ()
-    """Where the template marks what is generated itself: these instead of the whole."""
+    """The model's own stretches where they are not the whole: others speak in between, or the template marks them."""
+    content: Span | None = None
+    """Where its content stands, as far as that is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +75,8 @@ class Rendered:
     """Where the special tokens stand that the template wrote; None where all that look so are such."""
     hazards: tuple[Hazard, ...] = ()
     problem: Text | None = None
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What a template does, found out by trying it."""
-
-    header: str
-    """What opens an assistant's turn: after it the model writes."""
-    closing: tuple[str, ...]
-    """What may follow an answer up to and with the end token, such as `<|im_end|>` or ` </s>`."""
-    end_tokens: tuple[str, ...]
-    direct: bool
-    """Whether header, answer and closing stand side by side in every turn, and chats see the same text."""
-    system: str
-    """"written", "refused" or "ignored"."""
-    generation_prompt: bool
-    """Whether the template opens the turn itself when asked to; else the studio does, with `header`."""
+    marked: bool = False
+    """Whether the template itself marks what is generated."""
 
 
 @dataclass
@@ -98,22 +94,58 @@ class Renderer:
     @cached_property
     def shape(self) -> Shape:
         """Raises the template's own StudioError where it is no Jinja or refuses every conversation."""
-        return _Probe(self).shape()
+        return Probe(self.text, self.tokenizer.special_pattern).shape()
+
+    @cached_property
+    def _reading(self) -> Reading:
+        kinds = [Reading(parts, text) for parts in (False, True) for text in (False, True)]
+        return read_as({reading: partial(self._written, reading) for reading in kinds})
 
     # From messages to text
 
     def text(self, messages: Sequence[Message], tools: Sequence[str] = (), *, prompt: bool = False) -> str:
-        """What the template writes; with `prompt`, up to where the model goes on. StudioError where it refuses."""
-        text = render(self.template, messages, self.tokenizer, tools=tools, add_generation_prompt=prompt)
-        return text + self.shape.header if prompt and not self.shape.generation_prompt else text
+        """What the template writes; with `prompt`, it opens the model's turn. StudioError where it refuses."""
+        return self._written(self._reading, messages, tools, prompt=prompt)
+
+    def _written(
+        self,
+        reading: Reading,
+        messages: Sequence[Message],
+        tools: Sequence[str] = (),
+        *,
+        prompt: bool = False,
+    ) -> str:
+        return self._spans(reading, messages, tools, prompt=prompt)[0]
+
+    def _spans(
+        self,
+        reading: Reading,
+        messages: Sequence[Message],
+        tools: Sequence[str] = (),
+        *,
+        prompt: bool = False,
+    ) -> tuple[str, list[Span]]:
+        """The text and the spans of its generation blocks."""
+        variables = {
+            **self.tokenizer.named,
+            "messages": _shown(messages, reading),
+            "tools": [json.loads(tool) for tool in tools] or None,
+            "documents": None,
+            "add_generation_prompt": prompt,
+        }
+        return sandbox.render_spans(self.template.source, variables, title=self.template.title)
+
+    def _opened(self, messages: Sequence[Message], tools: Sequence[str]) -> str:
+        """Up to where the model goes on. StudioError where the template refuses it."""
+        text = self.text(messages, tools, prompt=True)
+        return text if self.shape.generation_prompt else text + self.shape.header
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[str] = ()) -> Rendered:
         """What a chat gives the model to go on from. StudioError where the template refuses it."""
-        safe = guarded(
-            [replace(message, trained=True) for message in messages], tools, self.tokenizer.special_pattern
-        )
+        learnt = [replace(message, trained=True) for message in messages]
+        safe = guarded(learnt, tools, self.tokenizer.special_pattern)
         shown, hazards, _ = self._repaired(safe.messages, safe.tools)
-        return self._finished(self.text(shown, safe.tools, prompt=True), (), shown, hazards, safe.guard)
+        return self._finished(self._opened(shown, safe.tools), (), shown, hazards, safe.guard)
 
     def render(self, conversation: Conversation) -> Rendered:
         """Text and turns of a conversation; where the template refuses it, `problem` says why."""
@@ -128,7 +160,7 @@ class Renderer:
             shown, hazards, text = self._repaired(safe.messages, tools)
         except StudioError as error:
             return Rendered("", messages, hazards=("refused",), problem=error.text)
-        turns = self._marked_turns(text, shown, tools) if self.marked else self._turns(text, shown, tools)
+        turns = self._turns(text, shown, tools)
         if self._leaves_out(text, shown, tools):
             hazards = (*hazards, "not_shown")
         return self._finished(text, turns, shown, hazards, safe.guard)
@@ -150,7 +182,7 @@ class Renderer:
     def _direct(self, messages: tuple[Message, ...]) -> Rendered | None:
         """Plain turns of a template whose header no person can write: walked through in order."""
         try:
-            text = render(self.template, messages, self.tokenizer)
+            text = self.text(messages)
         except StudioError:
             return None
         header, turns, position = self.shape.header, [], 0
@@ -171,7 +203,7 @@ class Renderer:
             if not text.startswith(body, start):
                 return None
             position = start + len(body)
-            closing = next((c for c in self.shape.closing if text.startswith(c, position)), None)
+            closing = next((c for c in self.shape.closings if text.startswith(c, position)), None)
             if closing is None:
                 return None
             turns.append(Turn(index, start, position + len(closing), True, position))
@@ -200,7 +232,7 @@ class Renderer:
             if attempt and changed == list(messages):
                 continue
             try:
-                return changed, tuple(attempt), render(self.template, changed, self.tokenizer, tools=tools)
+                return changed, tuple(attempt), self.text(changed, tools)
             except StudioError as error:
                 first = first or error
         assert first is not None
@@ -219,92 +251,193 @@ class Renderer:
     # Where the turns stand
 
     def _turns(self, text: str, messages: Sequence[Message], tools: Sequence[str]) -> tuple[Turn, ...]:
-        starts: list[tuple[int, int, bool]] = []
-        position = 0
+        fields = self._fields(text, messages, tools)
+        turns: list[Turn] = []
+        before = 0
         for index, message in enumerate(messages):
             if message.role != "assistant":
                 continue
-            start, like_chat = self._start(text, messages, index, tools, position)
-            starts.append((index, start, like_chat))
-            position = start
-        turns = []
-        for number, (index, start, like_chat) in enumerate(starts):
-            limit = starts[number + 1][1] if number + 1 < len(starts) else len(text)
-            limit = self._limit(text, messages, index, tools, start, limit)
-            words_end, end, ended = self._end(text, start, limit)
-            turns.append(Turn(index, start, end, ended, words_end, like_chat))
-        return tuple(turns)
+            start, like_chat = self._start(text, messages, index, tools, fields, before)
+            turn = self._turn(text, messages, index, tools, fields, start, like_chat)
+            turns.append(turn)
+            before = turn.end
+        return self._as_marked(turns, text, messages, tools) if self.marked else tuple(turns)
+
+    def _fields(self, text: str, messages: Sequence[Message], tools: Sequence[str]) -> list[Field]:
+        """Where everybody's words stand, in the order of the text."""
+        said = "".join(part for message in messages for part in (message.content, message.reasoning, text))
+        block = next((block for block in BLOCKS if is_free(block, said)), None)
+        if block is None:
+            return fields_in_order(messages, text)
+        for roles in _MARKED:
+            marks = Marks(messages, block, roles, text_arguments=self._reading.text_arguments)
+            try:
+                found = marks.fields(self.text(marks.messages, tools), text)
+            except StudioError:
+                continue
+            if found is not None:
+                return found
+        return fields_in_order(messages, text)
 
     def _start(
-        self, text: str, messages: Sequence[Message], index: int, tools: Sequence[str], position: int
+        self,
+        text: str,
+        messages: Sequence[Message],
+        index: int,
+        tools: Sequence[str],
+        fields: Sequence[Field],
+        before: int,
     ) -> tuple[int, bool]:
-        """Where the model's words of a turn begin, and whether a chat would see the same text before them."""
-        try:
-            prompt = self.text(messages[:index], tools, prompt=True)
-        except StudioError:  # a template may refuse to be asked so early
-            prompt = None
-        if prompt is not None and text.startswith(prompt) and len(prompt) >= position:
-            return len(prompt), True
-        header = self.shape.header
-        content = messages[index].content.strip()
-        place = text.find(header + content, position) if header else -1
-        if place >= 0:
-            return place + len(header), False
-        place = text.find(header, position) if header else -1
-        if place >= 0:
-            return place + len(header), False
-        return max(text.find(content, position), position), False
+        """Where the model's words of a turn begin, and whether a chat would see the same text before them.
 
-    def _limit(
-        self, text: str, messages: Sequence[Message], index: int, tools: Sequence[str], start: int, limit: int
-    ) -> int:
-        """Where a turn is over at the latest: what follows it belongs to others."""
-        if index + 1 >= len(messages):
-            return limit
+        `before` is where the turn before it ends. Where the text does not begin with a chat's prompt, the words follow
+        as much of the prompt's header as stands before them.
+        """
         try:
-            so_far = render(self.template, messages[: index + 1], self.tokenizer, tools=tools)
+            prompt = self._opened(messages[:index], tools)
+        except StudioError:  # a template may refuse to be asked so early
+            prompt = ""
+        if prompt and len(prompt) >= before and text.startswith(prompt):
+            return len(prompt), True
+        own = min((f.start for f in fields if f.message == index and f.start >= before), default=None)
+        later = min((f.start for f in fields if f.message > index and f.start >= before), default=len(text))
+        limit = later if own is None else own
+        earlier = [f.end for f in fields if f.message < index and before <= f.end <= limit]
+        position = max(earlier, default=before)
+        alike = len(shared(text, prompt))
+        header = self._header(messages[:index], tools, prompt)
+        if len(prompt) - len(header) < alike <= limit and alike >= position:
+            return alike, False
+        parts = pieces(header or self.shape.header)
+        for count in range(len(parts), 0, -1):
+            lead = "".join(parts[:count])
+            place = text.find(lead, position, limit)
+            if place >= 0:
+                return place + len(lead), False
+        if position <= alike <= limit:
+            return alike, False
+        return position if own is None else own, False
+
+    def _header(self, messages: Sequence[Message], tools: Sequence[str], prompt: str) -> str:
+        """What a chat's prompt has more than the text of the messages before it."""
+        if not self.shape.generation_prompt:
+            return self.shape.header
+        try:
+            so_far = self.text(messages, tools)
+        except StudioError:
+            return ""
+        return prompt[len(shared(so_far, prompt)) :]
+
+    def _turn(
+        self,
+        text: str,
+        messages: Sequence[Message],
+        index: int,
+        tools: Sequence[str],
+        fields: Sequence[Field],
+        start: int,
+        like_chat: bool,
+    ) -> Turn:
+        """From its start to the end of what closes it, without what others say in between."""
+        stretches: list[
+            tuple[int, int, int]
+        ] = []  # first and last of its words, and where another's words begin
+        opened: tuple[int, int] | None = (start, start)
+        other = start
+        limit = len(text)
+        for field in fields:
+            if field.start < start or (field.message < index and field.end <= start):
+                continue
+            if field.message == index:
+                opened = (opened[0] if opened else self._after_controls(text, other, field.start), field.end)
+                continue
+            if opened:
+                stretches.append((*opened, field.start))
+                opened = None
+            other = field.end
+            if messages[field.message].role != "tool":
+                limit = field.start
+                break
+        if opened:
+            stretches.append((*opened, limit))
+        try:
+            so_far = self.text(messages[: index + 1], tools)
         except StudioError:
             so_far = ""
-        if len(so_far) > start and text.startswith(so_far):
-            return min(limit, len(so_far))
-        content = messages[index].content.strip()
-        place = text.find(content, start, limit)
-        after = place + len(content) if place >= 0 else start
-        following = messages[index + 1].content.strip()
-        place = text.find(following, after, limit) if following else -1
-        return place if place >= 0 else limit
+        alike = len(so_far) if text.startswith(so_far) else 0
+        ends = [self._end(text, words, until, alike) for _, words, until in stretches]
+        content = [f for f in fields if f.message == index and f.kind == "content" and f.start >= start]
+        return Turn(
+            index,
+            start,
+            ends[-1][1],
+            ends[-1][2],
+            start + len(text[start : ends[-1][0]].rstrip()),
+            like_chat,
+            tuple((first, end[1]) for (first, _, _), end in zip(stretches, ends, strict=True))
+            if stretches[1:]
+            else (),
+            (content[-1].start, content[-1].end) if content else None,
+        )
 
-    def _end(self, text: str, start: int, limit: int) -> tuple[int, int, bool]:
-        """Where a turn's words end, where the token that closes it ends, and whether there is one."""
-        found = [(text.rfind(token, start, limit), len(token)) for token in self.shape.end_tokens]
-        place, length = max(found, default=(-1, 0))
-        if place < 0:
-            words = start + len(text[start:limit].rstrip())
-            last = [token for token in self.tokenizer.special if token and text.endswith(token, start, words)]
-            place, length = words - len(max(last, key=len, default="")), len(max(last, key=len, default=""))
-        return start + len(text[start:place].rstrip()), place + length, length > 0
+    def _after_controls(self, text: str, start: int, end: int) -> int:
+        """Where the last special token between two places ends; `end` where there is none."""
+        pattern = self.tokenizer.special_pattern
+        return (
+            max((match.end() for match in pattern.finditer(text, start, end)), default=end)
+            if pattern
+            else end
+        )
 
-    def _marked_turns(self, text: str, messages: Sequence[Message], tools: Sequence[str]) -> tuple[Turn, ...]:
-        """As the template's own marks say; each block belongs to the turn that it stands in."""
-        _, spans = render_spans(self.template, messages, self.tokenizer, tools=tools)
-        starts = []
-        position = 0
-        for index, message in enumerate(messages):
-            if message.role == "assistant":
-                position, like_chat = self._start(text, messages, index, tools, position)
-                starts.append((index, position, like_chat))
+    def _end(self, text: str, words: int, limit: int, alike: int) -> tuple[int, int, bool]:
+        """Where a turn is closed, where the token that does so ends, and whether there is one.
+
+        `words` is where the last of its words ends, `limit` where another's begin. Up to `alike` the text is the same
+        as if nothing followed the turn.
+        """
+        if alike >= words:
+            own = min(alike, limit)
+            place, closer = max(
+                ((text.rfind(c, words, own), c) for c in self.shape.closers), default=(-1, "")
+            )
+            if place >= 0:
+                return place, place + len(closer), True
+            closer = next((c for c in self.shape.closers if text.startswith(c, own)), "")
+            own = words + len(text[words:own].rstrip())
+            return own, own + len(closer), bool(closer)
+        found = [(place, -len(c)) for c in self.shape.closers if (place := text.find(c, words, limit)) >= 0]
+        place, length = min(found, default=(words, 0))
+        return place, place - length, bool(found)
+
+    def _as_marked(
+        self, turns: Sequence[Turn], text: str, messages: Sequence[Message], tools: Sequence[str]
+    ) -> tuple[Turn, ...]:
+        """The turns as the template's own marks say; each block belongs to the turn that it stands in."""
+        _, spans = self._spans(self._reading, messages, tools)
         owners = [
-            max((n for n, (_, start, _) in enumerate(starts) if start < span[1]), default=0) for span in spans
+            max((n for n, turn in enumerate(turns) if turn.start < span[1]), default=0) for span in spans
         ]
-        turns = []
-        for number, (index, start, like_chat) in enumerate(starts):
+        marked = []
+        for number, turn in enumerate(turns):
             own = tuple(span for span, owner in zip(spans, owners, strict=True) if owner == number)
             if not own:
-                turns.append(Turn(index, start, start, False, start, like_chat))
+                marked.append(replace(turn, end=turn.start, words_end=turn.start, ended=False, blocks=()))
                 continue
-            words_end, _, ended = self._end(text, start, own[-1][1])
-            turns.append(Turn(index, min(start, own[0][1]), own[-1][1], ended, words_end, like_chat, own))
-        return tuple(turns)
+            start, end = min(turn.start, own[0][1]), own[-1][1]
+            words_end, ended = self._closed(text, start, end)
+            marked.append(replace(turn, start=start, end=end, words_end=words_end, ended=ended, blocks=own))
+        return tuple(marked)
+
+    def _closed(self, text: str, start: int, end: int) -> tuple[int, bool]:
+        """Where the words of a marked turn end, and whether a special token closes it."""
+        pattern = self.tokenizer.special_pattern
+        last = start + len(text[start:end].rstrip())
+        closing = (
+            [match.start() for match in pattern.finditer(text, start, last) if match.end() == last]
+            if pattern
+            else []
+        )
+        return start + len(text[start : min(closing, default=last)].rstrip()), bool(closing)
 
     # Special tokens in a person's words
 
@@ -319,7 +452,7 @@ class Renderer:
         """The text without its guards."""
         pattern = self.tokenizer.special_pattern
         if not guard or pattern is None:
-            return Rendered(text, tuple(messages), turns, None, hazards)
+            return Rendered(text, tuple(messages), turns, None, hazards, marked=self.marked)
         clean = Unguarding(text, guard, pattern)
         moved = tuple(
             replace(
@@ -328,6 +461,7 @@ class Renderer:
                 end=clean.place(turn.end),
                 words_end=clean.place(turn.words_end),
                 blocks=tuple(map(clean.span, turn.blocks)),
+                content=clean.span(turn.content) if turn.content else None,
             )
             for turn in turns
         )
@@ -335,81 +469,21 @@ class Renderer:
             replace(m, content=m.content.replace(guard, ""), reasoning=m.reasoning.replace(guard, ""))
             for m in messages
         )
-        return Rendered(clean.text, said, moved, clean.controls, (*hazards, "special_text"))
+        return Rendered(
+            clean.text, said, moved, clean.controls, (*hazards, "special_text"), marked=self.marked
+        )
 
 
-class _Probe:
-    """Tries a template with small conversations."""
-
-    def __init__(self, renderer: Renderer) -> None:
-        self.template, self.tokenizer = renderer.template, renderer.tokenizer
-        self.refusal: StudioError | None = None
-
-    def shape(self) -> Shape:
-        short = [Message("user", _QUESTION), Message("assistant", _ANSWER)]
-        long = [*short, Message("user", _QUESTION + " 2"), Message("assistant", _ANSWER + " 2")]
-        system = self._system(short)
-        written, prompt = self._text(short), self._text(short[:1], prompt=True)
-        before = self._text(short[:1])
-        if written is None and system == "refused" and self.refusal is not None:
-            raise self.refusal
-        if written is None or prompt is None or _ANSWER not in written:
-            return Shape("", (), (), False, system, True)
-        lead = written[len(prompt) : written.find(_ANSWER)] if written.startswith(prompt) else ""
-        opens = prompt != before or not lead.strip()
-        header = _suffix(before, prompt) if opens else lead
-        closing, end_tokens, direct = set(), set(), written.startswith(prompt)
-        for messages in (short, long, [Message("system", _SYSTEM), *long] if system == "written" else long):
-            text = self._text(messages)
-            if text is None:
-                direct = False
-                continue
-            for index, message in enumerate(messages):
-                if message.role != "assistant":
-                    continue
-                place = text.find(message.content)
-                end = self._end(text, place + len(message.content))
-                if end is None:
-                    direct = False
-                    continue
-                closing.add(text[place + len(message.content) : end[0]])
-                end_tokens.add(end[1])
-                opening = self._text(messages[:index], prompt=True)
-                opening = opening + header if opening is not None and not opens else opening
-                direct = direct and opening is not None and text.startswith(opening) and len(opening) == place
-        pattern = self.tokenizer.special_pattern
-        direct = direct and bool(pattern and pattern.search(header))
-        longest = tuple(sorted(closing, key=len, reverse=True))
-        return Shape(header, longest, tuple(sorted(end_tokens)), direct, system, opens)
-
-    def _system(self, messages: list[Message]) -> str:
-        text = self._text([Message("system", _SYSTEM), *messages])
-        return "refused" if text is None else "written" if _SYSTEM in text else "ignored"
-
-    def _text(self, messages: Sequence[Message], *, prompt: bool = False) -> str | None:
-        try:
-            return render(self.template, messages, self.tokenizer, add_generation_prompt=prompt)
-        except StudioError as error:
-            self.refusal = self.refusal or error
-            return None
-
-    def _end(self, text: str, start: int) -> tuple[int, str] | None:
-        """The end of the first special token after an answer, if only white space lies before it, and the token."""
-        position = start
-        while position < len(text) and text[position].isspace():
-            position += 1
-        tokens = [token for token in self.tokenizer.special if token and text.startswith(token, position)]
-        if not tokens:
-            return None
-        token = max(tokens, key=len)
-        return position + len(token), token
-
-
-def _suffix(before: str | None, prompt: str) -> str:
-    """What a generation prompt adds to the text before it."""
-    if before is not None and prompt.startswith(before):
-        return prompt[len(before) :]
-    return ""
+def _shown(messages: Sequence[Message], reading: Reading) -> list[dict[str, Any]]:
+    """Messages as this template reads them."""
+    shown = template_messages(messages)
+    for message, said in zip(messages, shown, strict=True):
+        if reading.parts:
+            said["content"] = [{"type": "text", "text": message.content}]
+        if reading.text_arguments:
+            for call, made in zip(message.tool_calls, said.get("tool_calls", ()), strict=True):
+                made["function"]["arguments"] = call.arguments
+    return shown
 
 
 def _system_merged(messages: Sequence[Message]) -> list[Message]:

@@ -31,7 +31,7 @@ def talk(*turns: str, system: str | None = None) -> Conversation:
 
 
 def call(city: str, number: int = 1) -> ToolCall:
-    return ToolCall("weather", json.dumps({"city": city}), f"call{number:05}")
+    return ToolCall("weather", json.dumps({"city": city}, ensure_ascii=False), f"call{number:05}")
 
 
 def result(text: str, number: int = 1) -> Message:

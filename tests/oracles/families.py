@@ -27,6 +27,7 @@ _BOS_AND_EOS = {
 }
 """By the beginning of a template's name; no bos where its tokenizer names none."""
 _PARTS_ONLY = ("idefics3", "llava_next", "smolvlm")
+_TEXT_ARGUMENTS = ("deepseekv3", "deepseek_r1_distill")
 _SPECIAL = re.compile(
     r"<｜[^｜<>]+｜>|<\|[\w/\"]+\|?>|<\w+\|>|</s>|<(?:start|end)_of_\w+>|<image>|<sop>|\[gMASK\]"
 )
@@ -47,7 +48,9 @@ class Family:
     added: tuple[str, ...]
     """Tokens that are never split but are not special, such as <think>."""
     parts_only: bool
-    """Whether it shows contents only as lists of parts, because the model sees images too."""
+    """Whether its templates show contents only as lists of parts, because the model sees images too."""
+    text_arguments: bool
+    """Whether its original template takes the arguments of calls only as JSON text; its training template does not."""
 
     @property
     def training(self) -> str:
@@ -72,7 +75,9 @@ def family(name: str) -> Family:
     code = _COMMENT.sub("", source)
     special = dict.fromkeys(filter(None, (bos, eos, "<|pad|>", *_SPECIAL.findall(code))))
     added = dict.fromkeys(_ADDED.findall(code))
-    return Family(name, source, bos, eos, tuple(special), tuple(added), name in _PARTS_ONLY)
+    return Family(
+        name, source, bos, eos, tuple(special), tuple(added), name in _PARTS_ONLY, name in _TEXT_ARGUMENTS
+    )
 
 
 def _read(name: str) -> str:

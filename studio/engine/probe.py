@@ -1,0 +1,248 @@
+"""What a chat template does, found out by trying it with small conversations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from studio.domain.chat import Message, ToolCall
+from studio.domain.errors import StudioError
+
+# Words that no template says of itself.
+_SYSTEM, _QUESTION, _ANSWER, _RESULT, _CITY = (
+    f"Zq7 {word}" for word in ("system", "question", "answer", "result", "city")
+)
+_TOOL = '{"type": "function", "function": {"name": "zq7", "description": "Zq7", "parameters": {"type": "object"}}}'
+_ASKED = Message("user", _QUESTION)
+_SHORT = (_ASKED, Message("assistant", _ANSWER))
+_LONG = (*_SHORT, Message("user", f"{_QUESTION} 2"), Message("assistant", f"{_ANSWER} 2"))
+_CALLED = (
+    _ASKED,
+    Message("assistant", "", tool_calls=(ToolCall("zq7", f'{{"city": "{_CITY}"}}', "callzq701"),)),
+)
+_ANSWERED = (
+    *_CALLED,
+    Message("tool", _RESULT, name="zq7", tool_call_id="callzq701"),
+    Message("assistant", _ANSWER),
+)
+_TAG = re.compile(r"<[^<>\s]+>")
+_PIECE = re.compile(rf"{_TAG.pattern}|\s|[^<\s]+|<")
+
+
+class Write(Protocol):
+    """The template's text of messages. Raises StudioError where it refuses them."""
+
+    def __call__(
+        self, messages: Sequence[Message], tools: Sequence[str] = (), *, prompt: bool = False
+    ) -> str: ...
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a template wants its messages."""
+
+    parts: bool = False
+    """Contents as lists of parts, as templates of models that see images read them."""
+    text_arguments: bool = False
+    """Arguments of calls as JSON text, not as objects."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What a template does."""
+
+    header: str = ""
+    """What opens an assistant's turn: after it the model writes."""
+    closings: tuple[str, ...] = ()
+    """What may follow an answer up to and with what closes it, such as `<|im_end|>` or ` </s>`; the longest first."""
+    closers: tuple[str, ...] = ()
+    """The special tokens that close a turn, after answers and after calls; the longest first."""
+    stops: tuple[str, ...] = ()
+    """Those at which a model has to stop."""
+    direct: bool = False
+    """Whether header, answer and closing stand side by side in every turn, and chats see the same text."""
+    system: str = "written"
+    """"written", "refused" or "ignored"."""
+    generation_prompt: bool = True
+    """Whether the template opens the turn itself when asked to; else the studio does, with `header`."""
+
+
+def read_as(readings: dict[Reading, Write]) -> Reading:
+    """The first of the readings with which a template shows an answer, and then a call."""
+
+    def shows(parts: bool, text_arguments: bool, messages: Sequence[Message], words: str) -> bool:
+        try:
+            return words in readings[Reading(parts, text_arguments)](
+                messages, (_TOOL,) if words == _CITY else ()
+            )
+        except StudioError:
+            return False
+
+    parts = not shows(False, False, _SHORT, _ANSWER) and shows(True, False, _SHORT, _ANSWER)
+    text = not shows(parts, False, _CALLED, _CITY) and shows(parts, True, _CALLED, _CITY)
+    return Reading(parts, text)
+
+
+def pieces(header: str) -> list[str]:
+    """A header in its smallest parts.
+
+    >>> pieces("<|im_start|>assistant\\n")
+    ['<|im_start|>', 'assistant', '\\n']
+    """
+    return _PIECE.findall(header)
+
+
+def shared(one: str, other: str) -> str:
+    """What two texts begin with alike, without a part of a <tag>.
+
+    >>> shared("a<|end|>\\n<|user|>", "a<|end|>\\n<|system|>")
+    'a<|end|>\\n'
+    """
+    length = next(
+        (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
+    )
+    opening = one.rfind("<", 0, length)
+    tags = [_TAG.match(text, opening) for text in (one, other) if opening >= 0]
+    return one[: opening if any(tag and tag.end() > length for tag in tags) else length]
+
+
+class Probe:
+    """Tries a template. `special` finds the text of any special token."""
+
+    def __init__(self, write: Write, special: re.Pattern[str] | None) -> None:
+        self._write, self._special = write, special
+        self._refusal: StudioError | None = None
+
+    def shape(self) -> Shape:
+        """Raises the template's own StudioError where it is no Jinja or refuses every conversation."""
+        system = self._system()
+        written, before, prompt = self._text(_SHORT), self._text([_ASKED]), self._text([_ASKED], prompt=True)
+        if written is None and system == "refused" and self._refusal is not None:
+            raise self._refusal
+        if written is None or prompt is None or _ANSWER not in written:
+            return Shape(system=system)
+        lead = written[len(prompt) : written.find(_ANSWER)] if written.startswith(prompt) else ""
+        opens = prompt != before or not lead.strip()
+        header = prompt[len(shared(before or "", prompt)) :] if opens else lead
+        after_answer, after_call = self._after_answer(written), self._after_call()
+        direct = self._is_direct(header, opens, after_answer.closings, with_system=system == "written")
+        return Shape(
+            header,
+            _longest_first(after_answer.closings),
+            _longest_first(after_answer.closers | after_call.closers),
+            tuple(sorted(after_answer.stops | after_call.stops)),
+            direct,
+            system,
+            opens,
+        )
+
+    def _after_answer(self, written: str) -> _Ends:
+        """What closes an answer: as the last words of all, and before another question."""
+        last = written[written.rfind(_ANSWER) + len(_ANSWER) :]
+        longer = self._text(_LONG)
+        inner = _between(longer, _ANSWER, f"{_QUESTION} 2")
+        return self._ends(last, inner, after_call=False)
+
+    def _after_call(self) -> _Ends:
+        """What closes a turn that calls a tool: as the last words of all, and before the tool's result."""
+        called, answered = self._text(_CALLED, (_TOOL,)), self._text(_ANSWERED, (_TOOL,))
+        if called is None or _CITY not in called:
+            return _Ends()
+        return self._ends(
+            called[called.rfind(_CITY) + len(_CITY) :], _between(answered, _CITY, _RESULT), after_call=True
+        )
+
+    def _ends(self, last: str, inner: str | None, *, after_call: bool) -> _Ends:
+        """Closing tokens are those that stand at the end of all as they do before another's words.
+
+        Where these have none in common, each has its own: then what the next turn begins with ends this one. After a
+        call, the tokens of the call itself come first.
+        """
+        common = last if inner is None else shared(last, inner)
+        runs = self._runs(common)
+        found = _Ends()
+        if runs:
+            found.add(common, runs[-1] if after_call else runs[0], self._special)
+            return found
+        runs = self._runs(last)
+        if runs:
+            found.add(last, runs[-1] if after_call else runs[0], self._special)
+        first = self._special.search(inner or "", len(common)) if self._special else None
+        if inner is not None and first is not None:
+            found.add(inner, first.span(), self._special, stops=not runs)
+        return found
+
+    def _runs(self, text: str) -> list[tuple[int, int]]:
+        """Where special tokens stand, those side by side as one."""
+        runs: list[tuple[int, int]] = []
+        for match in self._special.finditer(text) if self._special else ():
+            if runs and runs[-1][1] == match.start():
+                runs[-1] = (runs[-1][0], match.end())
+            else:
+                runs.append(match.span())
+        return runs
+
+    def _is_direct(self, header: str, opens: bool, closings: set[str], *, with_system: bool) -> bool:
+        if self._special is None or not self._special.search(header) or not closings:
+            return False
+        for messages in (_SHORT, _LONG, (Message("system", _SYSTEM), *_LONG) if with_system else _LONG):
+            text = self._text(messages)
+            if text is None:
+                return False
+            for index, message in enumerate(messages):
+                if message.role != "assistant":
+                    continue
+                place = text.find(message.content)
+                opening = self._text(messages[:index], prompt=True)
+                opening = opening + header if opening is not None and not opens else opening
+                if opening is None or not text.startswith(opening) or len(opening) != place:
+                    return False
+                if not any(text.startswith(closing, place + len(message.content)) for closing in closings):
+                    return False
+        return True
+
+    def _system(self) -> str:
+        text = self._text([Message("system", _SYSTEM), *_SHORT])
+        return "refused" if text is None else "written" if _SYSTEM in text else "ignored"
+
+    def _text(
+        self, messages: Sequence[Message], tools: Sequence[str] = (), *, prompt: bool = False
+    ) -> str | None:
+        try:
+            return self._write(messages, tools, prompt=prompt)
+        except StudioError as error:
+            self._refusal = self._refusal or error
+            return None
+
+
+class _Ends:
+    """What closes turns of one kind."""
+
+    def __init__(self) -> None:
+        self.closings: set[str] = set()
+        self.closers: set[str] = set()
+        self.stops: set[str] = set()
+
+    def add(
+        self, tail: str, run: tuple[int, int], special: re.Pattern[str] | None, *, stops: bool = True
+    ) -> None:
+        closer = tail[run[0] : run[1]]
+        self.closings.add(tail[: run[1]])
+        self.closers.add(closer)
+        if stops and special is not None:
+            self.stops.add(special.findall(closer)[-1])
+
+
+def _between(text: str | None, one: str, other: str) -> str | None:
+    """What stands after the first `one` and before the first `other` after it."""
+    if text is None or one not in text:
+        return None
+    start = text.find(one) + len(one)
+    end = text.find(other, start)
+    return text[start:end] if end >= 0 else None
+
+
+def _longest_first(texts: set[str]) -> tuple[str, ...]:
+    return tuple(sorted(texts, key=lambda text: (-len(text), text)))
