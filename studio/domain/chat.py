@@ -81,12 +81,14 @@ class Message:
 class Conversation:
     """The messages of one row; `row` is its 1-based number in the file it came from.
 
-    `tools` are the functions that the assistant may call, each as JSON text.
+    `tools` are the functions that the assistant may call, each as JSON text. `source` names the set that the row was
+    mixed in from; it is empty for the data itself.
     """
 
     messages: tuple[Message, ...]
     row: int = 0
     tools: tuple[str, ...] = ()
+    source: str = ""
 
     @property
     def system(self) -> str:
@@ -124,6 +126,7 @@ class Conversation:
         return {**said, "tools": [json.loads(tool) for tool in self.tools]} if self.tools else said
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], row: int = 0) -> Conversation:
+    def from_json(cls, data: Mapping[str, Any], row: int = 0, source: str = "") -> Conversation:
         messages = tuple(Message.from_json(message) for message in data["messages"])
-        return cls(messages, row, tuple(json.dumps(tool, ensure_ascii=False) for tool in data.get("tools", ())))
+        tools = tuple(json.dumps(tool, ensure_ascii=False) for tool in data.get("tools", ()))
+        return cls(messages, row, tools, source)

@@ -82,6 +82,19 @@ class DataConfig(Section):
         le=0.5,
         recommended=(0.05, 0.2),
     )
+    general_share: float = setting(
+        0.0,
+        "Share of general data",
+        "How much of what is learnt is general instruction data, mixed into your own so that the model does not forget "
+        "what it knew. 0: your rows alone.",
+        ge=0.0,
+        le=0.9,
+        recommended=(0.05, 0.1),
+        source="Scialom et al. 2022, arXiv:2205.12393: rehearsal of 1 % is enough for T0; 5 to 10 % is common practice",
+    )
+    general_path: str | None = setting(
+        None, "General data", "The file that general rows are drawn from. Empty: the set that comes with the studio."
+    )
     overlong: Overlong = setting(
         "cut",
         "Rows that are too long",

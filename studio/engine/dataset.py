@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 import json
 import os
@@ -16,6 +17,7 @@ from studio.domain.config import DataConfig
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding, finding
 from studio.domain.text import Text
+from studio.engine import mixing
 from studio.engine.fields import Unconvertible
 from studio.engine.formats import FORMATS, check_columns, convert, recognise, unused_fields
 from studio.engine.readers import Problem, Records, read_records
@@ -254,12 +256,47 @@ def split(
 ) -> tuple[list[Conversation], list[Conversation]]:
     """Conversations for training and held-out ones, both in the order of the file; the same for the same seed.
 
-    With a share above 0 and at least two conversations, each part gets at least one.
+    Both parts are alike: the held-out rows are drawn evenly from all kinds of rows (by their answer where there are few
+    different ones, else by length). Rows with the same prompt stay on one side. With a share above 0 and at least two
+    prompts, each part gets at least one row.
     """
-    count = min(max(1, round(len(conversations) * share)), len(conversations) - 1) if share > 0 else 0
-    chosen = set(random.Random(seed).sample(range(len(conversations)), max(0, count)))
-    train = [conversation for index, conversation in enumerate(conversations) if index not in chosen]
-    return train, [conversations[index] for index in sorted(chosen)]
+    by_prompt: dict[tuple[str, ...], list[Conversation]] = {}
+    for conversation in conversations:
+        by_prompt.setdefault(_prompt_key(conversation), []).append(conversation)
+    if share <= 0 or len(by_prompt) < 2:
+        return list(conversations), []
+    kinds = _kinds([rows[0] for rows in by_prompt.values()])
+    random_ = random.Random(seed)
+    groups = [*zip(kinds, by_prompt.values(), strict=True)]
+    random_.shuffle(groups)
+    groups.sort(key=lambda group: group[0])
+    wanted = min(max(1, round(len(groups) * share)), len(groups) - 1)
+    first = random_.random()
+    chosen = {int((number + first) * len(groups) / wanted) for number in range(wanted)}
+    held_out = {id(row) for place in chosen for row in groups[place][1]}
+    return (
+        [row for row in conversations if id(row) not in held_out],
+        [row for row in conversations if id(row) in held_out],
+    )
+
+
+def _prompt_key(conversation: Conversation) -> tuple[str, ...]:
+    return tuple(
+        " ".join(message.content.lower().split())
+        for message in conversation.messages
+        if message.role != "assistant"
+    )
+
+
+def _kinds(conversations: Sequence[Conversation]) -> list[str]:
+    """What kind of row each is: its answer, where few are different, else one of eight lengths."""
+    answers = [conversation.response.strip() for conversation in conversations]
+    if len(set(answers)) * 5 <= len(answers):
+        return answers
+    lengths = [sum(len(message.content) for message in row.messages) for row in conversations]
+    order = sorted(lengths)
+    edges = [order[len(order) * part // 8] for part in range(1, 8)]
+    return [str(bisect.bisect_right(edges, length)) for length in lengths]
 
 
 def load_training(data: DataConfig, seed: int) -> TrainingData:
@@ -287,7 +324,29 @@ def load_training(data: DataConfig, seed: int) -> TrainingData:
         )
     leaked = _about_leakage(train, held_out)
     findings += _naming(dataset.path, leaked) if data.held_out_path else leaked
-    return TrainingData(train, held_out, findings, _sha256(dataset.path), held_out_sha256)
+    general, about_general = _general(data, len(train), seed)
+    return TrainingData(
+        [*train, *general], held_out, [*findings, *about_general], _sha256(dataset.path), held_out_sha256
+    )
+
+
+def _general(data: DataConfig, own: int, seed: int) -> tuple[list[Conversation], list[Finding]]:
+    """The general rows that are learnt beside one's own."""
+    count = mixing.general_rows(own, data.general_share)
+    if not count:
+        return [], []
+    path = Path(data.general_path).expanduser() if data.general_path else mixing.SHIPPED
+    dataset = read(path)
+    usable, about = _usable(dataset)
+    raw = dict(zip(dataset.row_numbers, dataset.rows, strict=True))
+    candidates = [
+        mixing.Candidate(row, str(raw[row.row].get("task") or ""))
+        for row in usable
+        if raw[row.row].get("split") != mixing.GAUGE
+    ]
+    drawn, few = mixing.draw(candidates, count, seed, path)
+    problems = [item for item in (*dataset.findings, *about) if item.severity != "info"]
+    return drawn, [*_naming(path, problems), *few, mixing.about_mixture(own, len(drawn), path)]
 
 
 def _read_held_out(path: str, data: DataConfig) -> Dataset:

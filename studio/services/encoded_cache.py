@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import Any
 
 from studio.domain.chat import Conversation
 from studio.domain.encoded import IGNORED, Encoded
@@ -69,7 +70,7 @@ def _write(file: Path, rows: Sequence[Encoded]) -> None:
 
     ids = numpy.fromiter((token for row in rows for token in row.input_ids), dtype=numpy.int32)
     learnt = numpy.fromiter((label != IGNORED for row in rows for label in row.labels), dtype=numpy.bool_)
-    tensors = {
+    tensors: dict[str, numpy.ndarray[Any, Any]] = {
         "ids": ids,
         "learnt": numpy.packbits(learnt),
         "lengths": numpy.array([row.total for row in rows], dtype=numpy.int32),

@@ -16,7 +16,7 @@ from studio.domain.finding import Finding, finding
 from studio.domain.text import Text
 from studio.engine import dataset, models
 from studio.engine.defaults import recommend
-from studio.engine.encode import EncodedData, Encoder, encoder_for, select
+from studio.engine.encode import EncodedData, Encoder, encoder_for, fingerprint, select
 from studio.engine.hazards import hazard_findings
 from studio.engine.memory import Estimate, estimate
 from studio.engine.model_facts import ModelFacts, facts
@@ -159,7 +159,7 @@ def _fill(
             context=model.context,
             model=config.model.id,
         )
-    kept = select(encoder, *train, max_length, config.data.overlong, model.context)
+    kept = _select_mixed(encoder, train, max_length, config.data.overlong, model.context)
     measured = select(encoder, *held_out, max_length, config.data.overlong, model.context)
     if not kept.rows:
         raise StudioError(
@@ -172,9 +172,29 @@ def _fill(
         encoder,
         kept,
         measured,
-        (*kept.findings, *_about_held_out(measured, max_length)),
+        (*kept.findings, *_about_others(measured, max_length, HELD_OUT_TOKENS)),
         recommended.reasons,
     )
+
+
+def _select_mixed(
+    encoder: Encoder, train: _Rows, max_length: int, overlong: Overlong, context: int
+) -> EncodedData:
+    """One's own rows and then those mixed in, whose numbers are those of another file."""
+    parts = []
+    for mixed in (False, True):
+        pairs = [(row, ids) for row, ids in zip(*train, strict=True) if bool(row.source) == mixed]
+        parts.append(
+            select(
+                encoder, [row for row, _ in pairs], [ids for _, ids in pairs], max_length, overlong, context
+            )
+        )
+    own, general = parts
+    if not general.rows:
+        return own
+    rows = (*own.rows, *general.rows)
+    found = [*own.findings, *_about_others(general, max_length, GENERAL_TOKENS)]
+    return EncodedData(rows, tuple(found), fingerprint(rows))
 
 
 @dataclass(frozen=True)
@@ -254,31 +274,35 @@ def token_report(
     return list(select(encoder, conversations, rows, length, overlong, context).findings)
 
 
-def _about_held_out(measured: EncodedData, max_length: int) -> list[Finding]:
-    """The same findings, said of the rows that are measured on; their numbers are those of their own file."""
-    rows = sorted({row for found in measured.findings for row in found.rows})
+HELD_OUT_TOKENS = (
+    "held_out_tokens",
+    "Held-out rows that are cut, left out or without a trained end at {max_length} tokens: {count}.",
+    "Raise the maximum length, or look at these rows of the held-out data.",
+)
+GENERAL_TOKENS = (
+    "general_tokens",
+    "General rows that are cut, left out or without a trained end at {max_length} tokens: {count}.",
+    "Raise the maximum length, or look at these rows of the general data.",
+)
+
+
+def _about_others(data: EncodedData, max_length: int, said: tuple[str, str, str]) -> list[Finding]:
+    """The same findings, said of rows whose numbers are those of another file."""
+    rows = sorted({row for found in data.findings if found.severity != "info" for row in found.rows})
     if not rows:
         return []
-    return [
-        finding(
-            "held_out_tokens",
-            "tokens",
-            "warning",
-            rows,
-            "Held-out rows that are cut, left out or without a trained end at {max_length} tokens: {count}.",
-            "Raise the maximum length, or look at these rows of the held-out data.",
-            max_length=max_length,
-        )
-    ]
+    check, message, remedy = said
+    return [finding(check, "tokens", "warning", rows, message, remedy, max_length=max_length)]
 
 
-_DataKey = tuple[str, int, int, int]
+_DataKey = tuple[str, int, tuple[int, ...]]
 
 
 def _data_key(config: RunConfig) -> _DataKey:
     """The data settings as JSON, the seed, and when the files last changed."""
     data = config.data
-    return data.model_dump_json(), config.train.seed, _stamp(data.path), _stamp(data.held_out_path)
+    files = (data.path, data.held_out_path, data.general_path)
+    return data.model_dump_json(), config.train.seed, tuple(_stamp(file) for file in files)
 
 
 def _stamp(path: str | None) -> int:

@@ -135,7 +135,7 @@ class RunFiles:
         folder = self.folder / "data"
         folder.mkdir(exist_ok=True)
         for name, rows in (("train", train), ("held_out", held_out)):
-            lines = (json.dumps({"row": row.row, **row.to_json()}, ensure_ascii=False) for row in rows)
+            lines = (json.dumps(_record(row), ensure_ascii=False) for row in rows)
             write_text(folder / f"{name}.jsonl", "".join(line + "\n" for line in lines))
 
     def write_findings(self, findings: Iterable[Finding]) -> None:
@@ -159,7 +159,7 @@ class RunFiles:
         if not file.is_file():
             return []
         with file.open(encoding="utf-8") as lines:
-            return [Conversation.from_json(data, data["row"]) for data in map(json.loads, lines)]
+            return [_row(json.loads(line)) for line in lines]
 
     # state.json: replaced as a whole
 
@@ -194,3 +194,12 @@ class RunFiles:
                 "updated": now(),
             },
         )
+
+
+def _row(record: dict[str, Any]) -> Conversation:
+    return Conversation.from_json(record, record["row"], record.get("source", ""))
+
+
+def _record(row: Conversation) -> dict[str, Any]:
+    source = {"source": row.source} if row.source else {}
+    return {"row": row.row, **source, **row.to_json()}

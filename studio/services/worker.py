@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -193,6 +194,7 @@ class Worker:
                 "cores": machine.cores,
                 "memory": machine.memory_bytes,
             },
+            "rows": dict(Counter(row.source or "data" for row in self.files.train_rows())),
             "sha256": {
                 "train_rows": _sha256(self.files.folder / "data" / "train.jsonl"),
                 "held_out_rows": _sha256(self.files.folder / "data" / "held_out.jsonl"),
