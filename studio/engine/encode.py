@@ -56,7 +56,7 @@ class Encoder:
         self.template, self.tokenizer = template, tokenizer
         self.masks = masks or TemplateConfig()
         self.renderer = Renderer(template, tokenizer)
-        self._tails: dict[str, list[int]] = {}
+        self._leads: dict[str, list[int]] = {}
 
     def encode(self, conversation: Conversation, max_length: int | None = None) -> Encoded:
         """One conversation, with the characters that each token stands for; see `shorten` for `max_length`."""
@@ -125,24 +125,16 @@ class Encoder:
             )
         learnt, ended = learnt_places(item, self.masks)
         hazards: list[Hazard] = list(item.hazards)
-        starts = [turn.start for turn in item.turns if turn.start]
-        ids: list[int]
-        labels, places = None, []
-        if encoding is not None and all(_is_border(encoding, start) for start in starts):
-            ids = encoding.ids
+        ids, places, split, alike = self._tokens(item, encoding)
+        labels = None
+        if places is None:
+            assert encoding is not None
             labels = _labels(ids, encoding, learnt, len(item.text))
             places = encoding.offsets if spans or labels is None else []
-            firsts = [encoding.char_to_token(start) for start in starts]
-        else:
-            ids, places, merged = self._apart(item, encoding, () if item.marked else starts)
-            firsts = [bisect_left(places, (start, start)) for start in starts]
-            hazards += ["merged_border"] if merged else []
         if labels is None:
             labels = _labels_by_place(ids, places, learnt)
-        if not all(
-            turn.like_chat and self._follows(item, turn.start, ids, first)
-            for turn, first in zip((turn for turn in item.turns if turn.start), firsts, strict=True)
-        ):
+        hazards += ["merged_border"] if split else []
+        if not (alike and all(turn.like_chat for turn in item.turns)):
             hazards.append("unlike_chat")
         bos = self._bos
         if bos is not None and ids[:2] == [bos, bos]:
@@ -170,69 +162,74 @@ class Encoder:
     def _bos(self) -> int | None:
         return self.tokenizer.special.get(self.tokenizer.named.get("bos_token", ""))
 
-    def _apart(
-        self, item: Rendered, encoding: tokenizers.Encoding | None, starts: Sequence[int]
-    ) -> tuple[list[int], list[Span], bool]:
-        """Ids and places with special tokens where the template wrote them, and a border where the model's words begin.
+    def _tokens(
+        self, item: Rendered, encoding: tokenizers.Encoding | None
+    ) -> tuple[list[int], list[Span] | None, bool, bool]:
+        """Ids; their places, if not the encoding's; whether a token was split; whether turns follow a chat's tokens.
 
-        The last value says whether a token would have reached over such a border.
+        Where the tokens before a turn are not those of the prompt that ends there, a border is put between the two.
+        Only a template that marks turns itself is left as it is.
         """
-        pattern, text = self.tokenizer.special_pattern, item.text
-        controls = item.controls
-        if controls is None:
-            controls = tuple(match.span() for match in pattern.finditer(text)) if pattern else ()
-        if encoding is not None:
-            ids, places = encoding.ids, encoding.offsets
-        else:
-            ids, places = self.tokenizer.encode_apart(text, controls)
-        crossed = [
-            start for start in starts if 0 < start < len(text) and any(a < start < b for a, b in places)
+        ids, places = (encoding.ids, None) if encoding else self._encode_apart(item, 0, len(item.text))
+        unlike = [
+            turn.start
+            for turn in item.turns
+            if turn.start
+            and not self._follows(item, turn.start, ids, _token_at(turn.start, ids, encoding, places))
         ]
-        if crossed:
-            ids, places = self.tokenizer.encode_apart(text, controls, crossed)
-        return ids, places, bool(crossed)
+        if not unlike or item.marked:
+            return ids, places, False, not unlike
+        ids, places = self._encode_apart(item, 0, len(item.text), unlike)
+        return ids, places, True, True
+
+    def _encode_apart(
+        self, item: Rendered, start: int, end: int, cuts: Sequence[int] = ()
+    ) -> tuple[list[int], list[Span]]:
+        """Ids and places of a part of the text, with special tokens only where the template wrote them."""
+        inside = [(a - start, b - start) for a, b in self._controls(item) if start <= a and b <= end]
+        return self.tokenizer.encode_apart(item.text[start:end], inside, cuts)
+
+    def _controls(self, item: Rendered) -> Sequence[Span]:
+        """Where the special tokens stand that the template wrote."""
+        pattern = self.tokenizer.special_pattern
+        if item.controls is not None or pattern is None:
+            return item.controls or ()
+        return [match.span() for match in pattern.finditer(item.text)]
 
     def _follows(self, item: Rendered, start: int, ids: list[int], first: int | None) -> bool:
-        """Whether the tokens before a turn are those of the prompt that a chat gives, which ends there.
+        """Whether the tokens before the one at place `first` are those of a prompt that ends at `start`.
 
         A special token is a border that no tokenizer looks over, so only what follows the last one is compared.
         """
-        header = self.renderer.shape.header
-        if self._header_tail is not None and item.text.endswith(header, 0, start):
-            tail = self._header_tail
+        if first is None:
+            return False
+        header = self._header_lead
+        if header is not None and item.text.endswith(self.renderer.shape.header, 0, start):
+            lead, control = header, True
         else:
-            tail = item.text[self._last_control(item, start) : start]
-        wanted = self._tails.get(tail)
+            last = max((span for span in self._controls(item) if span[1] <= start), default=None)
+            lead, control = item.text[last[0] if last else 0 : start], last is not None
+        wanted = self._leads.get(lead)
         if wanted is None:
-            wanted = (
-                self.tokenizer.encode_apart(tail, ())[0]
-                if item.controls
-                else self.tokenizer.encode([tail])[0].ids
-            )
-            if len(tail) <= _SHORT:
-                self._tails[tail] = wanted
-        return first is not None and first >= len(wanted) and ids[first - len(wanted) : first] == wanted
+            if item.controls is None:
+                wanted = self.tokenizer.encode([lead])[0].ids
+            else:
+                wanted = self._encode_apart(item, start - len(lead), start)[0]
+            if len(lead) <= _SHORT and item.controls is None:
+                self._leads[lead] = wanted
+        compared = wanted[control:]
+        return first >= len(compared) and ids[first - len(compared) : first] == compared
 
     @cached_property
-    def _header_tail(self) -> str | None:
-        """What follows the last special token of the header, where there is one."""
+    def _header_lead(self) -> str | None:
+        """The header from its last special token on, where there is one."""
         pattern, header = self.tokenizer.special_pattern, self.renderer.shape.header
-        ends = [match.end() for match in pattern.finditer(header)] if pattern else []
-        return header[ends[-1] :] if ends else None
-
-    def _last_control(self, item: Rendered, start: int) -> int:
-        pattern = self.tokenizer.special_pattern
-        if item.controls is not None:
-            return max((end for _, end in item.controls if end <= start), default=0)
-        return (
-            max((match.end() for match in pattern.finditer(item.text, 0, start)), default=0) if pattern else 0
-        )
+        starts = [match.start() for match in pattern.finditer(header)] if pattern else []
+        return header[starts[-1] :] if starts else None
 
     def _prompt_ids(self, item: Rendered) -> list[int]:
-        if item.controls is None:
-            ids = self.tokenizer.encode([item.text])[0].ids
-        else:
-            ids = self.tokenizer.encode_apart(item.text, item.controls)[0]
+        encoding = self.tokenizer.encode([item.text])[0] if item.controls is None else None
+        ids = self._tokens(item, encoding)[0]
         return ids[1:] if self._bos is not None and ids[:2] == [self._bos, self._bos] else list(ids)
 
 
@@ -397,10 +394,21 @@ def _without(places: Sequence[Span], holes: Sequence[Span]) -> list[Span]:
     return list(places)
 
 
-def _is_border(encoding: tokenizers.Encoding, place: int) -> bool:
-    """Whether a token begins at this character."""
-    token = encoding.char_to_token(place)
-    return token is not None and _begins(encoding, token) == place
+def _token_at(
+    place: int, ids: Sequence[int], encoding: tokenizers.Encoding | None, places: Sequence[Span] | None
+) -> int | None:
+    """Which token begins at this character; None where one reaches over it."""
+    if places is None:
+        assert encoding is not None
+        token = encoding.char_to_token(place)
+        if token is None:  # the text's end, or white space that stands for no token
+            token = bisect_left(encoding.offsets, (place, place))
+            places = encoding.offsets
+        else:
+            return token if _begins(encoding, token) == place else None
+    else:
+        token = bisect_left(places, (place, place))
+    return None if token and places[token - 1][1] > place else token
 
 
 def _begins(encoding: tokenizers.Encoding, token: int) -> int:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
@@ -141,11 +141,13 @@ class Renderer:
         return text if self.shape.generation_prompt else text + self.shape.header
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[str] = ()) -> Rendered:
-        """What a chat gives the model to go on from. StudioError where the template refuses it."""
+        """What a chat gives the model to go on from, and its earlier turns. StudioError where the template refuses."""
         learnt = [replace(message, trained=True) for message in messages]
         safe = guarded(learnt, tools, self.tokenizer.special_pattern)
         shown, hazards, _ = self._repaired(safe.messages, safe.tools)
-        return self._finished(self._opened(shown, safe.tools), (), shown, hazards, safe.guard)
+        text = self._opened(shown, safe.tools)
+        turns = () if self.marked else self._turns(text, shown, safe.tools, prompt=True)
+        return self._finished(text, turns, shown, hazards, safe.guard)
 
     def render(self, conversation: Conversation) -> Rendered:
         """Text and turns of a conversation; where the template refuses it, `problem` says why."""
@@ -161,9 +163,24 @@ class Renderer:
         except StudioError as error:
             return Rendered("", messages, hazards=("refused",), problem=error.text)
         turns = self._turns(text, shown, tools)
+        if self.marked:
+            turns = self._as_marked(turns, text, shown, tools)
+        if hazards and not self._is_chat(text, safe.messages, tools):
+            turns = tuple(replace(turn, like_chat=False) for turn in turns)
         if self._leaves_out(text, shown, tools):
             hazards = (*hazards, "not_shown")
         return self._finished(text, turns, shown, hazards, safe.guard)
+
+    def _is_chat(self, text: str, messages: Sequence[Message], tools: Sequence[str]) -> bool:
+        """Whether a chat that mends these messages as far as they go would give the same prompts."""
+        try:
+            return all(
+                text.startswith(self._opened(self._repaired(messages[:index], tools)[0], tools))
+                for index, message in enumerate(messages)
+                if message.role == "assistant"
+            )
+        except StudioError:
+            return False
 
     def _is_plain(self, conversation: Conversation) -> bool:
         if conversation.tools or self.marked or not self.shape.direct:
@@ -250,8 +267,13 @@ class Renderer:
 
     # Where the turns stand
 
-    def _turns(self, text: str, messages: Sequence[Message], tools: Sequence[str]) -> tuple[Turn, ...]:
-        fields = self._fields(text, messages, tools)
+    def _turns(
+        self, text: str, messages: Sequence[Message], tools: Sequence[str], *, prompt: bool = False
+    ) -> tuple[Turn, ...]:
+        """The assistant's turns in the text of these messages, or in the prompt that they make."""
+        if not any(message.role == "assistant" for message in messages):
+            return ()
+        fields = self._fields(text, messages, tools, self._opened if prompt else self.text)
         turns: list[Turn] = []
         before = 0
         for index, message in enumerate(messages):
@@ -261,10 +283,12 @@ class Renderer:
             turn = self._turn(text, messages, index, tools, fields, start, like_chat)
             turns.append(turn)
             before = turn.end
-        return self._as_marked(turns, text, messages, tools) if self.marked else tuple(turns)
+        return tuple(turns)
 
-    def _fields(self, text: str, messages: Sequence[Message], tools: Sequence[str]) -> list[Field]:
-        """Where everybody's words stand, in the order of the text."""
+    def _fields(
+        self, text: str, messages: Sequence[Message], tools: Sequence[str], write: Callable[..., str]
+    ) -> list[Field]:
+        """Where everybody's words stand, in the order of the text, which `write` made of the messages."""
         said = "".join(part for message in messages for part in (message.content, message.reasoning, text))
         block = next((block for block in BLOCKS if is_free(block, said)), None)
         if block is None:
@@ -272,7 +296,7 @@ class Renderer:
         for roles in _MARKED:
             marks = Marks(messages, block, roles, text_arguments=self._reading.text_arguments)
             try:
-                found = marks.fields(self.text(marks.messages, tools), text)
+                found = marks.fields(write(marks.messages, tools), text)
             except StudioError:
                 continue
             if found is not None:

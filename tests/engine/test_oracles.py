@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.oracles.compare import with_markers, without_markers
-from tests.oracles.conversations import ALL
-from tests.oracles.families import family, names_with_training
+from studio.engine.encode import Encoder
+from studio.engine.templates import SHIPPED, resolve
+from tests.oracles.compare import encoder_of, prompts, with_markers, without_markers
+from tests.oracles.conversations import ALL, TALKS
+from tests.oracles.families import family, names, names_with_training
 from tests.oracles.masks import Both
 from tests.oracles.tokenizers import KINDS, Kind, save
 
@@ -100,3 +102,21 @@ def test_with_the_original_template_the_same_is_trained_but_for_the_prompts_end(
         assert found.only_ours == NOT_WRITTEN_BY_THE_CHAT.get(name, set())
         assert len(found.other_text) == OTHER_TEXT.get(name, 0)
         assert found.equal >= 16
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_turn_follows_the_tokens_of_a_chats_prompt_or_the_row_says_so(name: str, made: Made) -> None:
+    for kind in KINDS[:2]:
+        found = prompts(encoder_of(family(name).original, made(name, kind)))
+        assert (kind, found.failures) == (kind, [])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", SHIPPED)
+def test_with_a_shipped_template_turns_follow_the_tokens_of_a_chats_prompt(
+    name: str, kind: Kind, made: Made
+) -> None:
+    tokenizer = made("llava_next", kind).ours
+    found = prompts(Encoder(resolve(name, tokenizer), tokenizer))
+    assert found.failures == []
+    assert not found.other_text & set(TALKS)

@@ -27,7 +27,7 @@ class Comparison:
     refused: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Titles by the template's reason."""
     other_text: set[str] = field(default_factory=set)
-    """Titles for which the two templates write different texts, so that there is nothing to compare."""
+    """Titles for which the two templates, or a row and a chat, write different texts."""
     not_ours: set[str] = field(default_factory=set)
     """Texts that TRL trains and the studio does not, but white space after an end token."""
     only_ours: set[str] = field(default_factory=set)
@@ -77,16 +77,24 @@ def without_markers(family: Family, both: Both) -> Comparison:
     return found
 
 
-def prompts(encoder: Encoder, conversations: dict[str, Conversation]) -> Comparison:
+def prompts(encoder: Encoder) -> Comparison:
     """Whether each assistant's turn follows the ids that a chat would give there, or the row says that it does not."""
     found = Comparison()
-    for title, conversation in conversations.items():
+    for title, conversation in ALL.items():
         row = encoder.encode(conversation)
         if row.problem is not None:
             found.refused[row.problem.template].add(title)
             continue
-        alike = [_follows_prompt(encoder, conversation, turn, row) for turn in _turns(conversation)]
-        if all(alike) == ("unlike_chat" not in row.hazards):
+        asked = [
+            index
+            for index, message in enumerate(conversation.messages)
+            if message.role == "assistant" and index
+        ]
+        alike = [_follows_prompt(encoder, conversation, turn, row) for turn in asked]
+        said = "unlike_chat" in row.hazards
+        if said:
+            found.other_text.add(title)
+        if all(alike) == (not said) or (all(alike) and conversation.messages[0].role == "assistant"):
             found.equal += 1
         else:
             found.failures.append(f"{title}: alike {alike}, but hazards {row.hazards}: {row.text!r}")
@@ -95,10 +103,6 @@ def prompts(encoder: Encoder, conversations: dict[str, Conversation]) -> Compari
 
 def encoder_of(source: str, both: Both) -> Encoder:
     return Encoder(Template("x", "x", source), both.ours, TemplateConfig())
-
-
-def _turns(conversation: Conversation) -> list[int]:
-    return [index for index, message in enumerate(conversation.messages) if message.role == "assistant"]
 
 
 def _follows_prompt(encoder: Encoder, conversation: Conversation, turn: int, row: Encoded) -> bool:
