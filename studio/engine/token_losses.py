@@ -102,7 +102,7 @@ def head_logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
         output.last_hidden_state = hidden[None]
         return output
 
-    hook = _body(model).register_forward_hook(put)
+    hook = decoder_of(model).register_forward_hook(put)
     try:
         inputs = torch.zeros((1, 1), dtype=torch.long, device=hidden.device)
         logits: torch.Tensor = model(input_ids=inputs, use_cache=False).logits[0]
@@ -113,13 +113,13 @@ def head_logits(model: Any, hidden: torch.Tensor) -> torch.Tensor:
 
 def _hidden(model: Any, inputs: torch.Tensor, step: Callable[[float], None]) -> torch.Tensor:
     """(tokens, size) that the output layer is given, for inputs of (1, tokens)."""
-    body = _body(model)
+    body = decoder_of(model)
     with _watched(body, step):
         hidden: torch.Tensor = body(input_ids=inputs, use_cache=False).last_hidden_state[0]
     return hidden
 
 
-def _body(model: Any) -> Any:
+def decoder_of(model: Any) -> Any:
     """The model without its output layer; adapters sit inside its layers."""
     body = model.get_decoder()
     return (
