@@ -59,6 +59,11 @@ class ModelConfig(Section):
     revision: str | None = setting(
         None, "Revision", "Branch, tag or commit on the hub. A commit makes the run repeatable."
     )
+    adapter: str | None = setting(
+        None,
+        "Continue from run",
+        "A finished run whose adapter is trained further (continual tuning), on the same base model. Empty: a new one.",
+    )
 
 
 class DataConfig(Section):

@@ -41,7 +41,8 @@ def recommend(
     for choose in (_method, _dtype, _epochs, _learning_rate):
         train = _apply(train, reasons, choose(train, machine, model, lengths))
     train = _apply(train, reasons, _max_length(train, machine, model, lengths))
-    cut = [min(length, train.max_length or length) for length in lengths]
+    kept = config.data.overlong == "keep"
+    cut = [length if kept else min(length, train.max_length or length) for length in lengths]
     train = _apply(train, reasons, _fit(train, machine, model, cut))
     train = _apply(train, reasons, _rhythm(train, config.evaluate.rows, cut, held_out_lengths))
     return Recommended(config.model_copy(update={"train": train}), reasons)

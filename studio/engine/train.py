@@ -36,6 +36,8 @@ class TrainJob:
     folder: Path
     device: str
     pad_id: int
+    adapter: Path | None = None
+    """What the adapter begins with, in continual tuning."""
 
     @property
     def checkpoints(self) -> Path:
@@ -91,7 +93,9 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
     Stopped, after a checkpoint, once `should_stop()` is true; StudioError where it cannot go on.
     """
     emit(Phase(name="loading"))
-    model = trainee.build(job.model_path, job.config, job.device, pad_id=job.pad_id)
+    model = trainee.build(
+        job.model_path, job.config, job.device, pad_id=job.pad_id, adapter=job.adapter
+    )
     _check_packing(model, job, emit)
     optimizer = _optimizer(model, job.config)
     tally = _Tally()

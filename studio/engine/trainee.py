@@ -97,8 +97,13 @@ class Trainee:
         self.model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
 
 
-def build(model_path: Path, config: TrainConfig, device: str, *, pad_id: int) -> Trainee:
-    """Load the base and put on it what is to be trained. `config` is resolved: nothing in it is `auto` or None."""
+def build(
+    model_path: Path, config: TrainConfig, device: str, *, pad_id: int, adapter: Path | None = None
+) -> Trainee:
+    """Load the base and put on it what is to be trained. `config` is resolved: nothing in it is `auto` or None.
+
+    `adapter` is a folder in PEFT's format whose weights the new adapter begins with.
+    """
     attention.register()
     torch.manual_seed(config.seed)
     full = config.method == "full"
@@ -116,6 +121,8 @@ def build(model_path: Path, config: TrainConfig, device: str, *, pad_id: int) ->
         model: torch.nn.Module = base
     else:
         model = _with_adapter(base, config)
+        if adapter is not None:
+            _begin_with(model, adapter)
         fused_lora.fuse(model)
     if config.gradient_checkpointing:
         base.activation_checkpointing_enable({"use_reentrant": False})
@@ -175,6 +182,23 @@ def _with_adapter(base: PreTrainedModel, config: TrainConfig) -> torch.nn.Module
             modules=", ".join(config.target_modules or []),
             problem=str(error).splitlines()[0],
         ) from error
+
+
+def _begin_with(model: Any, adapter: Path) -> None:
+    """Copy an adapter's weights. Raises StudioError where they are those of another shape."""
+    from peft import set_peft_model_state_dict
+    from safetensors.torch import load_file
+
+    try:
+        loaded = set_peft_model_state_dict(model, load_file(adapter / "adapter_model.safetensors"))
+    except RuntimeError:
+        loaded = None
+    if loaded is None or loaded.unexpected_keys:
+        raise StudioError(
+            "The adapter in {path} does not fit this base model and its settings.",
+            "Continue from it with its own base model, rank and target modules.",
+            path=str(adapter),
+        )
 
 
 def _plain_head(base: PreTrainedModel, head: torch.nn.Module) -> bool:

@@ -18,6 +18,7 @@ from studio.domain.run import ALIVE, RESUMABLE, Run
 from studio.domain.text import Text
 from studio.engine import models
 from studio.services import process
+from studio.services.continual import copy_adapter
 from studio.services.files import read_json
 from studio.services.log import tail
 from studio.services.plan import load_data, plan
@@ -88,6 +89,7 @@ class Jobs:
         try:
             files.write_data(data.train, data.held_out)
             files.write_findings(data.findings)
+            copy_adapter(self.store, config, files)
             files.write_state(State("queued"))
             files.write_run(config, name)
         except BaseException:

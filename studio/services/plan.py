@@ -25,6 +25,7 @@ from studio.engine.starter import is_prepared
 from studio.engine.templates import Template
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
 from studio.services import speeds
+from studio.services.continual import continued
 from studio.services.encoded_cache import EncodedCache
 from studio.services.store import Store
 
@@ -126,6 +127,7 @@ def prepare(
 
 def _prepare(store: Store, config: RunConfig) -> tuple[Prepared, ModelFacts]:
     data = load_data(config)
+    config, about = continued(store, config)
     path = models.locate(config.model.id, store.models_dir, revision=config.model.revision, download=False)
     info = models.inspect(path, config.model.id)
     model = facts(info.config, info.parameters)
@@ -133,7 +135,7 @@ def _prepare(store: Store, config: RunConfig) -> tuple[Prepared, ModelFacts]:
     train, held_out = _encode(store.encoded_dir, _data_key(config), tokenizer, config.template)
     encoder = _encoder(tokenizer, config.template)
     prepared = _fill(store, config, model, encoder, (data.train, train), (data.held_out, held_out))
-    return replace(prepared, findings=(*data.findings, *prepared.findings)), model
+    return replace(prepared, findings=(*data.findings, *about, *prepared.findings)), model
 
 
 _Rows = tuple[Sequence[Conversation], Sequence[Encoded]]

@@ -63,6 +63,11 @@ class RunFiles:
         return self.folder / "adapter"
 
     @property
+    def begun_with(self) -> Path:
+        """The copy of the adapter that a continual run begins with."""
+        return self.folder / "begun_with"
+
+    @property
     def model(self) -> Path:
         """The whole model, after full tuning."""
         return self.folder / "model"

@@ -27,6 +27,7 @@ from studio.engine.model_files import weight_files
 from studio.engine.templates import Template
 from studio.engine.tokenizer import load_tokenizer
 from studio.services import process, speeds
+from studio.services.continual import refitted
 from studio.services.files import is_disk_full, write_text
 from studio.services.log import EventLog
 from studio.services.plan import Prepared, prepare
@@ -150,7 +151,12 @@ class Worker:
         )
         self.emit(Phase(name="encoding"))
         prepared = prepare(
-            self.store, given, path, self.files.train_rows(), self.files.held_out_rows(), self._own_template()
+            self.store,
+            refitted(given, self.files),
+            path,
+            self.files.train_rows(),
+            self.files.held_out_rows(),
+            self._own_template(),
         )
         env = self._environment(path, prepared)
         if resolved:
@@ -171,6 +177,7 @@ class Worker:
             folder=self.files.folder,
             device=self.store.machine().device,
             pad_id=load_tokenizer(path).pad_id,
+            adapter=self.files.begun_with if self.files.begun_with.is_dir() else None,
         )
         metrics = train(job, self.emit, self.should_stop)
         self._remember_speed(config, metrics)

@@ -40,7 +40,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "train.dtype",
         "train.gradient_checkpointing",
     ),
-    "forgetting": ("data.general_share", "data.general_path"),
+    "forgetting": ("data.general_share", "data.general_path", "model.adapter"),
     "measure": (
         "data.held_out_share",
         "evaluate.rows",
