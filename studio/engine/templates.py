@@ -8,47 +8,22 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from studio.domain.chat import Message, ToolCall
 from studio.domain.errors import StudioError
 from studio.engine import sandbox
 from studio.engine.assets import ASSETS
+from studio.engine.shipped_templates import SHIPPED
 from studio.engine.template_environment import Span
 from studio.engine.tokenizer import Tokenizer
 
-
-@dataclass(frozen=True)
-class Shipped:
-    """A template file in assets/templates and what choosing it implies."""
-
-    title: str
-    description: str
-    end_of_turn: str
-    """The token it ends a turn with where the model knows it; else the model's end token is used."""
-
-
-SHIPPED: dict[str, Shipped] = {
-    "chatml": Shipped(
-        "ChatML",
-        "Roles between <|im_start|> and <|im_end|>. A model that lacks these tokens reads the first as plain text and "
-        "ends each turn with its own end token.",
-        "<|im_end|>",
-    ),
-    "alpaca": Shipped(
-        "Alpaca",
-        "'### Instruction' and '### Response' headings in plain text. For base models; it adds no new tokens.",
-        "",
-    ),
-    "llama2": Shipped(
-        "Llama 2",
-        "[INST] and <<SYS>> in plain text, one pair a turn. For Llama 2 and early Mistral models.",
-        "",
-    ),
-}
 _DATE = re.compile(r"""strftime_now\(\s*(?P<quote>['"])(?P<form>[^'"]*)(?P=quote)\s*\)""")
+_THINKING = re.compile(r"\benable_thinking\b")
 AUTO = "auto"
 MODEL = "model"
+MODEL_NO_THINKING = "model_no_thinking"
 CUSTOM = "custom"
 
 
@@ -62,8 +37,11 @@ class Template:
 
 
 def choices(tokenizer: Tokenizer | None) -> list[tuple[str, str]]:
-    """(name, title) of what can be picked for a model, the recommended first."""
-    own = [(MODEL, "The model's own")] if tokenizer is None or tokenizer.chat_template else []
+    """(name, title) of what can be picked for a model, the recommended first; one's own Jinja is not among them."""
+    source = None if tokenizer is None else tokenizer.chat_template
+    own = [(MODEL, "The model's own")] if tokenizer is None or source else []
+    if source and _THINKING.search(source):
+        own.append((MODEL_NO_THINKING, "The model's own, without thinking"))
     return [(AUTO, "Recommended"), *own, *((name, shipped.title) for name, shipped in SHIPPED.items())]
 
 
@@ -81,20 +59,14 @@ def resolve(name: str, tokenizer: Tokenizer, source: str | None = None) -> Templ
         return Template(CUSTOM, "Your own", _dated(str(source)))
     if name == AUTO:
         name = MODEL if tokenizer.chat_template else "chatml"
-    if name == MODEL:
-        if not tokenizer.chat_template:
-            raise StudioError(
-                "The model in {path} has no chat template of its own.",
-                "Choose ChatML or Alpaca.",
-                path=str(tokenizer.path),
-            )
-        return Template(MODEL, "The model's own", _dated(tokenizer.chat_template))
+    if name in (MODEL, MODEL_NO_THINKING):
+        return _own(name, tokenizer)
     if name not in SHIPPED:
         raise StudioError(
             "There is no chat template {name}.",
             "Choose one of: {known}.",
             name=name,
-            known=", ".join([AUTO, MODEL, *SHIPPED]),
+            known=", ".join([AUTO, MODEL, MODEL_NO_THINKING, CUSTOM, *SHIPPED]),
         )
     shipped = SHIPPED[name]
     end = (
@@ -109,10 +81,41 @@ def resolve(name: str, tokenizer: Tokenizer, source: str | None = None) -> Templ
             path=str(tokenizer.path),
             title=shipped.title,
         )
-    source = (ASSETS / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
+    source = _file(shipped.file or name)
+    if shipped.thinking is not None:
+        source = _with_thinking(source, shipped.thinking)
     bos = tokenizer.named.get("bos_token", "") if tokenizer.adds_bos else ""
     source = source.replace("__END_OF_TURN__", _quoted(end)).replace("__BOS__", _quoted(bos))
     return Template(name, shipped.title, source)
+
+
+def _own(name: str, tokenizer: Tokenizer) -> Template:
+    source = tokenizer.chat_template
+    if not source:
+        raise StudioError(
+            "The model in {path} has no chat template of its own.",
+            "Choose ChatML or Alpaca.",
+            path=str(tokenizer.path),
+        )
+    if name == MODEL:
+        return Template(MODEL, "The model's own", _dated(source))
+    if not _THINKING.search(source):
+        raise StudioError(
+            "The chat template of the model in {path} has no switch for thinking.",
+            "Choose the model's own template.",
+            path=str(tokenizer.path),
+        )
+    return Template(name, "The model's own, without thinking", _with_thinking(_dated(source), False))
+
+
+@lru_cache(maxsize=32)
+def _file(name: str) -> str:
+    return (ASSETS / "templates" / f"{name}.jinja").read_text(encoding="utf-8")
+
+
+def _with_thinking(source: str, thinking: bool) -> str:
+    """The template with its switch set; Jinja drops the line break after the tag."""
+    return f"{{% set enable_thinking = {str(thinking).lower()} %}}\n{source}"
 
 
 def _dated(source: str) -> str:
