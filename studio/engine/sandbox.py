@@ -133,8 +133,10 @@ _FAILURES = (
 
 def _failure(error: Exception, program: Program, title: str) -> StudioError:
     offset, problem = program.offset(error.__traceback__), str(error) or type(error).__name__
-    if named := re.findall(r"'(\w+)'", problem):
-        offset = _nearest(program.source, named[-1], offset)
+    for name in re.findall(r"'(\w+)'", problem):
+        if (found := _nearest(program.source, name, offset)) is not None:
+            offset = found
+            break
     line, column = _place(program.source, offset)
     place = {"title": title, "line": line, "column": column}
     bound = error.bound if isinstance(error, Exceeded) else ""
@@ -164,12 +166,12 @@ def _failure(error: Exception, program: Program, title: str) -> StudioError:
     )
 
 
-def _nearest(source: str, name: str, offset: int) -> int:
-    """Where the name stands next to `offset` in the tag there; `offset` where it does not."""
+def _nearest(source: str, name: str, offset: int) -> int | None:
+    """Where the name stands next to `offset` in the tag there."""
     start = max(source.rfind("{{", 0, offset + 2), source.rfind("{%", 0, offset + 2), 0)
     end = _TAG_END.search(source, offset)
     found = re.finditer(rf"\b{name}\b", source[start : end.start() if end else None])
-    return min((start + match.start() for match in found), key=lambda at: abs(at - offset), default=offset)
+    return min((start + match.start() for match in found), key=lambda at: abs(at - offset), default=None)
 
 
 def _place(source: str, offset: int) -> tuple[int, int]:

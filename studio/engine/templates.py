@@ -16,7 +16,6 @@ from studio.domain.errors import StudioError
 from studio.engine import sandbox
 from studio.engine.assets import ASSETS
 from studio.engine.shipped_templates import SHIPPED
-from studio.engine.template_environment import Span
 from studio.engine.tokenizer import Tokenizer
 
 _DATE = re.compile(r"""strftime_now\(\s*(?P<quote>['"])(?P<form>[^'"]*)(?P=quote)\s*\)""")
@@ -171,30 +170,11 @@ def render(
 
     Raises StudioError with the template's own reason where it refuses one.
     """
-    variables = _variables(messages, tokenizer, tools, add_generation_prompt)
-    return sandbox.render(template.source, variables, title=template.title)
-
-
-def render_spans(
-    template: Template,
-    messages: Sequence[Message],
-    tokenizer: Tokenizer,
-    *,
-    tools: Sequence[str] = (),
-    add_generation_prompt: bool = False,
-) -> tuple[str, list[Span]]:
-    """As `render`, with the characters [start, end) of each `{% generation %}` block."""
-    variables = _variables(messages, tokenizer, tools, add_generation_prompt)
-    return sandbox.render_spans(template.source, variables, title=template.title)
-
-
-def _variables(
-    messages: Sequence[Message], tokenizer: Tokenizer, tools: Sequence[str], add_generation_prompt: bool
-) -> dict[str, Any]:
-    return {
+    variables = {
         **tokenizer.named,
         "messages": template_messages(messages),
         "tools": [json.loads(tool) for tool in tools] or None,
         "documents": None,
         "add_generation_prompt": add_generation_prompt,
     }
+    return sandbox.render(template.source, variables, title=template.title)
