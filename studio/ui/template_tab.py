@@ -1,33 +1,34 @@
-"""Template: any row exactly as it will be trained."""
+"""Template: how conversations are written, and every row exactly as it will be trained."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from dataclasses import replace
 from html import escape
 from typing import Any
 
 import gradio as gr
 
-from studio.domain.config import Setting
+from studio.domain.config import Setting, settings
 from studio.domain.errors import StudioError
 from studio.engine import models
-from studio.engine.encode import encode
-from studio.engine.templates import AUTO, choices, resolve
+from studio.engine.templates import AUTO, CUSTOM, choices, resolve
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
-from studio.ui import form, token_views, views
-from studio.ui.data_tab import examine
+from studio.services import preview
+from studio.ui import form, loss_views, row_view, set_views, views
+from studio.ui.chat_tab import usable
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
+from studio.ui.row_view import Beside
 
-LENGTH = "train.max_length"
-NAME = "template.name"
+NAME, SOURCE, LENGTH, OVERLONG = "template.name", "template.source", "train.max_length", "data.overlong"
+MASKS = ("template.turns", "template.reasoning", "template.tool_calls", "template.prompts")
 
 
 def build(page: Page) -> None:
     with page.tab("template"):
         error = page.error_box()
-        with gr.Column(elem_classes="surface"):
+        with gr.Column(elem_classes="surface", elem_id="template-controls"):
             with gr.Row(elem_classes="controls"):
                 name = gr.Dropdown(
                     label=t("template.name"),
@@ -38,78 +39,177 @@ def build(page: Page) -> None:
                 length = gr.Textbox(
                     label=t("template.length"), info=t("template.length.info"), elem_id="template-length"
                 )
+                overlong = gr.Dropdown(
+                    label=t(f"setting.{OVERLONG}.label"),
+                    info=t("template.overlong.info"),
+                    choices=_choices_of(OVERLONG),
+                    value="cut",
+                    elem_id="template-overlong",
+                )
             problem = gr.HTML(elem_classes="field-problem", elem_id="template-problem")
-        with gr.Row(elem_classes="row-nav"):
-            previous = gr.Button(t("template.previous"), size="sm", elem_id="previous-row")
-            number = gr.Textbox(
-                show_label=False, container=False, elem_id="row-number", max_lines=1, min_width=72, scale=0
-            )
-            following = gr.Button(t("template.next"), size="sm", elem_id="next-row")
-            position = gr.HTML(elem_classes="muted small", elem_id="row-position")
+            about = gr.HTML(elem_id="template-about")
+            with gr.Column(visible=False, elem_id="template-own") as own:
+                source = gr.Code(
+                    language="jinja2",
+                    label=t("template.source"),
+                    lines=8,
+                    max_lines=24,
+                    elem_id="template-source",
+                )
+                wrong = gr.HTML(elem_classes="field-problem", elem_id="template-wrong")
+                with gr.Row(elem_classes="controls"):
+                    copied = gr.Dropdown(
+                        label=t("template.copy"),
+                        info=t("template.copy.info"),
+                        choices=[],
+                        elem_id="template-copy",
+                    )
+            with gr.Row(elem_classes="controls", elem_id="masks"):
+                turns = gr.Radio(
+                    label=t(f"setting.{MASKS[0]}.label"), choices=_choices_of(MASKS[0]), value="all"
+                )
+                flags = [
+                    gr.Checkbox(
+                        label=t("template.prompts" if key == "template.prompts" else f"setting.{key}.label"),
+                        info=t(f"setting.{key}.help"),
+                        elem_id=key.replace(".", "-"),
+                    )
+                    for key in MASKS[1:]
+                ]
+        overview = gr.HTML(elem_id="set-view", js_on_load=None, min_height=220)
         with gr.Column(elem_classes="surface", elem_id="token-panel"):
-            drawn = gr.HTML(elem_id="tokens", min_height=240)
-        with gr.Accordion(t("template.rendered"), open=False, elem_classes="surface", elem_id="rendered"):
-            text = gr.HTML()
+            with gr.Row(elem_classes="controls", elem_id="beside"):
+                other = gr.Dropdown(
+                    label=t("template.other"), choices=[("", "")], value="", elem_id="template-other"
+                )
+                heat = gr.Checkbox(
+                    label=t("template.loss"), info=t("template.loss.info"), elem_id="template-loss"
+                )
+                run = gr.Dropdown(
+                    label=t("template.loss.run"),
+                    choices=[("", "")],
+                    value="",
+                    elem_id="template-loss-run",
+                    visible=False,
+                )
+            viewer = row_view.build(page)
         page.next_button("hyperparameters")
+        drawn_for = gr.State("")
 
-    preview = [number, position, drawn, text]
+    masks = [turns, *flags]
+    controls = [name, length, overlong, about, own, source, copied, *masks, other, run]
+    beside = [other, heat, run]
 
-    def enter(say: Words, draft: Draft) -> Iterator[tuple[Any, ...]]:
+    def told(say: Words, draft: Draft, *given: Any, found: preview.Overview | None = None) -> Any:
+        """The viewer after a change."""
+        return gr.HTML(state=row_view.state(say, page, draft, Beside(*given), found))
+
+    def enter(say: Words, draft: Draft, last: str, *given: Any) -> Iterator[tuple[Any, ...]]:
         if not draft.dataset:
             nothing = views.empty(say("template.empty"), say("template.empty.next"))
-            yield (*_controls(say, draft, None), "", "", nothing, "")
+            yield (
+                *_controls(page, say, draft, None),
+                gr.HTML(state=row_view.state(say, page, draft, Beside())),
+                nothing,
+                "",
+            )
             return
         tokenizer = _tokenizer(page, draft)
-        if waiting := page.probing(say):
-            yield (*_controls(say, draft, tokenizer), "", "", waiting, "")
-        yield (*_controls(say, draft, tokenizer), *_preview(page, say, draft, tokenizer))
+        shown = told(say, draft, *given)
+        same = last == draft.dataset
+        panel = gr.skip() if same else page.probing(say) or set_views.waiting(say)
+        yield (*_controls(page, say, draft, tokenizer), shown, panel, last)
 
-    def turned(say: Words, draft: Draft, step: int) -> tuple[Any, ...]:
-        total = len(examine(page.store, draft).dataset.conversations)
-        draft = replace(draft, row=min(max(1, draft.row + step), total))
-        return (draft, *_preview(page, say, draft, _tokenizer(page, draft)))
+    def settled(say: Words, draft: Draft, *given: Any) -> tuple[Any, ...]:
+        """All that needs every row to be encoded."""
+        config = form.sound(draft).config(page.store)
+        try:
+            found = preview.overview(page.store, config)
+        except StudioError as error:
+            if draft.values.get(NAME) == CUSTOM and _complaint(page, say, draft):
+                return gr.skip(), gr.skip(), gr.skip()  # it is said beneath the template, while it is written
+            return set_views.failed(say, views.error(say, error)), gr.skip(), ""
+        panel = set_views.overview(say, found, config.data.overlong)
+        return panel, told(say, draft, *given, found=found), draft.dataset
 
-    def jumped(say: Words, draft: Draft, wanted: str) -> tuple[Any, ...]:
-        conversations = examine(page.store, draft).dataset.conversations
-        numbers = [conversation.row for conversation in conversations]
-        if not wanted.strip().isdigit() or int(wanted) not in numbers:
-            raise StudioError(
-                "There is no row {row} to show: usable rows are {first} to {last}.",
-                "Type one of their numbers.",
-                row=wanted.strip() or "''",
-                first=numbers[0],
-                last=numbers[-1],
-            )
-        draft = replace(draft, row=numbers.index(int(wanted)) + 1)
-        return (draft, *_preview(page, say, draft, _tokenizer(page, draft)))
-
-    def renamed(say: Words, draft: Draft, chosen: str) -> tuple[Any, ...]:
+    def renamed(say: Words, draft: Draft, chosen: str, *given: Any) -> tuple[Any, ...]:
+        before = str(draft.values.get(NAME) or AUTO)
         draft = draft.with_value(NAME, None if chosen == AUTO else chosen)
-        return (draft, *_preview(page, say, draft, _tokenizer(page, draft)))
+        tokenizer = _tokenizer(page, draft)
+        if chosen == CUSTOM and not draft.values.get(SOURCE):
+            draft = draft.with_value(SOURCE, resolve(before, tokenizer).source)
+        return (draft, *_own(say, draft), "", told(say, draft, *given))
 
-    def resized(say: Words, draft: Draft, held: str) -> tuple[Any, ...]:
-        setting = _length_setting()
+    def copied_from(say: Words, draft: Draft, chosen: str, *given: Any) -> tuple[Any, ...]:
+        draft = draft.with_value(SOURCE, resolve(chosen, _tokenizer(page, draft)).source)
+        return draft, gr.Code(draft.values[SOURCE]), gr.Dropdown(value=None), "", told(say, draft, *given)
+
+    def written(say: Words, draft: Draft, text: str, *given: Any) -> tuple[Any, ...]:
+        """Each change of one's own template, with what is wrong with it."""
+        if draft.values.get(NAME) != CUSTOM or text == draft.values.get(SOURCE):
+            return gr.skip(), gr.skip(), gr.skip()
+        draft = draft.with_value(SOURCE, text)
+        return draft, _complaint(page, say, draft), told(say, draft, *given)
+
+    def resized(say: Words, draft: Draft, held: str, *given: Any) -> tuple[Any, ...]:
+        setting = _setting(LENGTH)
         if held == form.text_of(setting, draft.values.get(LENGTH)):
-            return tuple([gr.skip()] * (len(preview) + 2))
+            return gr.skip(), gr.skip(), gr.skip()
         draft = draft.with_value(LENGTH, form.typed(setting, held))
         fault = form.problems(draft, say("form.source_name")).get(LENGTH)
         complaint = views.field_problem(form.complaint(say, fault)) if fault else ""
-        return (draft, *_preview(page, say, draft, _tokenizer(page, draft)), complaint)
+        return draft, complaint, told(say, draft, *given)
 
-    page.on_enter("template", enter, [name, length, *preview], error=error)
+    def set_to(key: str) -> Any:
+        def changed(say: Words, draft: Draft, value: Any, *given: Any) -> tuple[Any, ...]:
+            draft = draft.with_value(key, None if value == _setting(key).default else value)
+            return draft, told(say, draft, *given)
+
+        return changed
+
+    def placed(say: Words, draft: Draft, chosen: str | None, heat: bool, run: str) -> tuple[Any, ...]:
+        return gr.Dropdown(visible=heat), told(say, draft, chosen or "", heat, run)
+
+    def measured(say: Words, draft: Draft, event: gr.EventData, *given: Any) -> Iterator[Any]:
+        for losses in _measured(page, say, draft, event._data, str(given[2] or "")):
+            yield gr.HTML(losses=json.dumps(losses))
+
+    page.on_enter(
+        "template", enter, [*controls, viewer, overview, drawn_for], inputs=[drawn_for, *beside], error=error
+    )
+    page.on(viewer.submit, settled, beside, [overview, viewer, drawn_for], error=error, latest=True)
     page.on(
-        previous.click, lambda say, draft: turned(say, draft, -1), [], [page.draft, *preview], error=error
+        name.input, renamed, [name, *beside], [page.draft, about, own, source, wrong, viewer], error=error
     )
     page.on(
-        following.click, lambda say, draft: turned(say, draft, 1), [], [page.draft, *preview], error=error
+        copied.input, copied_from, [copied, *beside], [page.draft, source, copied, wrong, viewer], error=error
     )
-    page.on([number.submit], jumped, [number], [page.draft, *preview], error=error)
-    page.on(name.input, renamed, [name], [page.draft, *preview], error=error)
-    page.on(length.change, resized, [length], [page.draft, *preview, problem], error=error, latest=True)
+    page.on(source.change, written, [source, *beside], [page.draft, wrong, viewer], error=error, latest=True)
+    page.on(
+        length.change, resized, [length, *beside], [page.draft, problem, viewer], error=error, latest=True
+    )
+    for key, control in ((OVERLONG, overlong), *zip(MASKS, masks, strict=True)):
+        page.on(control.input, set_to(key), [control, *beside], [page.draft, viewer], error=error)
+    page.on([other.input, heat.input, run.input], placed, beside, [run, viewer], error=error)
+    page.on(viewer.select, measured, beside, [viewer], error=error, event=True, latest=True)
+    # The row that is shown is kept with the rest of the draft, without asking the server.
+    viewer.moved(
+        None,
+        [page.draft],
+        [page.draft],
+        js="(draft) => ({...draft, row: Number(document.querySelector('#row-view [data-place]')?.dataset.place) || 1})",
+        api_visibility="private",
+        show_progress="hidden",
+    )
 
 
-def _length_setting() -> Setting:
-    return next(setting for setting in form.form_settings() if setting.key == LENGTH)
+def _choices_of(key: str) -> list[tuple[Any, str]]:
+    return [(t(f"choice.{key}.{choice}"), choice) for choice in _setting(key).choices]
+
+
+def _setting(key: str) -> Setting:
+    section = key.partition(".")[0]
+    return next(setting for setting in settings(section) if setting.key == key)
 
 
 def _tokenizer(page: Page, draft: Draft) -> Tokenizer:
@@ -118,35 +218,72 @@ def _tokenizer(page: Page, draft: Draft) -> Tokenizer:
     return load_tokenizer(path)
 
 
-def _controls(say: Words, draft: Draft, tokenizer: Tokenizer | None) -> tuple[Any, Any]:
+def _controls(page: Page, say: Words, draft: Draft, tokenizer: Tokenizer | None) -> tuple[Any, ...]:
+    """All controls as the draft has them, in the order of `controls`."""
     offered = [(say(f"template.name.{name}"), name) for name, _ in choices(tokenizer)]
+    names = [*offered, (say("template.name.custom"), CUSTOM)]
     chosen = draft.values.get(NAME) or AUTO
-    typed = form.text_of(_length_setting(), draft.values.get(LENGTH))
-    return gr.Dropdown(choices=offered, value=chosen), gr.Textbox(value=typed, placeholder=say("form.auto"))
-
-
-def _preview(page: Page, say: Words, draft: Draft, tokenizer: Tokenizer) -> tuple[str, str, str, str]:
-    """Row number, its place among all, its tokens, its text."""
-    conversations = examine(page.store, draft).dataset.conversations
-    conversation = conversations[min(draft.row, len(conversations)) - 1]
-    limit = _limit(page, draft)
-    template = resolve(form.sound(draft).config(page.store).template.name, tokenizer)
-    encoded = encode(conversation, template, tokenizer, limit)
-    place = say("template.position", total=views.count(len(conversations)), length=views.count(limit))
-    special = frozenset(tokenizer.special.values())
+    typed = form.text_of(_setting(LENGTH), draft.values.get(LENGTH))
+    others = [(say("template.other.none"), ""), *offered]
     return (
-        str(conversation.row),
-        escape(place),
-        token_views.tokens(say, encoded, special),
-        token_views.rendered(encoded),
+        gr.Dropdown(choices=names, value=chosen),
+        gr.Textbox(value=typed, placeholder=say("form.auto")),
+        gr.Dropdown(value=draft.values.get(OVERLONG) or _setting(OVERLONG).default),
+        *_own(say, draft),
+        gr.Dropdown(choices=offered, value=None),
+        *(draft.values.get(key, _setting(key).default) for key in MASKS),
+        gr.Dropdown(choices=others),
+        gr.Dropdown(choices=_runs(page, say, draft)),
     )
 
 
-def _limit(page: Page, draft: Draft) -> int:
-    """The maximum length: as typed, even where no run could be planned with it, or as recommended."""
-    typed = form.sound(draft).values.get(LENGTH)
-    if isinstance(typed, int):
-        return typed
-    recommended = form.planned(page.store, draft).config.train.max_length
-    assert recommended is not None  # a plan leaves nothing open
-    return recommended
+def _own(say: Words, draft: Draft) -> tuple[Any, ...]:
+    """What the chosen template is about, and the editor where it is one's own."""
+    name = draft.values.get(NAME) or AUTO
+    about = f'<p class="muted small">{escape(say.ui.get(f"template.about.{name}", ""))}</p>'
+    custom = name == CUSTOM
+    return about, gr.Column(visible=custom), gr.Code(draft.values.get(SOURCE) or "") if custom else gr.skip()
+
+
+def _complaint(page: Page, say: Words, draft: Draft) -> str:
+    """What is wrong with one's own template when it writes the shown row; empty where nothing is."""
+    try:
+        row_view.fed(page, draft, None, draft.row)
+    except StudioError as error:
+        return views.field_problem(form.complaint(say, error))
+    return ""
+
+
+def _runs(page: Page, say: Words, draft: Draft) -> list[tuple[str, str]]:
+    """The base model alone, and the runs that tuned it."""
+    model = draft.values.get("model.id") or "starter"
+    own = [run for run in usable(page) if page.jobs.config(run.id).model.id == model]
+    return [(say("template.loss.base_alone"), ""), *((run.name, run.id) for run in own)]
+
+
+def _measured(
+    page: Page, say: Words, draft: Draft, asked: dict[str, Any], run: str
+) -> Iterator[loss_views.Heat]:
+    """The losses of the row that the browser asks for, and before them how far they are."""
+    place, key = int(asked.get("place") or 0), str(asked.get("key") or "")
+    limit = asked.get("limit")
+    config = form.sound(draft).config(page.store).model
+    base: list[float | None] = []
+    tuned: list[float | None] = []
+    texts: list[str] = []
+    try:
+        for row in row_view.fed(page, draft, limit if isinstance(limit, int) else None, place):
+            for step in page.chat.measure(run or None, config.id, config.revision, row):
+                if step.losses is None:
+                    sentence = say(f"loss.phase.{step.phase}", share=round(100 * step.share))
+                    yield loss_views.waiting(key, place, sentence)
+                    continue
+                beyond = [None] * len(row.cut_ids)
+                base += [*step.losses["base"], *beyond]
+                tuned += [*(step.losses["tuned"] or ()), *beyond]
+                texts += [row.text[start:end] for start, end in row.spans]
+    except StudioError as error:
+        yield loss_views.failed(key, place, views.error(say, error))
+        return
+    name = next((run_.name for run_ in usable(page) if run_.id == run), "")
+    yield loss_views.heat(say, key, place, texts, base, tuned if run else None, name)

@@ -6,12 +6,11 @@ from pathlib import Path
 import pytest
 
 from studio.domain.chat import Conversation, Message
-from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.errors import StudioError
 from studio.domain.machine import Machine
 from studio.engine.checks import run_checks
 from studio.engine.dataset import read
-from studio.ui import data_views, plan_views, token_views, views
+from studio.ui import data_views, plan_views, views
 from studio.ui.i18n import words
 
 EN, ZH = words("en"), words("zh")
@@ -24,64 +23,6 @@ def text(html: str) -> str:
 
 def conversation(row: int, prompt: str, response: str) -> Conversation:
     return Conversation((Message("user", prompt), Message("assistant", response)), row)
-
-
-ROW = Encoded(
-    input_ids=(1, 10, 2, 20, 2),
-    labels=(IGNORED, IGNORED, IGNORED, 20, 2),
-    spans=((0, 3), (3, 6), (6, 9), (9, 12), (12, 15), (15, 17)),
-    text="<s>ask<e>yes<e>\n!",
-    row=4,
-    cut_ids=(30,),
-)
-
-
-def test_a_token_is_trained_masked_or_cut_and_says_so_without_colour_too() -> None:
-    html = token_views.tokens(EN, ROW, {1, 2})
-    kinds = re.findall(r'class="tok (\w+)( special)?" data-id="(\d+)"', html)
-    assert kinds == [
-        ("masked", " special", "1"),
-        ("masked", "", "10"),
-        ("masked", " special", "2"),
-        ("trained", "", "20"),
-        ("trained", " special", "2"),
-        ("cut", "", "30"),
-    ]
-    assert "2 trained of 6 tokens (33 %)" in text(html)
-    for legend in ("Trained 2 · 33 %", "Masked 3 · 50 %", "Cut off 1 · 17 %", "Special token"):
-        assert legend in text(html)
-
-
-def test_the_first_token_is_never_trained_as_nothing_predicts_it() -> None:
-    assert token_views.kind(Encoded((7,), (7,), ((0, 1),), "a"), 0) == "masked"
-
-
-def test_new_lines_and_tabs_are_seen_and_markup_is_text() -> None:
-    row = Encoded((1, 2), (IGNORED, 2), ((0, len(EVIL)), (len(EVIL), len(EVIL) + 2)), EVIL + "\n\t")
-    html = token_views.tokens(EN, row, set())
-    assert "<script" not in html
-    assert "↵" in html
-    assert "⇥" in html
-    assert "<script" not in token_views.rendered(row)
-
-
-def test_a_character_of_several_tokens_is_written_once() -> None:
-    row = Encoded((1, 2, 3), (IGNORED, 2, 3), ((0, 1), (0, 1), (1, 2)), "€x")
-    drawn = re.findall(r'data-id="\d">([^<]*)<', token_views.tokens(EN, row, set()))
-    assert drawn == ["€", "·", "x"]
-
-
-def test_text_that_stands_for_no_token_is_shown_all_the_same() -> None:
-    row = Encoded((1, 2), (IGNORED, 2), ((0, 1), (2, 3)), "a b")
-    assert '<span class="gap"> </span>' in token_views.tokens(EN, row, set())
-
-
-def test_a_giant_row_is_drawn_in_part_and_says_how_much_is_left() -> None:
-    many = 100
-    row = Encoded(tuple(range(many)), (IGNORED,) * many, tuple((i, i + 1) for i in range(many)), "x" * many)
-    html = token_views.tokens(EN, row, set(), drawn=10)
-    assert html.count("data-id=") == 10
-    assert "… and 90 more tokens, not drawn" in html
 
 
 @pytest.fixture

@@ -1,0 +1,174 @@
+"""What the Template tab says of a row and of the whole set: the rows as a run is fed them, and their statistics."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from studio.domain.chat import Conversation
+from studio.domain.config import Overlong, RunConfig, TemplateConfig
+from studio.domain.encoded import Encoded
+from studio.domain.finding import Finding
+from studio.engine import models
+from studio.engine.encode import Encoder, encoder_for, shorten, split_turns
+from studio.engine.model_facts import facts
+from studio.engine.model_files import read_config
+from studio.engine.tokenizer import Tokenizer, load_tokenizer
+from studio.services import plan
+from studio.services.store import Store
+
+Range = tuple[int, int]
+"""Whole numbers from the first to the last, both included."""
+
+BARS = 48
+"""Bars of a histogram at most."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The rows of a configuration that can be looked at, before they are encoded."""
+
+    conversations: tuple[Conversation, ...]
+    """Those to train on and those held out, in the order of the file."""
+    held_out: frozenset[int]
+    """Numbers of the rows that are measured on, not trained."""
+    tokenizer: Tokenizer
+    context: int
+    """Tokens that the model can see."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """How many rows have from `first` to `last` tokens."""
+
+    first: int
+    last: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A whole set as a run is fed it."""
+
+    rows: int
+    """Rows of the file that are trained on, before any is left out."""
+    fed: int
+    """Rows that the run is fed: fewer where some are left out, more where turns are split."""
+    tokens: int
+    trained: int
+    sha256: str
+    """As in a run's env.json under sha256.encoded."""
+    max_length: int
+    longest: int
+    median: int
+    """Half of the rows have at most so many tokens."""
+    over: int
+    """Rows with more tokens than the maximum length."""
+    over_tokens: int
+    """Tokens by which they exceed it, in all."""
+    bars: tuple[Bar, ...]
+    findings: tuple[Finding, ...]
+
+
+def shown(store: Store, config: RunConfig) -> Shown:
+    """Raises StudioError where the data or the model cannot be used."""
+    data = plan.load_data(config)
+    path = models.locate(config.model.id, store.models_dir, revision=config.model.revision, download=False)
+    # Rows of a held-out file have numbers of their own, and are not those of this one.
+    measured = [] if config.data.held_out_path else data.held_out
+    return Shown(
+        tuple(sorted([*data.train, *measured], key=lambda conversation: conversation.row)),
+        frozenset(conversation.row for conversation in measured),
+        load_tokenizer(path),
+        facts(read_config(path), 0).context,
+    )
+
+
+@lru_cache(maxsize=16)
+def encoder(config: TemplateConfig, tokenizer: Tokenizer) -> Encoder:
+    """StudioError where the template is unknown or cannot be read."""
+    return encoder_for(config, tokenizer)
+
+
+def fed(
+    encoder: Encoder, conversation: Conversation, max_length: int | None, overlong: Overlong, context: int
+) -> list[Encoded]:
+    """A conversation as the rows that a run is fed, each with its spans; `max_length` None: whole."""
+    row = encoder.encode(conversation)
+    if max_length is None:
+        return [row]
+    if overlong == "split" and row.total > max_length:
+        return split_turns(encoder, conversation, max_length)
+    return [shorten(row, context if overlong == "keep" else max_length)]
+
+
+def overview(store: Store, config: RunConfig) -> Overview:
+    """The statistics of a set, worked out once for as long as its file and the configuration stay the same."""
+    file = Path(config.data.path).stat()
+    return _overview(store, config.model_dump_json(), file.st_mtime_ns, file.st_size)
+
+
+@lru_cache(maxsize=8)
+def _overview(store: Store, config: str, changed: int, size: int) -> Overview:
+    found = plan.encoded(store, RunConfig.model_validate_json(config))
+    lengths = sorted(row.total for row in found.rows)
+    over = lengths[bisect_left(lengths, found.max_length + 1) :]
+    return Overview(
+        rows=len(found.rows),
+        fed=len(found.data.rows),
+        tokens=found.data.tokens,
+        trained=found.data.trained_tokens,
+        sha256=found.data.sha256,
+        max_length=found.max_length,
+        longest=lengths[-1],
+        median=lengths[(len(lengths) - 1) // 2],
+        over=len(over),
+        over_tokens=sum(over) - found.max_length * len(over),
+        bars=length_bars(lengths, found.max_length),
+        findings=found.data.findings,
+    )
+
+
+def length_bars(lengths: Sequence[int], limit: int, bars: int = BARS) -> tuple[Bar, ...]:
+    """A histogram of ascending lengths, whose bars end at `limit` where any row reaches beyond it.
+
+    The last bar holds all that are longer than four times the limit.
+
+    >>> length_bars([1, 5, 9, 12], 8, bars=4)
+    (Bar(first=1, last=4, rows=1), Bar(first=5, last=8, rows=1), Bar(first=9, last=12, rows=2))
+    """
+    longest = lengths[-1]
+    reach = min(longest, 4 * limit)
+    width = math.ceil(longest / bars) if longest <= limit else limit / max(1, bars * limit // reach)
+    edges = sorted({round(width * number) for number in range(math.ceil(reach / width) + 1)})
+    lasts = [*edges[1:-1], max(edges[-1], longest)]
+    return tuple(
+        Bar(low + 1, last, bisect_left(lengths, last + 1) - bisect_left(lengths, low + 1))
+        for low, last in zip(edges, lasts, strict=False)
+    )
+
+
+def ranges(numbers: Iterable[int]) -> list[Range]:
+    """Ascending numbers as ranges.
+
+    >>> ranges([1, 2, 3, 7])
+    [(1, 3), (7, 7)]
+    """
+    found: list[Range] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1] = found[-1][0], number
+        else:
+            found.append((number, number))
+    return found
+
+
+def hazard_rows(findings: Iterable[Finding], rows: int) -> list[int]:
+    """Numbers of the rows with a hazard of their own: what is so by the way in every row is none to jump to."""
+    return sorted(
+        {row for item in findings if item.severity != "info" or item.count < rows for row in item.rows}
+    )

@@ -1,0 +1,154 @@
+"""The whole set of the Template tab: how much of it is trained, how long its rows are, and which have a hazard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from studio.domain.config import Overlong
+from studio.domain.finding import Finding
+from studio.services.preview import Bar, Overview
+from studio.ui import views
+from studio.ui.i18n import Words
+
+HASH = 12
+"""Characters of a fingerprint that are shown."""
+NAMED = 24
+"""Rows of one hazard that are named."""
+
+
+def overview(say: Words, found: Overview, overlong: Overlong) -> str:
+    """The panel: figures, lengths, hazards."""
+    share = 100 * found.trained / max(1, found.tokens)
+    stats = [
+        (f"{share:.1f} %", say("set.share")),
+        (views.count(found.trained), say("set.trained", tokens=views.count(found.tokens))),
+        (views.count(found.fed), _rows(say, found)),
+    ]
+    figures = "".join(
+        f'<div class="stat"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in stats
+    )
+    return (
+        f'<div class="panel set"><p class="section-title">{escape(say("set.title"))}</p>'
+        f'<div class="set-body"><div class="figures">{figures}{_hash(say, found.sha256)}</div>'
+        f"{lengths(say, found, overlong)}</div>{hazards(say, found.findings)}</div>"
+    )
+
+
+def waiting(say: Words) -> str:
+    """In its place while the set is encoded."""
+    return (
+        f'<div class="panel set"><p class="section-title">{escape(say("set.title"))}</p>'
+        f'<p class="muted set-waiting">{escape(say("set.waiting"))}</p></div>'
+    )
+
+
+def failed(say: Words, problem: str) -> str:
+    """In its place where the set cannot be trained; `problem` is HTML."""
+    return f'<div class="panel set"><p class="section-title">{escape(say("set.title"))}</p>{problem}</div>'
+
+
+def _rows(say: Words, found: Overview) -> str:
+    """What the number of rows counts: fewer than the file's where some are left out, more where turns are split."""
+    if found.fed == found.rows:
+        return say("set.rows")
+    if found.fed < found.rows:
+        return say("set.rows.fewer", left=views.rows(say, found.rows - found.fed))
+    return say("set.rows.more", rows=views.rows(say, found.rows))
+
+
+def _hash(say: Words, sha256: str) -> str:
+    return (
+        f'<div class="stat"><b class="mono" tabindex="0" title="{sha256}" aria-label="{sha256}" data-whole="{sha256}">'
+        f'{sha256[:HASH]}</b><span title="{escape(say("set.hash.info"))}">{escape(say("set.hash"))}</span></div>'
+    )
+
+
+def lengths(say: Words, found: Overview, overlong: Overlong) -> str:
+    """A histogram of tokens a row, with the line at which rows are too long and what becomes of those beyond it."""
+    bars = found.bars
+    highest = max(bar.rows for bar in bars)
+    cut = sum(bar.last <= found.max_length for bar in bars)
+    drawn = "".join(_bar(say, bar, highest, bar.first > found.max_length) for bar in bars)
+    sentence = over(say, found, overlong)
+    line = f'<i class="cut-line" style="left:{100 * cut / len(bars):.2f}%"></i>' if found.over else ""
+    return (
+        f'<figure class="lengths"><figcaption><b>{escape(say("set.lengths"))}</b></figcaption>'
+        f'<div class="length-bars" role="img" aria-label="{escape(described(say, found))}">{drawn}{line}</div>'
+        f"{_axis(say, found, 100 * cut / len(bars))}"
+        f'<p class="small{"" if found.over else " muted"}">{escape(sentence)}</p></figure>'
+    )
+
+
+def _bar(say: Words, bar: Bar, highest: int, beyond: bool) -> str:
+    text = say(
+        "set.bar", first=views.count(bar.first), last=views.count(bar.last), rows=views.rows(say, bar.rows)
+    )
+    height = max(2.0, 100 * bar.rows / highest) if bar.rows else 0
+    return f'<span title="{escape(text)}"><i{" class=over" if beyond else ""} style="height:{height:.1f}%"></i></span>'
+
+
+def _axis(say: Words, found: Overview, cut: float) -> str:
+    """What stands below the bars: where they begin and end, and the maximum where it lies between."""
+    marks = [
+        "<span>1</span>",
+        f"<span>{escape(say('set.longest', tokens=views.count(found.longest)))}</span>",
+    ]
+    if found.over:
+        # Near an end the name would run into that of the end.
+        side = "left" if cut > 50 else "right"
+        name = escape(say("set.maximum", tokens=views.count(found.max_length)))
+        marks.append(f'<span class="cut-name {side}" style="left:{cut:.2f}%">{name}</span>')
+    return f'<div class="length-axis num" aria-hidden="true">{"".join(marks)}</div>'
+
+
+def described(say: Words, found: Overview) -> str:
+    """The histogram in words."""
+    return say(
+        "set.described",
+        median=views.count(found.median),
+        longest=views.count(found.longest),
+        maximum=views.count(found.max_length),
+        over=views.rows(say, found.over),
+    )
+
+
+def over(say: Words, found: Overview, overlong: Overlong) -> str:
+    """How many rows are too long, and what will be done with them."""
+    maximum = views.count(found.max_length)
+    if not found.over:
+        return say("set.over.none", maximum=maximum)
+    return say(
+        f"set.over.{overlong}",
+        rows=views.rows(say, found.over),
+        maximum=maximum,
+        tokens=views.count(found.over_tokens),
+    )
+
+
+def hazards(say: Words, findings: Sequence[Finding]) -> str:
+    """Each hazard by name, with its count and rows."""
+    if not findings:
+        return f'<p class="all-clear">{escape(say("set.clear"))}</p>'
+    listed = "".join(_hazard(say, item) for item in findings)
+    return f'<div class="hazards"><h3>{escape(say("set.hazards"))}</h3>{listed}</div>'
+
+
+def _hazard(say: Words, item: Finding) -> str:
+    chip = views.chip(views.CHIPS[item.severity], say(f"severity.{item.severity}"))
+    numbers = "".join(
+        f'<button type="button" class="row-number" data-row="{row}">{row}</button>'
+        for row in item.rows[:NAMED]
+    )
+    more = item.count - NAMED
+    rest = (
+        f'<span class="muted small">{escape(say("data.more_rows", count=views.count(more)))}</span>'
+        if more > 0
+        else ""
+    )
+    return (
+        f'<div class="finding"><details><summary>{chip} <b>{escape(say(f"hazard.{item.check}"))}</b> '
+        f'<span class="muted num">{escape(views.rows(say, item.count))}</span></summary><div class="more">'
+        f"<p>{escape(say.text(item.text))}</p><p>{escape(say.text(item.remedy_text))}</p></div></details>"
+        f'<div class="row-numbers">{numbers}{rest}</div></div>'
+    )

@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from studio.domain.config import RunConfig, parse_config
+from studio.domain.encoded import IGNORED
+from studio.domain.finding import finding
+from studio.services import preview
+from studio.services.plan import plan
+from studio.services.preview import Bar, hazard_rows, length_bars
+from studio.services.store import Store
+from tests.tiny import tiny_model
+
+LONG = 5
+"""The number of the row that is longer than the others."""
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    store = Store(tmp_path_factory.mktemp("home"))
+    tiny_model(store.models_dir / "tiny")
+    return store
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> RunConfig:
+    """Twenty rows, eighteen of them to train on; one has three exchanges."""
+    file = tmp_path / "rows.jsonl"
+    rows = [[("user", f"Question {n:02}?"), ("assistant", f"Answer {n:02}.")] for n in range(1, 21)]
+    rows[LONG - 1] *= 3
+    told = [{"messages": [{"role": role, "content": text} for role, text in row]} for row in rows]
+    file.write_text("".join(json.dumps(row) + "\n" for row in told), encoding="utf-8")
+    return parse_config(
+        {
+            "model": {"id": "tiny"},
+            "data": {"path": str(file), "held_out_share": 0.1},
+            "train": {"max_length": 128},
+        }
+    )
+
+
+def test_every_usable_row_can_be_looked_at_and_those_held_out_are_known(
+    store: Store, config: RunConfig
+) -> None:
+    shown = preview.shown(store, config)
+    assert [conversation.row for conversation in shown.conversations] == list(range(1, 21))
+    assert len(shown.held_out) == 2
+    assert shown.context == 512
+
+
+def test_the_overview_is_that_of_the_run(store: Store, config: RunConfig) -> None:
+    found, planned = preview.overview(store, config), plan(store, config)
+    assert found.sha256 == planned.sha256
+    assert (found.rows, found.fed, found.max_length) == (18, 18, 128)
+    assert found.trained == planned.estimate.trained_tokens / planned.config.train.epochs  # type: ignore[operator]
+    assert sum(bar.rows for bar in found.bars) == 18
+    assert (found.over, found.over_tokens) == (1, found.longest - 128)
+    assert found.median < 128 < found.longest
+
+
+@pytest.mark.parametrize(
+    ("overlong", "parts", "cut"),
+    [("cut", 1, True), ("drop", 1, True), ("keep", 1, False), ("split", 3, False)],
+)
+def test_a_long_row_is_shown_as_the_run_is_fed_it(
+    store: Store, config: RunConfig, overlong: str, parts: int, cut: bool
+) -> None:
+    shown = preview.shown(store, config)
+    encoder = preview.encoder(config.template, shown.tokenizer)
+    rows = preview.fed(encoder, shown.conversations[LONG - 1], 80, overlong, shown.context)  # type: ignore[arg-type]
+    assert (len(rows), rows[0].truncated) == (parts, cut)
+    assert all(len(row.spans) == row.total + len(row.cut_ids) for row in rows)
+    whole = preview.fed(encoder, shown.conversations[LONG - 1], None, overlong, shown.context)  # type: ignore[arg-type]
+    assert (len(whole), whole[0].truncated) == (1, False)
+
+
+def test_the_template_tab_looks_at_the_rows_that_training_is_fed(store: Store, config: RunConfig) -> None:
+    from studio.services.plan import encoded
+
+    shown, run = preview.shown(store, config), encoded(store, config)
+    encoder = preview.encoder(config.template, shown.tokenizer)
+    by_number = {conversation.row: conversation for conversation in shown.conversations}
+    for row in run.data.rows:
+        (looked_at,) = preview.fed(encoder, by_number[row.row], run.max_length, "cut", shown.context)
+        assert (looked_at.input_ids, looked_at.labels) == (row.input_ids, row.labels)
+        assert any(label != IGNORED for label in row.labels)
+
+
+def test_bars_count_every_row_once_and_end_at_the_maximum_where_rows_go_beyond_it() -> None:
+    assert length_bars([3], 8192) == (Bar(1, 1, 0), Bar(2, 2, 0), Bar(3, 3, 1))
+    beyond = length_bars([10] * 7 + [90, 100, 5000], 96)
+    assert sum(bar.rows for bar in beyond) == 10
+    assert 96 in {bar.last for bar in beyond}
+    assert (beyond[-1].last, beyond[-1].rows) == (5000, 1)
+    assert sum(bar.rows for bar in beyond if bar.first > 96) == 2
+
+
+def test_what_is_so_in_every_row_by_the_way_is_no_hazard_to_jump_to() -> None:
+    everywhere = finding("system_merged", "tokens", "info", [1, 2, 3], "m {count}", "r")
+    wrong = finding("no_end_token", "tokens", "error", [1, 2, 3], "m {count}", "r")
+    once = finding("merged_border", "tokens", "info", [2], "m {count}", "r")
+    assert hazard_rows([everywhere, once], 3) == [2]
+    assert hazard_rows([wrong], 3) == [1, 2, 3]

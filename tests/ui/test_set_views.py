@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import pytest
+
+from studio.domain.config import Overlong
+from studio.domain.finding import finding
+from studio.services.preview import Bar, Overview
+from studio.ui import set_views
+from studio.ui.i18n import words
+
+EN, ZH = words("en"), words("zh")
+HAZARD = finding(
+    "no_end_token", "tokens", "error", range(1, 41), "Rows that end nowhere: {count}.", "End <them>."
+)
+FOUND = Overview(
+    rows=100,
+    fed=98,
+    tokens=2000,
+    trained=500,
+    sha256="0123456789abcdef" * 4,
+    max_length=64,
+    longest=96,
+    median=20,
+    over=3,
+    over_tokens=40,
+    bars=(Bar(1, 32, 80), Bar(33, 64, 17), Bar(65, 96, 3)),
+    findings=(HAZARD,),
+)
+
+
+def plain(html: str) -> str:
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html)).strip()
+
+
+def test_the_figures_are_those_of_the_set_and_the_fingerprint_is_short_but_whole_on_hover() -> None:
+    html = set_views.overview(EN, FOUND, "cut")
+    assert (
+        "25.0 % of all tokens are trained 500 trained of 2,000 tokens 98 rows to train on, 2 rows left out"
+        in plain(html)
+    )
+    assert ">0123456789ab<" in html
+    assert f'title="{FOUND.sha256}"' in html
+    assert "0123456789abc" not in plain(html)
+
+
+def test_the_cut_line_stands_where_rows_are_too_long_and_the_histogram_is_said_in_words() -> None:
+    html = set_views.lengths(EN, FOUND, "cut")
+    assert 'class="cut-line" style="left:66.67%"' in html
+    assert html.count("class=over") == 1
+    assert (
+        "half of the rows have at most 20 tokens, the longest has 96; 3 rows over the maximum length of 64"
+        in html
+    )
+    assert 'title="65 to 96 tokens: 3 rows"' in html
+
+
+@pytest.mark.parametrize(
+    ("overlong", "said"),
+    [
+        ("cut", "3 rows over the maximum length of 64 lose their end: 40 tokens in all."),
+        ("drop", "3 rows over the maximum length of 64 are left out."),
+        ("split", "3 rows over the maximum length of 64 are split by turns over several rows."),
+        ("keep", "3 rows over the maximum length of 64 are kept whole, and cost their memory."),
+    ],
+)
+def test_what_becomes_of_long_rows_is_said_with_their_number(overlong: Overlong, said: str) -> None:
+    assert set_views.over(EN, FOUND, overlong) == said
+
+
+def test_without_long_rows_there_is_no_line() -> None:
+    html = set_views.lengths(EN, replace(FOUND, over=0, max_length=512), "cut")
+    assert "cut-line" not in html
+    assert "No row is longer than the maximum length of 512." in html
+
+
+def test_a_hazard_has_a_name_its_count_and_rows_to_jump_to() -> None:
+    html = set_views.hazards(EN, [HAZARD])
+    assert "Error No end token trained 40 rows Rows that end nowhere: 40. End &lt;them&gt;." in plain(html)
+    numbers = [int(row) for row in re.findall(r'data-row="(\d+)"', html)]
+    assert numbers == list(range(1, set_views.NAMED + 1))
+    assert f"and {40 - set_views.NAMED} more" in html
+    assert "未训练结束词元" in set_views.hazards(ZH, [HAZARD])
+    assert plain(set_views.hazards(EN, [])) == "No hazard was found in any row."
