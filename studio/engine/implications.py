@@ -90,9 +90,8 @@ def implications(name: str, tokenizer: Tokenizer, source: str | None = None) -> 
     offered = _text(renderer, _ONE_TURN, (_TOOL,))
     system = _text(renderer, _WITH_SYSTEM)
     thoughts = _text(renderer, _THOUGHTS)
-    markers = _written_markers(template.name, tokenizer) or _markers(
-        (one, system, thoughts, called), tokenizer
-    )
+    shipped = SHIPPED.get(template.name)
+    markers = _known(shipped, tokenizer) if shipped else _markers((one, system, thoughts, called), tokenizer)
     return Implications(
         template=template,
         markers=tuple(_marker(text, tokenizer) for text in markers),
