@@ -9,7 +9,7 @@ import pytest
 import studio
 from tests.tiny import tiny_model
 
-ROWS = '{"prompt": "Hi", "completion": "Hello."}\n' * 10
+ROWS = "".join(f'{{"prompt": "Hi {number}", "completion": "Hello."}}\n' for number in range(10))
 
 
 def test_every_public_name_is_there() -> None:
@@ -25,8 +25,8 @@ def test_a_file_is_read_checked_previewed_and_planned_without_a_page(tmp_path: P
     file = tmp_path / "rows.jsonl"
     file.write_text(ROWS, encoding="utf-8")
     rows = studio.read(str(file)).conversations
-    assert [message.content for message in rows[0].messages] == ["Hi", "Hello."]
-    assert "duplicate_exact" in {found.check for found in studio.run_checks(rows).findings}
+    assert [message.content for message in rows[0].messages] == ["Hi 0", "Hello."]
+    assert studio.run_checks(rows).scores["accuracy"] == 100
     shown = studio.preview_row(store, str(file), 1, model="tiny")
     assert "".join(text for _, text, trained in shown.tokens if trained) == "Hello.<|im_end|>"
     config = studio.parse_config({"model": {"id": "tiny"}, "data": {"path": str(file)}})

@@ -259,7 +259,8 @@ def test_rows_that_are_too_long_are_counted_by_what_will_happen_to_them(  # type
 
 
 def test_an_estimate_adds_up(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    data = write(tmp_path, "rows.jsonl", GOOD * 10)
+    rows = (f'{{"prompt": "Question {number}", "completion": "Answer."}}\n' for number in range(20))
+    data = write(tmp_path, "rows.jsonl", "".join(rows))
     config = write(
         tmp_path,
         "run.yaml",
