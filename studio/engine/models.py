@@ -222,7 +222,6 @@ def load_base(path: Path, *, dtype: Dtype, device: str, quantize: bool) -> PreTr
             model = AutoModelForCausalLM.from_pretrained(
                 path,
                 dtype=getattr(torch, dtype),
-                attn_implementation="sdpa",
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,

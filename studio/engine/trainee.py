@@ -18,6 +18,7 @@ from studio.engine import attention, fused_lora
 from studio.engine.batches import Batch, collate
 from studio.engine.loss import CHUNK, head_loss
 from studio.engine.models import load_base, target_modules
+from studio.engine.token_losses import decoder_of, head_logits
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,6 +39,10 @@ class Trainee:
     """Products are made in this type where it differs from the weights'."""
     packing: bool
     pad_id: int
+    own_attention: str
+    """What transformers computes this architecture's attention with."""
+    plain_head: bool
+    """Whether logits are hidden states times one matrix and nothing else."""
 
     @property
     def parameters(self) -> dict[str, torch.nn.Parameter]:
@@ -70,10 +75,9 @@ class Trainee:
             else contextlib.nullcontext()
         )
         with precision:
-            hidden = self._body(**inputs).last_hidden_state.flatten(0, 1)[batch.positions]
-            head = self.base.get_output_embeddings()
-            if _plain_head(self.base, head):
-                weight = head.weight
+            hidden = decoder_of(self.base)(**inputs).last_hidden_state.flatten(0, 1)[batch.positions]
+            if self.plain_head:
+                weight: torch.Tensor = self.base.get_output_embeddings().weight
                 if self.autocast and weight.dtype != self.autocast:
                     hidden, weight = hidden.to(self.autocast), weight.to(self.autocast)
                 return head_loss(hidden.to(weight.dtype), weight, batch.labels)
@@ -83,14 +87,8 @@ class Trainee:
 
     def _part_loss(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """For heads that do more than one product; their logits are made again in the backward pass, not kept."""
-        logits = _scaled(self.base, self.base.get_output_embeddings()(hidden)).float()
+        logits = head_logits(self.base, hidden).float()
         return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
-
-    @property
-    def _body(self) -> torch.nn.Module:
-        """The model without its output layer; adapters sit inside its layers."""
-        body: torch.nn.Module = getattr(self.base, self.base.base_model_prefix)
-        return body
 
     def save(self, folder: Path) -> None:
         """The adapter in PEFT's format, or the whole model after full tuning."""
@@ -127,6 +125,7 @@ def build(
     if config.gradient_checkpointing:
         base.activation_checkpointing_enable({"use_reentrant": False})
         base.enable_input_require_grads()
+    own_attention = str(base.config._attn_implementation)
     if config.packing:
         base.set_attn_implementation(attention.NAME)
     return Trainee(
@@ -136,14 +135,19 @@ def build(
         autocast=None if working == torch.float32 else working,
         packing=config.packing,
         pad_id=pad_id,
+        own_attention=own_attention,
+        plain_head=_has_plain_head(base),
     )
 
 
 def packing_is_exact(trainee: Trainee, rows: Sequence[Encoded]) -> bool:
     """Whether this architecture keeps packed rows apart, tried on some short ones.
 
-    A model whose attention does not go through transformers' interface would let a row see the one before it.
+    A model whose attention does not go through transformers' interface would let a row see the one before it; one
+    that transformers has no `sdpa` for caps its scores (Gemma 2) or has sinks (gpt-oss), which ours does not.
     """
+    if trainee.own_attention != "sdpa":
+        return False
     shortest = sorted(rows, key=lambda row: row.total)[:3]
     if len(shortest) < 2:
         return True
@@ -158,7 +162,7 @@ def packing_is_exact(trainee: Trainee, rows: Sequence[Encoded]) -> bool:
 
 def unpack(trainee: Trainee) -> None:
     """Go over to padded batches and transformers' own attention."""
-    trainee.base.set_attn_implementation("sdpa")
+    trainee.base.set_attn_implementation(trainee.own_attention)
     trainee.packing = False
 
 
@@ -201,28 +205,14 @@ def _begin_with(model: Any, adapter: Path) -> None:
         )
 
 
-def _plain_head(base: PreTrainedModel, head: torch.nn.Module) -> bool:
-    """Whether logits are hidden states times one matrix and nothing else."""
-    plain = isinstance(head, torch.nn.Linear) and getattr(head, "bias", None) is None
-    return plain and not any(_logit_changes(base))
-
-
-def _logit_changes(base: PreTrainedModel) -> tuple[float | None, float | None, float | None]:
-    config = base.config.get_text_config()
-    scale = getattr(config, "logit_scale", None)
-    scaling = getattr(config, "logits_scaling", None)
-    cap = getattr(config, "final_logit_softcapping", None)
-    return (scale if scale != 1 else None, scaling if scaling != 1 else None, cap)
-
-
-def _scaled(base: PreTrainedModel, logits: torch.Tensor) -> torch.Tensor:
-    """What Cohere (scale), Granite (scaling) and Gemma 2 (soft cap) do to their logits."""
-    scale, scaling, cap = _logit_changes(base)
-    if scale:
-        logits = logits * scale
-    if scaling:
-        logits = logits / scaling
-    return torch.tanh(logits / cap) * cap if cap else logits
+def _has_plain_head(base: PreTrainedModel) -> bool:
+    """Whether logits are hidden states times one matrix and nothing else: tried, on numbers that show a cap."""
+    head: Any = base.get_output_embeddings()
+    if not isinstance(head, torch.nn.Linear) or getattr(head, "bias", None) is not None:
+        return False
+    hidden = 1000 * torch.ones(1, head.in_features, dtype=head.weight.dtype, device=head.weight.device)
+    with torch.no_grad():
+        return torch.equal(head_logits(base, hidden).float(), head(hidden[None])[0].float())
 
 
 def _literal(dtype: str) -> Any:

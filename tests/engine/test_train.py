@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AttentionInterface
+from torch.nn import functional
+from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM
 
 from studio.domain.chat import Conversation, Message
 from studio.domain.config import TrainConfig
-from studio.domain.encoded import Encoded
+from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.errors import Stopped, StudioError
 from studio.domain.events import Event, Metric, Started
 from studio.engine import attention, trainee
@@ -276,3 +277,64 @@ def test_the_loss_trajectory_equals_trls(model: Path, rows: list[Encoded], run: 
     trainer.train()
     theirs = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     assert theirs == pytest.approx(losses(ours), rel=1e-3)
+
+
+# --- every architecture's own output layer --------------------------------------------------------------------
+
+SIZES = {
+    "vocab_size": 259,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 512,
+    "initializer_range": 0.2,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "plain"),
+    [
+        ("llama", {}, True),
+        ("llama4_text", {"attention_chunk_size": 512, "num_local_experts": 2}, True),
+        (
+            "gemma2",
+            {"final_logit_softcapping": 5.0, "attn_logit_softcapping": 1.0, "query_pre_attn_scalar": 16},
+            False,
+        ),
+        ("nanochat", {"final_logit_softcapping": 5.0}, False),
+        ("granite", {"logits_scaling": 4.0}, False),
+        ("cohere", {"logit_scale": 0.3}, False),
+        ("hyperclovax", {"logits_scaling": 0.4}, False),
+        ("falcon_h1", {"lm_head_multiplier": 0.3}, False),
+        ("recurrent_gemma", {"logits_soft_cap": 3.0}, False),
+        ("phi", {}, False),
+    ],
+)
+def test_the_loss_and_its_gradient_are_those_of_the_architecture(
+    tmp_path: Path, rows: list[Encoded], name: str, settings: dict[str, Any], plain: bool
+) -> None:
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **SIZES, **settings)).save_pretrained(
+        tmp_path
+    )
+    config = TrainConfig.model_validate({**BASE, "packing": True, "method": "full"})
+    built = trainee.build(tmp_path, config, "cpu", pad_id=0)
+    if not trainee.packing_is_exact(built, rows):
+        trainee.unpack(built)
+    built.model.eval()
+    assert built.plain_head == plain
+    row, weight = rows[0], built.base.get_output_embeddings().weight
+    logits = built.base(input_ids=torch.tensor([row.input_ids])).logits[0, :-1].float()
+    theirs = functional.cross_entropy(
+        logits, torch.tensor(row.labels[1:]), ignore_index=IGNORED, reduction="sum"
+    )
+    ours = built.loss(built.collate([row]))
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(
+        torch.autograd.grad(ours, weight)[0], torch.autograd.grad(theirs, weight)[0], rtol=1e-3, atol=1e-4
+    )
