@@ -21,6 +21,18 @@ from studio.engine.template_environment import Environment, Refusal, Span
 
 LONGEST_SOURCE = 200_000
 """Characters of a template."""
+_FAILURES = (
+    jinja2.TemplateError,
+    Exceeded,
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _TAG_END = re.compile(r"[%}]\}")
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 
@@ -90,7 +102,10 @@ class Program:
                 "The chat template is not valid Jinja: it nests too deep.",
                 "Correct the line, or choose another template.",
             ) from error
-        except (SyntaxError, ValueError, OverflowError) as error:  # of the code that Jinja makes of it
+        except (
+            SyntaxError,
+            *_FAILURES,
+        ) as error:  # of the code that Jinja makes of it, or of a constant in it
             raise StudioError(
                 "The chat template is not valid Jinja: {problem}.",
                 "Correct the line, or choose another template.",
@@ -115,20 +130,6 @@ class Program:
                 offset = -1 - self._template.get_corresponding_lineno(trace.tb_lineno)
             trace = trace.tb_next
         return max(offset, 0)
-
-
-_FAILURES = (
-    jinja2.TemplateError,
-    Exceeded,
-    ArithmeticError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RecursionError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-)
 
 
 def _failure(error: Exception, program: Program, title: str) -> StudioError:

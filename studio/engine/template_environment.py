@@ -1,13 +1,13 @@
 """The Jinja environment of chat templates: transformers' options, filters and globals, each operation within bounds.
 
-The compiler writes a look at the clock into every loop and macro, and a check from `template_bounds` wherever a text or
-a list could grow. What is not written by the template (a message's content) costs nothing but that.
+`template_compiler` writes a look at the clock into every loop and macro, and a call of this environment wherever a text
+or a list could grow; the checks themselves are in `template_bounds`.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import update_wrapper, wraps
 from time import perf_counter
@@ -17,7 +17,6 @@ from typing import Any
 import jinja2
 import jinja2.ext
 from jinja2 import nodes
-from jinja2.compiler import CodeGenerator, Frame
 from jinja2.exceptions import SecurityError
 from jinja2.filters import make_attrgetter
 from jinja2.lexer import Lexer
@@ -28,11 +27,10 @@ from jinja2.utils import Namespace, generate_lorem_ipsum
 
 from studio.engine import template_bounds as bounds
 from studio.engine.template_bounds import Exceeded, within
+from studio.engine.template_compiler import BoundedGenerator, PlacedLexer
 
 Span = tuple[int, int]
 
-_ALIKE = 8  # operands of unknown length in a sum that is checked as a whole
-_FEW = 16  # items of a literal list that is not worth a check
 _LOREM = 20
 
 
@@ -56,26 +54,6 @@ class _Generation(jinja2.ext.Extension):
         start = self.environment.written()
         self.environment.spans.append((start, start + len(text)))
         return text
-
-
-class _Lexer(Lexer):
-    """Gives each token its place in the source where jinja2 has its line, so that errors know their column too.
-
-    A place is `-1 - offset`: jinja2 only passes lines on, down to those of the compiled code.
-    """
-
-    def tokeniter(
-        self, source: str, name: str | None, filename: str | None = None, state: str | None = None
-    ) -> Iterator[tuple[int, str, str]]:
-        end = 0
-        try:
-            for _, kind, value in super().tokeniter(source, name, filename, state):
-                start = max(source.find(value, end), end)
-                end = start + len(value)
-                yield -1 - start, kind, value
-        except jinja2.TemplateSyntaxError as error:
-            error.lineno = -1 - end
-            raise
 
 
 class _Namespace(Namespace):
@@ -108,139 +86,6 @@ class _Dict:
         return dict.fromkeys(*args)
 
 
-class _Generator(CodeGenerator):
-    """Jinja's compiler, with the checks of `Environment` written where a template could grow or run on."""
-
-    def visit_Template(self, node: nodes.Template, frame: Frame | None = None) -> None:
-        self._repeated = {
-            id(part.body)  # type: ignore[attr-defined]
-            for part in node.find_all((nodes.For, nodes.Macro, nodes.CallBlock, nodes.Block))
-        }
-        super().visit_Template(node, frame)
-
-    def blockvisit(self, nodes: Iterable[nodes.Node], frame: Frame) -> None:
-        if id(nodes) in self._repeated:
-            self.writeline("if environment.clock() > environment.deadline: environment.late()")
-        super().blockvisit(nodes, frame)
-
-    def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
-        self.write("(" if _writes_text(node) else "environment.text(")
-
-    def visit_Add(self, node: nodes.BinExpr, frame: Frame) -> None:
-        unknown = sum(not isinstance(leaf, nodes.Const) for leaf in _summands(node))
-        self.write("environment.sized(")
-        self._write_sum(node, frame, whole=unknown <= _ALIKE)
-        self.write(")")
-
-    def _write_sum(self, node: nodes.BinExpr, frame: Frame, whole: bool) -> None:
-        self.write("(")
-        for operand, after in ((node.left, " + "), (node.right, ")")):
-            if whole and isinstance(operand, nodes.Add):
-                self._write_sum(operand, frame, whole)
-            else:
-                self.visit(operand, frame)
-            self.write(after)
-
-    def visit_Mul(self, node: nodes.BinExpr, frame: Frame) -> None:
-        self._write_call("environment.product(", frame, node.left, node.right)
-
-    def visit_Mod(self, node: nodes.BinExpr, frame: Frame) -> None:
-        self._write_call("environment.remainder(", frame, node.left, node.right)
-
-    def visit_Pow(self, node: nodes.BinExpr, frame: Frame) -> None:
-        self._write_call("environment.power(", frame, node.left, node.right)
-
-    def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:
-        self._write_call("environment.joined(", frame, *node.nodes)
-
-    def visit_Compare(self, node: nodes.Compare, frame: Frame) -> None:
-        if _is_cheap(node):
-            super().visit_Compare(node, frame)
-        else:
-            names = tuple(operand.op for operand in node.ops)
-            compared = [node.expr, *(operand.expr for operand in node.ops)]
-            self._write_call(f"environment.compare({names!r}, ", frame, *compared)
-
-    def visit_Getitem(self, node: nodes.Getitem, frame: Frame) -> None:
-        if not isinstance(node.arg, nodes.Slice):
-            return super().visit_Getitem(node, frame)
-        self.write("environment.sized(")
-        super().visit_Getitem(node, frame)
-        self.write(")")
-
-    def visit_List(self, node: nodes.List, frame: Frame) -> None:
-        self._write_literal(len(node.items), super().visit_List, node, frame)
-
-    def visit_Tuple(self, node: nodes.Tuple, frame: Frame) -> None:
-        if node.ctx == "store":
-            return super().visit_Tuple(node, frame)
-        self._write_literal(len(node.items), super().visit_Tuple, node, frame)
-
-    def visit_Const(self, node: nodes.Const, frame: Frame) -> None:
-        size = len(node.value) if isinstance(node.value, (list, dict)) else 0
-        self._write_literal(size, super().visit_Const, node, frame)
-
-    def visit_Dict(self, node: nodes.Dict, frame: Frame) -> None:
-        self._write_literal(len(node.items), self._write_dict, node, frame)
-
-    def _write_dict(self, node: nodes.Dict, frame: Frame) -> None:
-        self.write("{")
-        for pair in node.items:
-            if isinstance(pair.key, nodes.Const):
-                self.visit(pair.key, frame)
-            else:
-                self._write_call("environment.key(", frame, pair.key)
-            self.write(": ")
-            self.visit(pair.value, frame)
-            self.write(", ")
-        self.write("}")
-
-    def _write_literal(
-        self, items: int, write: Callable[[Any, Frame], None], node: Any, frame: Frame
-    ) -> None:
-        if items > _FEW:
-            self.write("environment.sized(")
-        write(node, frame)
-        if items > _FEW:
-            self.write(")")
-
-    def _write_call(self, opening: str, frame: Frame, *operands: nodes.Expr) -> None:
-        self.write(opening)
-        for operand in operands:
-            self.visit(operand, frame)
-            self.write(", ")
-        self.write(")")
-
-
-def _summands(node: nodes.Expr) -> Iterator[nodes.Expr]:
-    if isinstance(node, nodes.Add):
-        yield from _summands(node.left)
-        yield from _summands(node.right)
-    else:
-        yield node
-
-
-def _writes_text(node: nodes.Expr) -> bool:
-    """Whether the value of an expression is surely a text already."""
-    if isinstance(node, nodes.Add):
-        return any(isinstance(leaf, nodes.Const) and isinstance(leaf.value, str) for leaf in _summands(node))
-    return isinstance(node, nodes.Concat) or (
-        isinstance(node, nodes.Filter) and node.name in ("join", "tojson", "trim")
-    )
-
-
-def _is_cheap(node: nodes.Compare) -> bool:
-    """Whether a comparison looks at no more than one value, or at a list that is written out."""
-    if len(node.ops) > 1:
-        return False
-    left, (operand,) = node.expr, node.ops
-    if operand.op in ("in", "notin"):
-        return isinstance(operand.expr, (nodes.List, nodes.Tuple)) and all(
-            isinstance(item, nodes.Const) for item in operand.expr.items
-        )
-    return isinstance(left, nodes.Const) or isinstance(operand.expr, nodes.Const)
-
-
 _DICT_ATTRIBUTES = frozenset(dir(dict))
 _HARMLESS = frozenset({str, int, float, bool})
 _SAFE_ATTRIBUTES = {
@@ -252,14 +97,14 @@ _SAFE_ATTRIBUTES = {
 class Environment(ImmutableSandboxedEnvironment):
     """The environment of one template, with what its compiled code calls to stay within bounds."""
 
-    code_generator_class = _Generator
+    code_generator_class = BoundedGenerator
     intercepted_binops = frozenset({"+", "*", "%", "**"})  # also keeps the compiler from working them out
 
     def __init__(self) -> None:
         super().__init__(
             trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, jinja2.ext.loopcontrols]
         )
-        self._lexer = _Lexer(self)
+        self._lexer = PlacedLexer(self)
         self.begin(bounds.SECONDS)
         self.globals.update(
             raise_exception=_refuse, strftime_now=_now, dict=_Dict(), namespace=_Namespace, lipsum=_lorem
@@ -271,7 +116,7 @@ class Environment(ImmutableSandboxedEnvironment):
             if name not in bounds.FREE_FILTERS:
                 self.filters[name] = self._bounded(name, function)
         for name, comparison in bounds.TESTS.items():
-            self.tests[name] = self._test((comparison,))
+            self.tests[name] = self._test(comparison)
         self.tests["lower"] = self._of_text(str.islower)
         self.tests["upper"] = self._of_text(str.isupper)
 
@@ -350,18 +195,13 @@ class Environment(ImmutableSandboxedEnvironment):
         bounds.check_power(left, right)
         return left**right
 
-    def compare(self, names: tuple[str, ...], *values: Any) -> Any:
-        """As Python compares a chain of values."""
+    def compare(self, name: str, left: Any, right: Any) -> Any:
+        """By an operator, as Jinja calls it."""
         self._look()
-        result: Any = True
-        for name, left, right in zip(names, values, values[1:], strict=False):
-            for value in (left, right):
-                if bounds.is_group(value):
-                    bounds.weigh(value)
-            result = bounds.COMPARISONS[name](left, right)
-            if not result:
-                break
-        return result
+        for value in (left, right):
+            if bounds.is_group(value):
+                bounds.weigh(value)
+        return bounds.COMPARISONS[name](left, right)
 
     def key(self, value: Any) -> Any:
         if isinstance(value, tuple):
@@ -465,8 +305,8 @@ class Environment(ImmutableSandboxedEnvironment):
         within(sum(map(len, parts)) + len(between) * len(parts))
         return between.join(parts)
 
-    def _test(self, names: tuple[str, ...]) -> Callable[[Any, Any], Any]:
-        return lambda value, other: self.compare(names, value, other)
+    def _test(self, comparison: str) -> Callable[[Any, Any], Any]:
+        return lambda value, other: self.compare(comparison, value, other)
 
     def _of_text(self, test: Callable[[str], bool]) -> Callable[[Any], bool]:
         return lambda value: test(self.text(value))

@@ -69,6 +69,7 @@ def test_text_and_generation_blocks_are_those_of_transformers(name: str, trainin
         "{{ 1 + 2 }} {{ 'a' ~ 1 ~ none }} {{ 'ab' * 3 }} {{ [1] * 2 + [3] }} {{ 7 % 4 }} {{ 2 ** 10 }}",
         "{{ '%s is %d%%' % ('x', 5) }} {{ '{:>4}|{a}'.format(1, a=2) }} {{ '%s'|format('y') }}",
         "{{ 1 < 2 < 3 }} {{ 'a' in 'abc' }} {{ 1 not in [2, x] }} {{ [1] == [1] }} {{ (1, 2) < (1, 3) }}",
+        "{{ 1 < none < 2 if false else 2 < 1 < none }} {{ 1 in [1] in [[1]] }} {{ x < 1 if x else messages < [] < 1 }}",
         "{{ {'a': 1, 'b' ~ 'c': [2]} }} {{ (1,) }} {{ () }} {{ messages }} {{ messages[0:1] }} {{ 'abc'[::-1] }}",
         "{{ messages[0].role }} {{ messages[0]['role'] }} {{ messages[0].items()|list }} {{ messages[0].no }}",
         "{{ ' a '|trim }}{{ ' a '.strip() }}{{ 'a-b'.split('-') }}{{ '-'.join(['a', 'b']) }}{{ 'a'.upper() }}",
