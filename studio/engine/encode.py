@@ -11,6 +11,7 @@ import re
 import sys
 from array import array
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,8 +28,11 @@ from studio.engine.rendering import Rendered, Renderer, Span, Turn
 from studio.engine.templates import Template, resolve
 from studio.engine.tokenizer import Tokenizer
 
-_BATCH = 512
+_BATCH = 1024
+_AHEAD = 2
+"""Batches that the tokenizer works on while the next one is rendered: with one it would idle between them."""
 _SHORT = 200
+_Ids = list[int] | tokenizers.Encoding | None
 _THOUGHT = re.compile(r"</think>\s*")
 
 
@@ -70,20 +74,17 @@ class Encoder:
     ) -> list[Encoded]:
         """As `encode`, many at a time on all cores, without the spans."""
         rows: list[Encoded] = []
-        batches = [conversations[at : at + _BATCH] for at in range(0, len(conversations), _BATCH)]
+        waiting: deque[tuple[Sequence[Conversation], list[Rendered], Future[list[_Ids]]]] = deque()
         # The tokenizer works on its own threads while the next batch is rendered on this one.
-        with ThreadPoolExecutor(1) as pool:
-            waiting: list[
-                tuple[Sequence[Conversation], list[Rendered], Future[list[tokenizers.Encoding]]]
-            ] = []
-            for batch in batches:
+        with ThreadPoolExecutor(_AHEAD) as pool:
+            for at in range(0, len(conversations), _BATCH):
+                batch = conversations[at : at + _BATCH]
                 rendered = [self.renderer.render(conversation) for conversation in batch]
-                encodings = pool.submit(self.tokenizer.encode, [item.text for item in rendered])
-                waiting.append((batch, rendered, encodings))
-                if len(waiting) > 1:
-                    rows.extend(self._rows(*waiting.pop(0)))
-            for item in waiting:
-                rows.extend(self._rows(*item))
+                waiting.append((batch, rendered, pool.submit(self._encodings, rendered)))
+                if len(waiting) > _AHEAD:
+                    rows.extend(self._rows(*waiting.popleft()))
+            while waiting:
+                rows.extend(self._rows(*waiting.popleft()))
         return rows if max_length is None else [shorten(row, max_length) for row in rows]
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[str] = ()) -> list[int]:
@@ -99,14 +100,71 @@ class Encoder:
         ids = {self.tokenizer.special[token] for token in self.renderer.shape.stops}
         return sorted(ids | ({self.tokenizer.eos_id} if self.tokenizer.eos_id is not None else set()))
 
+    def _encodings(self, items: Sequence[Rendered]) -> list[_Ids]:
+        """Of plain rows the ids alone, as what is learnt is found by them; of the others all."""
+        plain = [item.text for item in items if item.plain]
+        encoded = self.tokenizer.backend.encode_batch_fast(plain, add_special_tokens=False)
+        ids = iter([encoding.ids for encoding in encoded])
+        others = iter(self.tokenizer.encode([item.text for item in items if not item.plain]))
+        return [next(ids) if item.plain else next(others) for item in items]
+
     def _rows(
-        self,
-        batch: Sequence[Conversation],
-        rendered: list[Rendered],
-        encodings: Future[list[tokenizers.Encoding]],
+        self, batch: Sequence[Conversation], rendered: list[Rendered], encodings: Future[list[_Ids]]
     ) -> Iterator[Encoded]:
         for conversation, item, encoding in zip(batch, rendered, encodings.result(), strict=True):
+            if isinstance(encoding, list):
+                labels = self._plain_labels(item, encoding)
+                if labels is not None:
+                    yield self._finished(conversation.row, item, encoding, labels, (), item.hazards)
+                    continue
+                encoding = self.tokenizer.encode([item.text])[0]
             yield self._row(conversation.row, item, None if item.controls else encoding)
+
+    def _plain_labels(self, item: Rendered, ids: list[int]) -> list[int] | None:
+        """Labels of a row whose special tokens are all the template's, found by the ids of headers and closings.
+
+        None where they are not told by these, or a token reaches over a header's end.
+        """
+        header, ends = self._header_ids, self._closing_ids
+        if not header or self.masks.prompts or item.text.count(self._header_text) != len(item.turns):
+            return None
+        labels: list[int] = []
+        last = item.turns[-1] if item.turns else None
+        length, position = len(header), 0
+        try:
+            for turn in item.turns:
+                position = ids.index(header[0], position)
+                while ids[position : position + length] != header:
+                    position = ids.index(header[0], position + 1)
+                start = position + length
+                position = ids.index(ends[item.text[turn.words_end : turn.end]], start) + 1
+                if item.messages[turn.message].trained and (self.masks.turns == "all" or turn is last):
+                    labels += [IGNORED] * (start - len(labels))
+                    labels += ids[start:position]
+        except ValueError:
+            return None
+        labels += [IGNORED] * (len(ids) - len(labels))
+        return labels
+
+    @cached_property
+    def _header_text(self) -> str:
+        """What opens an assistant's turn, from its first special token on: no person can have written it."""
+        header, pattern = self.renderer.shape.header, self.tokenizer.special_pattern
+        first = pattern.search(header) if pattern else None
+        return header[first.start() :] if first else ""
+
+    @cached_property
+    def _header_ids(self) -> list[int]:
+        return list(self.tokenizer.encode([self._header_text])[0].ids) if self._header_text else []
+
+    @cached_property
+    def _closing_ids(self) -> dict[str, int]:
+        """The last special token of each closing."""
+        pattern = self.tokenizer.special_pattern
+        if pattern is None:
+            return {}
+        last = {closer: pattern.findall(closer)[-1] for closer in self.renderer.shape.closers}
+        return {closer: self.tokenizer.special[token] for closer, token in last.items()}
 
     def _row(
         self, row: int, item: Rendered, encoding: tokenizers.Encoding | None, *, spans: bool = False
@@ -123,7 +181,7 @@ class Encoder:
                 hazards=item.hazards,
                 problem=item.problem,
             )
-        learnt, ended = learnt_places(item, self.masks)
+        learnt = learnt_places(item, self.masks)
         hazards: list[Hazard] = list(item.hazards)
         ids, places, split, alike = self._tokens(item, encoding)
         labels = None
@@ -136,26 +194,40 @@ class Encoder:
         hazards += ["merged_border"] if split else []
         if not (alike and all(turn.like_chat for turn in item.turns)):
             hazards.append("unlike_chat")
+        return self._finished(row, item, ids, labels, places if spans else (), hazards)
+
+    def _finished(
+        self,
+        row: int,
+        item: Rendered,
+        ids: list[int],
+        labels: list[int],
+        places: Sequence[Span],
+        hazards: Sequence[Hazard],
+    ) -> Encoded:
+        """The row with what its ids and labels show."""
+        seen = list(hazards)
         bos = self._bos
         if bos is not None and ids[:2] == [bos, bos]:
             ids, labels, places = ids[1:], labels[1:], places[1:]
-            hazards.append("doubled_bos")
+            seen.append("doubled_bos")
         elif bos is not None and self.tokenizer.adds_bos and ids[:1] != [bos]:
-            hazards.append("missing_bos")
+            seen.append("missing_bos")
         if self.tokenizer.unknown_id is not None and self.tokenizer.unknown_id in ids:
-            hazards.append("unknown_token")
+            seen.append("unknown_token")
+        ended = _learns_its_end(item, self.masks)
         if labels.count(IGNORED) >= len(labels) - (labels[:1] != [IGNORED]):
-            hazards.append("nothing_trained")
+            seen.append("nothing_trained")
         elif not ended:
-            hazards.append("no_end_token")
+            seen.append("no_end_token")
         return Encoded(
             input_ids=tuple(ids),
             labels=tuple(labels),
-            spans=tuple(places) if spans else (),
+            spans=tuple(places),
             text=item.text,
             row=row,
             end_token_trained=ended,
-            hazards=tuple(hazards),
+            hazards=tuple(seen),
         )
 
     @cached_property
@@ -336,19 +408,27 @@ def fingerprint(rows: Sequence[Encoded]) -> str:
     return digest.hexdigest()
 
 
-def learnt_places(item: Rendered, masks: TemplateConfig) -> tuple[list[Span], bool]:
-    """Characters [start, end) that are learnt, in order, and whether the last learnt turn learns its end token."""
+def _learnt_turns(item: Rendered, masks: TemplateConfig) -> list[Turn]:
     turns = [turn for turn in item.turns if item.messages[turn.message].trained]
-    if masks.turns == "last":
-        turns = [turn for turn in turns if turn is item.turns[-1]]
+    return [turn for turn in turns if turn is item.turns[-1]] if masks.turns == "last" else turns
+
+
+def _learns_its_end(item: Rendered, masks: TemplateConfig) -> bool:
+    """Whether the last learnt turn learns the token that ends it."""
+    turns = _learnt_turns(item, masks)
+    return bool(turns) and turns[-1].ended
+
+
+def learnt_places(item: Rendered, masks: TemplateConfig) -> list[Span]:
+    """Characters [start, end) that are learnt, in order."""
     places: list[Span] = []
-    for turn in turns:
+    for turn in _learnt_turns(item, masks):
         places += _without(list(turn.blocks) or [(turn.start, turn.end)], _left_out(item, turn, masks))
     if masks.prompts:
         unlearnt = [(turn.start, turn.end) for turn in item.turns if not item.messages[turn.message].trained]
         unlearnt += [place for turn in item.turns for place in _left_out(item, turn, masks)]
         places = _without([(0, len(item.text))], unlearnt)
-    return [place for place in places if place[0] < place[1]], bool(turns) and turns[-1].ended
+    return [place for place in places if place[0] < place[1]]
 
 
 def _left_out(item: Rendered, turn: Turn, masks: TemplateConfig) -> list[Span]:

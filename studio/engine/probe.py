@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from studio.domain.chat import Message, ToolCall
@@ -55,14 +56,13 @@ class Shape:
 
     header: str = ""
     """What opens an assistant's turn: after it the model writes."""
-    closings: tuple[str, ...] = ()
-    """What may follow an answer up to and with what closes it, such as `<|im_end|>` or ` </s>`; the longest first."""
     closers: tuple[str, ...] = ()
     """The special tokens that close a turn, after answers and after calls; the longest first."""
     stops: tuple[str, ...] = ()
     """Those at which a model has to stop."""
-    direct: bool = False
-    """Whether header, answer and closing stand side by side in every turn, and chats see the same text."""
+    direct: int = 0
+    """Up to how many turns, if user and assistant alternate, a text can be walked through: after each header the model
+    writes, up to the next closing token, and a chat's prompt ends with the same header."""
     system: str = "written"
     """"written", "refused" or "ignored"."""
     generation_prompt: bool = True
@@ -127,16 +127,10 @@ class Probe:
         opens = prompt != before or not lead.strip()
         header = prompt[len(shared(before or "", prompt)) :] if opens else lead
         after_answer, after_call = self._after_answer(written), self._after_call()
-        direct = self._is_direct(header, opens, after_answer.closings, with_system=system == "written")
-        return Shape(
-            header,
-            _longest_first(after_answer.closings),
-            _longest_first(after_answer.closers | after_call.closers),
-            tuple(sorted(after_answer.stops | after_call.stops)),
-            direct,
-            system,
-            opens,
-        )
+        closers = _longest_first(after_answer.closers | after_call.closers)
+        stops = tuple(sorted(after_answer.stops | after_call.stops))
+        direct = self._direct(header, opens, closers, with_system=system == "written")
+        return Shape(header, closers, stops, direct, system, opens)
 
     def _after_answer(self, written: str) -> _Ends:
         """What closes an answer: as the last words of all, and before another question."""
@@ -164,15 +158,21 @@ class Probe:
         runs = self._runs(common)
         found = _Ends()
         if runs:
-            found.add(common, runs[-1] if after_call else runs[0], self._special)
+            self._add(found, common, runs[-1] if after_call else runs[0])
             return found
         runs = self._runs(last)
         if runs:
-            found.add(last, runs[-1] if after_call else runs[0], self._special)
+            self._add(found, last, runs[-1] if after_call else runs[0])
         first = self._special.search(inner or "", len(common)) if self._special else None
         if inner is not None and first is not None:
-            found.add(inner, first.span(), self._special, stops=not runs)
+            self._add(found, inner, first.span(), stops=not runs)
         return found
+
+    def _add(self, ends: _Ends, tail: str, run: tuple[int, int], *, stops: bool = True) -> None:
+        closer = tail[run[0] : run[1]]
+        ends.closers.add(closer)
+        if stops and self._special is not None:
+            ends.stops.add(self._special.findall(closer)[-1])
 
     def _runs(self, text: str) -> list[tuple[int, int]]:
         """Where special tokens stand, those side by side as one."""
@@ -184,23 +184,36 @@ class Probe:
                 runs.append(match.span())
         return runs
 
-    def _is_direct(self, header: str, opens: bool, closings: set[str], *, with_system: bool) -> bool:
-        if self._special is None or not self._special.search(header) or not closings:
+    def _direct(self, header: str, opens: bool, closers: Sequence[str], *, with_system: bool) -> int:
+        """For how many turns a text can be walked through from header to closing token: 0, 1 or any number."""
+        if self._special is None or not self._special.search(header) or not closers:
+            return 0
+        system = (Message("system", _SYSTEM),) if with_system else ()
+        if not all(
+            self._walks(messages, header, opens, closers) for messages in (_SHORT, (*system, *_SHORT))
+        ):
+            return 0
+        longer = (_LONG, (*system, *_LONG), _LONG[:-1])
+        return sys.maxsize if all(self._walks(messages, header, opens, closers) for messages in longer) else 1
+
+    def _walks(self, messages: Sequence[Message], header: str, opens: bool, closers: Sequence[str]) -> bool:
+        """Whether each turn's header ends where a chat's prompt does, and the first closing token ends its answer."""
+        text = self._text(messages)
+        answers = [index for index, message in enumerate(messages) if message.role == "assistant"]
+        if text is None or text.count(header) != len(answers):
             return False
-        for messages in (_SHORT, _LONG, (Message("system", _SYSTEM), *_LONG) if with_system else _LONG):
-            text = self._text(messages)
-            if text is None:
+        for index in answers:
+            prompt = self._text(messages[:index], prompt=True)
+            prompt = prompt + header if prompt is not None and not opens else prompt
+            if prompt is None or not text.startswith(prompt) or not prompt.endswith(header):
                 return False
-            for index, message in enumerate(messages):
-                if message.role != "assistant":
-                    continue
-                place = text.find(message.content)
-                opening = self._text(messages[:index], prompt=True)
-                opening = opening + header if opening is not None and not opens else opening
-                if opening is None or not text.startswith(opening) or len(opening) != place:
-                    return False
-                if not any(text.startswith(closing, place + len(message.content)) for closing in closings):
-                    return False
+            words = text.find(messages[index].content, len(prompt))
+            closed = min((place for c in closers if (place := text.find(c, len(prompt))) >= 0), default=-1)
+            if (
+                words < 0
+                or text[len(prompt) : closed].rstrip() != text[len(prompt) : words] + messages[index].content
+            ):
+                return False
         return True
 
     def _system(self) -> str:
@@ -217,22 +230,12 @@ class Probe:
             return None
 
 
+@dataclass
 class _Ends:
     """What closes turns of one kind."""
 
-    def __init__(self) -> None:
-        self.closings: set[str] = set()
-        self.closers: set[str] = set()
-        self.stops: set[str] = set()
-
-    def add(
-        self, tail: str, run: tuple[int, int], special: re.Pattern[str] | None, *, stops: bool = True
-    ) -> None:
-        closer = tail[run[0] : run[1]]
-        self.closings.add(tail[: run[1]])
-        self.closers.add(closer)
-        if stops and special is not None:
-            self.stops.add(special.findall(closer)[-1])
+    closers: set[str] = field(default_factory=set)
+    stops: set[str] = field(default_factory=set)
 
 
 def _between(text: str | None, one: str, other: str) -> str | None:

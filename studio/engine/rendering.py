@@ -77,6 +77,8 @@ class Rendered:
     problem: Text | None = None
     marked: bool = False
     """Whether the template itself marks what is generated."""
+    plain: bool = False
+    """Whether all special tokens are the template's, and header, words and closing of each turn stand side by side."""
 
 
 @dataclass
@@ -152,7 +154,7 @@ class Renderer:
     def render(self, conversation: Conversation) -> Rendered:
         """Text and turns of a conversation; where the template refuses it, `problem` says why."""
         messages = conversation.messages
-        if self._is_plain(conversation):
+        if self._is_plain(messages, conversation.tools):
             found = self._direct(messages)
             if found is not None:
                 return found
@@ -182,50 +184,57 @@ class Renderer:
         except StudioError:
             return False
 
-    def _is_plain(self, conversation: Conversation) -> bool:
-        if conversation.tools or self.marked or not self.shape.direct:
+    def _is_plain(self, messages: Sequence[Message], tools: Sequence[str]) -> bool:
+        """Whether these are plain turns of user and assistant, in which nobody writes special tokens or reasoning."""
+        if tools or self.marked or not self.shape.direct:
             return False
         pattern = self.tokenizer.special_pattern
-        for message in conversation.messages:
+        first = messages[0].role == "system" if messages else False
+        if (first and self.shape.system != "written") or len(
+            messages
+        ) - first + 1 > 2 * self.shape.direct + 1:
+            return False
+        for index, message in enumerate(messages):
             content = message.content
-            if message.reasoning or message.tool_calls or message.role == "tool" or "</think>" in content:
+            if message.role != (
+                "system" if first and not index else ("user", "assistant")[(index - first) % 2]
+            ):
+                return False
+            if message.reasoning or message.tool_calls or "think>" in content:
                 return False
             if pattern is not None and pattern.search(content):
-                return False
-            if message.role == "system" and self.shape.system != "written":
                 return False
         return True
 
     def _direct(self, messages: tuple[Message, ...]) -> Rendered | None:
-        """Plain turns of a template whose header no person can write: walked through in order."""
+        """Plain turns, walked through in order: no person can have written a header or what closes a turn."""
         try:
             text = self.text(messages)
         except StudioError:
             return None
-        header, turns, position = self.shape.header, [], 0
+        header, closers = self.shape.header, self.shape.closers
+        turns: list[Turn] = []
+        position = 0
         for index, message in enumerate(messages):
-            content = message.content
+            words = message.content.strip()
             if message.role != "assistant":
-                place = text.find(content, position)
-                if place < 0:
-                    place = text.find(content.strip(), position)
-                if place < 0:
+                position = text.find(words, position)
+                if position < 0:
                     return None
                 continue
             start = text.find(header, position)
-            if start < 0:
+            ends = [(place, -len(c)) for c in closers if (place := text.find(c, start)) >= 0]
+            if start < 0 or not ends:
                 return None
             start += len(header)
-            body = content if text.startswith(content, start) else content.strip()
-            if not text.startswith(body, start):
+            place, length = min(ends)
+            if text.find(words, start, place) < 0:
                 return None
-            position = start + len(body)
-            closing = next((c for c in self.shape.closings if text.startswith(c, position)), None)
-            if closing is None:
-                return None
-            turns.append(Turn(index, start, position + len(closing), True, position))
-            position += len(closing)
-        return Rendered(text, messages, tuple(turns))
+            position = place - length
+            turns.append(Turn(index, start, position, True, place))
+        if text.count(header) != len(turns):
+            return None
+        return Rendered(text, messages, tuple(turns), plain=True)
 
     # What a template refuses
 
@@ -319,10 +328,10 @@ class Renderer:
         """
         try:
             prompt = self._opened(messages[:index], tools)
+            if len(prompt) >= before and text.startswith(prompt):
+                return len(prompt), True
         except StudioError:  # a template may refuse to be asked so early
             prompt = ""
-        if prompt and len(prompt) >= before and text.startswith(prompt):
-            return len(prompt), True
         own = min((f.start for f in fields if f.message == index and f.start >= before), default=None)
         later = min((f.start for f in fields if f.message > index and f.start >= before), default=len(text))
         limit = later if own is None else own
@@ -330,7 +339,7 @@ class Renderer:
         position = max(earlier, default=before)
         alike = len(shared(text, prompt))
         header = self._header(messages[:index], tools, prompt)
-        if len(prompt) - len(header) < alike <= limit and alike >= position:
+        if index and len(prompt) - len(header) < alike <= limit and alike >= position:
             return alike, False
         parts = pieces(header or self.shape.header)
         for count in range(len(parts), 0, -1):

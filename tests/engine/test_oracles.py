@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -120,3 +121,12 @@ def test_with_a_shipped_template_turns_follow_the_tokens_of_a_chats_prompt(
     found = prompts(Encoder(resolve(name, tokenizer), tokenizer))
     assert found.failures == []
     assert not found.other_text & set(TALKS)
+
+
+@pytest.mark.parametrize("name", names())
+def test_many_rows_at_once_are_as_one_by_one(name: str, made: Made) -> None:
+    for kind in KINDS[:2]:
+        encoder = encoder_of(family(name).original, made(name, kind))
+        assert encoder.encode_many([*ALL.values()]) == [
+            replace(encoder.encode(row), spans=()) for row in ALL.values()
+        ]
