@@ -28,7 +28,7 @@ from studio.engine.rendering import Rendered, Renderer, Span, Turn
 from studio.engine.templates import Template, resolve
 from studio.engine.tokenizer import Tokenizer
 
-_BATCH = 1024
+_FIRST_BATCH, _BATCH = 64, 1024
 _AHEAD = 2
 """Batches that the tokenizer works on while the next one is rendered: with one it would idle between them."""
 _SHORT = 200
@@ -77,8 +77,7 @@ class Encoder:
         waiting: deque[tuple[Sequence[Conversation], list[Rendered], Future[list[_Ids]]]] = deque()
         # The tokenizer works on its own threads while the next batch is rendered on this one.
         with ThreadPoolExecutor(_AHEAD) as pool:
-            for at in range(0, len(conversations), _BATCH):
-                batch = conversations[at : at + _BATCH]
+            for batch in _batches(conversations):
                 rendered = [self.renderer.render(conversation) for conversation in batch]
                 waiting.append((batch, rendered, pool.submit(self._encodings, rendered)))
                 if len(waiting) > _AHEAD:
@@ -303,6 +302,14 @@ class Encoder:
         encoding = self.tokenizer.encode([item.text])[0] if item.controls is None else None
         ids = self._tokens(item, encoding)[0]
         return ids[1:] if self._bos is not None and ids[:2] == [self._bos, self._bos] else list(ids)
+
+
+def _batches(conversations: Sequence[Conversation]) -> Iterator[Sequence[Conversation]]:
+    """Small at first, so that the tokenizer soon has work, then larger, so that it seldom waits."""
+    start, size = 0, _FIRST_BATCH
+    while start < len(conversations):
+        yield conversations[start : start + size]
+        start, size = start + size, min(2 * size, _BATCH)
 
 
 def encode(
