@@ -18,7 +18,7 @@ from studio.engine.checks import Cleaned, Report, clean, run_checks
 from studio.engine.dataset import Dataset, read, recognise, write_messages
 from studio.engine.readers import read_records
 from studio.services.plan import token_report
-from studio.ui import data_views, samples, views
+from studio.ui import data_views, modes, samples, views
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
 
@@ -72,6 +72,7 @@ def build(page: Page) -> None:
         with gr.Row(elem_classes="actions", visible=False) as actions:
             train = gr.Button(t("data.train"), variant="primary", elem_id="train-recommended")
             gr.HTML(t("data.train.note"), elem_classes="muted small")
+        modes.build(page, error)
         with gr.Accordion(
             t("data.mapping"), open=False, visible=False, elem_id="mapping", elem_classes="surface"
         ) as mapping:
@@ -206,11 +207,13 @@ def _formats() -> list[tuple[Any, str]]:
 def _chosen(draft: Draft, dataset: str, held_out: str = "") -> Draft:
     """The draft with another dataset: what was said about the columns of the last one does not hold for it."""
     values = {key: value for key, value in draft.values.items() if key not in ("data.format", "data.columns")}
-    return replace(draft, dataset=dataset, held_out=held_out, values=values, row=1)
+    general = "" if draft.general == dataset else draft.general
+    return replace(draft, dataset=dataset, held_out=held_out, general=general, values=values, row=1)
 
 
 def without(draft: Draft, dataset: str) -> Draft:
     """The draft once a dataset is deleted, which it may name as its rows or as those to measure on."""
+    draft = replace(draft, general="") if draft.general == dataset else draft
     if draft.dataset == dataset:
         return _chosen(draft, "")
     return replace(draft, held_out="") if draft.held_out == dataset else draft

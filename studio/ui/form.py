@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from studio.ui.page import Draft
 
 ELSEWHERE = frozenset(
-    {"model.id", "data.path", "data.format", "data.columns", "data.held_out_path"}
+    {"model.id", "model.adapter", "data.path", "data.format", "data.columns", "data.held_out_path"}
+    | {"data.general_share", "data.general_path"}
     | {f"template.{name}" for name in ("name", "source", "turns", "reasoning", "tool_calls", "prompts")}
 )
 """Settings that other places of the page ask for."""
@@ -40,7 +41,6 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "train.dtype",
         "train.gradient_checkpointing",
     ),
-    "forgetting": ("data.general_share", "data.general_path", "model.adapter"),
     "measure": (
         "data.held_out_share",
         "evaluate.rows",

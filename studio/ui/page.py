@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FORM_KEYS = frozenset({"name", *(s.key for name in SECTIONS for s in settings(name))}) - {
     "data.path",
     "data.held_out_path",
+    "data.general_path",
 }
 DOWNLOADS = "downloads"
 TABS = ("data", "template", "hyperparameters", "training", "chat", "runs", "export")
@@ -49,6 +50,10 @@ class Draft:
     """Id of the run shown in Training, Chat and Export, or empty."""
     held_out: str = ""
     """The rows to measure on: a dataset's id, a sample's key (see `samples`), or empty for a share of the rows."""
+    general: str = ""
+    """The dataset that general rows are drawn from, or empty for the set that comes with the studio."""
+    broad: bool = False
+    """Whether the rows are said to be general ones themselves; it explains, and changes nothing in the run."""
 
     @classmethod
     def from_json(cls, data: Any) -> Draft:
@@ -64,6 +69,8 @@ class Draft:
             row=row if isinstance(row, int) and row > 0 else 1,
             run=_text(data.get("run")),
             held_out=_text(data.get("held_out")),
+            general=_text(data.get("general")),
+            broad=data.get("broad") is True,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -81,9 +88,12 @@ class Draft:
         entry = store.dataset(self.dataset)
         held_out = held_out_path(self.held_out, store)
         form, columns = self.reading(entry)
+        if held_out and entry.cleaned:  # the rows to measure on are still written as the upload was
+            columns = self.values.get("data.columns")
         fixed = {
             "data.path": str(entry.path),
             "data.held_out_path": str(held_out) if held_out else None,
+            "data.general_path": str(store.dataset(self.general).path) if self.general else None,
             "data.format": form,
             "data.columns": columns,
         }

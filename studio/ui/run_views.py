@@ -45,6 +45,11 @@ def title(run: Run) -> str:
     return run.name or run.id
 
 
+def continuable(run: Run) -> bool:
+    """Whether it has left an adapter that another run can go on with."""
+    return run.state == "finished" and run.method in ("qlora", "lora")
+
+
 def choice(run: Run) -> tuple[str, str]:
     """A run as one of a list of choices; its time is this machine's."""
     made = datetime.fromisoformat(run.created.replace("Z", "+00:00")).astimezone() if run.created else None
@@ -310,6 +315,8 @@ def _actions(say: Words, run: Run, look: Look) -> str:
         shown.append(_act(run, "stop", say("runs.stop")))
     if run.state in RESUMABLE:
         shown.append(_act(run, "resume", say("runs.resume")))
+    if continuable(run):
+        shown.append(_act(run, "continue", say("runs.continue")))
     shown.append(_act(run, "compare", say("runs.compare"), run.id in look.compared))
     opened = run.id == look.opened
     shown.append(_act(run, "details", say("runs.less" if opened else "runs.details"), opened))

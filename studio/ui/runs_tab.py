@@ -11,7 +11,7 @@ import gradio as gr
 
 from studio.domain.errors import StudioError
 from studio.domain.run import ALIVE, Run
-from studio.ui import plots, run_views, views
+from studio.ui import modes, plots, run_views, views
 from studio.ui.i18n import Words
 from studio.ui.live import LIVE
 from studio.ui.page import Draft, Page
@@ -62,6 +62,9 @@ def build(page: Page) -> None:
         what = event._data.get("do")
         if what == "open":
             return (replace(draft, run=run.id), page.show("training"), at, last, *[gr.skip()] * len(parts))
+        if what == "continue":
+            draft = modes.continuing(draft, run.id, page.jobs.config(run.id))
+            return (draft, page.show("data"), at, last, *[gr.skip()] * len(parts))
         if what == "stop":
             page.jobs.stop(run.id)
         elif what == "resume":

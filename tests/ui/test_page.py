@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,8 +12,10 @@ import pytest
 from studio.domain.answer import ChatSettings
 from studio.domain.chat import Message
 from studio.domain.errors import StudioError
+from studio.engine.dataset import read, write_messages
 from studio.services.chat import ChatProcess
 from studio.services.jobs import Jobs
+from studio.services.plan import load_data
 from studio.services.store import Store
 from studio.ui.i18n import Words
 from studio.ui.page import Draft, Page, _handler
@@ -38,6 +41,7 @@ def test_a_draft_comes_back_from_the_browser_as_it_was() -> None:
     draft = Draft(
         "rows", {"train.epochs": 2, "train.learning_rate": "abc"}, row=3, run="20260101-x", held_out="y"
     )
+    draft = replace(draft, general="z", broad=True)
     assert Draft.from_json(draft.to_json()) == draft
 
 
@@ -50,7 +54,8 @@ def test_a_broken_draft_is_an_empty_one(broken: Any) -> None:
 
 def test_a_draft_can_name_no_file_as_it_comes_from_a_browser(store: Store, tmp_path: Path) -> None:
     entry = store.save_dataset(rows(tmp_path))
-    forged = {"data.path": "/etc/passwd", "data.held_out_path": "/etc/passwd", "train.nonsense": 1}
+    files = dict.fromkeys(("data.path", "data.held_out_path", "data.general_path"), "/etc/passwd")
+    forged = {**files, "train.nonsense": 1}
     draft = Draft.from_json({"dataset": entry.id, "values": forged})
     assert draft.values == {}
     assert draft.config(store).data.path == str(entry.path)
@@ -59,6 +64,24 @@ def test_a_draft_can_name_no_file_as_it_comes_from_a_browser(store: Store, tmp_p
             Draft(escape).config(store)
         with pytest.raises(StudioError):
             Draft(entry.id, held_out=escape).config(store)
+        with pytest.raises(StudioError):
+            Draft(entry.id, general=escape).config(store)
+
+
+def test_the_rows_to_measure_on_are_read_as_the_upload_was_after_a_repair(
+    store: Store, tmp_path: Path
+) -> None:
+    text = "frage,antwort\nq1,a1\nq2,a2\n"
+    (tmp_path / "own.csv").write_text(text, encoding="utf-8")
+    (tmp_path / "measure.csv").write_text(text.replace("q", "m"), encoding="utf-8")
+    own, measure = (store.save_dataset(tmp_path / f"{name}.csv") for name in ("own", "measure"))
+    columns = {"prompt": "frage", "response": "antwort"}
+    draft = Draft(own.id, {"data.format": "columns", "data.columns": columns}, held_out=measure.id)
+    dataset = read(own.path, format="columns", columns=columns)
+    store.save_cleaned(own.id, lambda path: write_messages(dataset.conversations, path), [1, 2], [])
+    data = load_data(draft.config(store))
+    assert [row.prompt for row in data.train] == ["q1", "q2"]
+    assert [row.prompt for row in data.held_out] == ["m1", "m2"]
 
 
 def test_a_draft_without_a_dataset_says_what_to_do(store: Store) -> None:
