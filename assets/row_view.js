@@ -25,6 +25,7 @@ let way = 1;  // of travel
 let limit = null;  // the last maximum length that was known
 let rows = new Map();
 let losses = null;
+let drawn = {};
 let drawing = 0;  // number of the last drawing, so that an older one that still goes on can stop
 
 // Ranges [first, last] of numbers, ascending
@@ -106,17 +107,24 @@ const fail = () => {
 // Drawing
 
 const draw = (row) => {
+  const look = `${view.loss} ${view.run}`;
+  if (drawn.row === row && drawn.look === look) {
+    colour();
+    askLosses();
+    return;
+  }
+  drawn = {row, look};
   drawing += 1;
   hideTip();
   complaint.hidden = true;
   find('#row-position').textContent = row.position;
-  const sides = view.loss ? (view.tuned ? [row.sides[0], row.sides[0]] : [row.sides[0]]) : row.sides;
+  const sides = view.loss ? (view.run ? [row.sides[0], row.sides[0]] : [row.sides[0]]) : row.sides;
   element.querySelector('.panes').classList.toggle('two', sides.length > 1);
   panes.forEach((pane, index) => {
     pane.root.hidden = index >= sides.length;
     if (!pane.root.hidden) drawSide(pane, sides[index], drawing);
   });
-  if (view.loss) askLosses();
+  askLosses();
 };
 
 const drawSide = (pane, side, turn) => {
@@ -167,34 +175,47 @@ panes.forEach((pane) => [pane.runs, pane.rendered].forEach((fold) => fold.addEve
 
 // Loss per token
 
+const lossKey = () => `${view.key} ${view.run}`;
+const knownLosses = () => (view.loss && losses && losses.key === lossKey() && losses.place === place ? losses : null);
+let question = null;  // the one that is not answered yet
+const giveUp = () => {
+  if (question) trigger('stop', question);
+  question = null;
+};
 const askLosses = () => {
-  if (losses && losses.key === view.key && losses.place === place) return;
-  rest('losses', () => view.loss && trigger('select', {place, key: view.key, limit}));
+  if (question && (!view.loss || question.key !== lossKey() || question.place !== place)) giveUp();
+  if (!view.loss || knownLosses() || question) return;
+  rest('losses', () => {
+    if (!view.loss || knownLosses() || question) return;
+    question = {place, key: lossKey(), limit, token: Math.random().toString(36).slice(2)};
+    trigger('select', question);
+  });
 };
 const colour = () => {
-  const known = losses && view.loss && losses.key === view.key && losses.place === place;
+  const known = knownLosses();
   panes.forEach((pane, index) => {
-    pane.tokens.classList.toggle('heat', Boolean(view.loss));
+    pane.tokens.classList.toggle('heat', view.loss);
+    pane.lossHead.classList.toggle('shown', view.loss);
     if (pane.root.hidden || !view.loss) return;
-    pane.lossHead.innerHTML = known ? losses.heads[index] || '' : '';
-    const levels = known && losses.levels[index];
-    if (!levels || pane.painted === losses) return;
+    pane.lossHead.innerHTML = known ? known.heads[index] || '' : view.words.waiting;
+    const levels = known && known.levels[index];
+    if (!levels || pane.painted === known) return;
     const tokens = pane.tokens.getElementsByTagName('b');
     for (let at = 0; at < tokens.length; at += 1) {
       if (levels[at] !== '-') tokens[at].classList.add('h' + levels[at]);
     }
-    if (tokens.length === levels.length) pane.painted = losses;
+    if (tokens.length === levels.length) pane.painted = known;
   });
 };
 
 // Where we are
 
 const hazard = (way) => {
-  const found = nextIn(view.hazards, nth(view.numbers, place), way);
+  const found = nextIn(view.hazards, nth(view.numbers, place) || Infinity, way);
   return found ? placeOf(view.numbers, found) : 0;
 };
 const navigate = () => {
-  number.value = nth(view.numbers, place);
+  number.value = nth(view.numbers, place) || '';  // general rows that are mixed in have none
   find('#previous-row').disabled = place <= 1;
   find('#next-row').disabled = place >= view.total;
   find('#previous-hazard').disabled = !hazard(-1);
@@ -263,10 +284,8 @@ const showTip = (pane, token) => {
     [words.id.replace('{id}', pane.side.ids[at]), words[state], part && words.part_token].filter(Boolean).join(' · '),
     words.token_of.replace('{place}', at + 1).replace('{total}', pane.side.ids.length),
   ];
-  const known = view.loss && losses && losses.key === view.key && losses.place === place ? losses.values : {};
-  for (const side of ['base', 'tuned']) {
-    const loss = known[side] && known[side][at];
-    if (loss !== null && loss !== undefined) lines.push(words['loss.' + side].replace('{loss}', loss.toFixed(3)));
+  for (const [side, values] of Object.entries(knownLosses()?.values || {})) {
+    if (values[at] !== null) lines.push(words['loss.' + side].replace('{loss}', values[at].toFixed(3)));
   }
   const shown = document.createElement('b');
   shown.textContent = token.textContent;
@@ -371,7 +390,11 @@ const told = () => {
 };
 const heard = () => {
   losses = props.losses ? JSON.parse(props.losses) : null;
-  if (view && view.total) colour();
+  if (!view || !view.total) return;
+  colour();
+  if (question && losses && losses.done && losses.key === question.key && losses.place === question.place) {
+    question = null;
+  }
 };
 watch('state', told);
 watch('losses', heard);

@@ -24,6 +24,8 @@ from studio.services.store import Store
 Range = tuple[int, int]
 """Whole numbers from the first to the last, both included."""
 
+ELSEWHERE = frozenset({plan.HELD_OUT_TOKENS[0], plan.GENERAL_TOKENS[0]})
+"""Findings whose row numbers are those of another file."""
 BARS = 48
 """Bars of a histogram at most."""
 
@@ -33,7 +35,7 @@ class Shown:
     """The rows of a configuration that can be looked at, before they are encoded."""
 
     conversations: tuple[Conversation, ...]
-    """Those to train on and those held out, in the order of the file."""
+    """Those to train on and those held out, in the order of the file; then the general ones that are mixed in."""
     held_out: frozenset[int]
     """Numbers of the rows that are measured on, not trained."""
     tokenizer: Tokenizer
@@ -80,8 +82,10 @@ def shown(store: Store, config: RunConfig) -> Shown:
     path = models.locate(config.model.id, store.models_dir, revision=config.model.revision, download=False)
     # Rows of a held-out file have numbers of their own, and are not those of this one.
     measured = [] if config.data.held_out_path else data.held_out
+    own = [conversation for conversation in data.train if not conversation.source]
+    mixed_in = [conversation for conversation in data.train if conversation.source]
     return Shown(
-        tuple(sorted([*data.train, *measured], key=lambda conversation: conversation.row)),
+        (*sorted([*own, *measured], key=lambda conversation: conversation.row), *mixed_in),
         frozenset(conversation.row for conversation in measured),
         load_tokenizer(path),
         facts(read_config(path), 0).context,
@@ -107,13 +111,14 @@ def fed(
 
 
 def overview(store: Store, config: RunConfig) -> Overview:
-    """The statistics of a set, worked out once for as long as its file and the configuration stay the same."""
-    file = Path(config.data.path).stat()
-    return _overview(store, config.model_dump_json(), file.st_mtime_ns, file.st_size)
+    """The statistics of a set, worked out once for as long as its files and the configuration stay the same."""
+    files = (config.data.path, config.data.general_path)
+    stamps = tuple(Path(file).stat().st_mtime_ns for file in files if file)
+    return _overview(store, config.model_dump_json(), stamps)
 
 
 @lru_cache(maxsize=8)
-def _overview(store: Store, config: str, changed: int, size: int) -> Overview:
+def _overview(store: Store, config: str, stamps: tuple[int, ...]) -> Overview:
     found = plan.encoded(store, RunConfig.model_validate_json(config))
     lengths = sorted(row.total for row in found.rows)
     over = lengths[bisect_left(lengths, found.max_length + 1) :]
@@ -169,6 +174,5 @@ def ranges(numbers: Iterable[int]) -> list[Range]:
 
 def hazard_rows(findings: Iterable[Finding], rows: int) -> list[int]:
     """Numbers of the rows with a hazard of their own: what is so by the way in every row is none to jump to."""
-    return sorted(
-        {row for item in findings if item.severity != "info" or item.count < rows for row in item.rows}
-    )
+    own = [item for item in findings if item.check not in ELSEWHERE]
+    return sorted({row for item in own if item.severity != "info" or item.count < rows for row in item.rows})

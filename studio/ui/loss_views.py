@@ -23,6 +23,7 @@ class Heat(TypedDict):
 
     key: str
     place: int
+    done: bool
     heads: list[str]
     levels: list[str]
     values: dict[str, list[float | None]]
@@ -39,18 +40,25 @@ def heat(
         for name, side in zip(names, sides, strict=False)
     ]
     values = {name: rounded(side) for name, side in zip(("base", "tuned"), sides, strict=False)}
-    return Heat(key=key, place=place, heads=heads, levels=[levels(side) for side in sides], values=values)
+    return Heat(
+        key=key, place=place, done=True, heads=heads, levels=[levels(side) for side in sides], values=values
+    )
 
 
-def waiting(key: str, place: int, sentence: str) -> Heat:
+def waiting(key: str, place: int, said: str) -> Heat:
     """While the losses are worked out."""
-    text = f'<p class="loss-waiting muted" role="status">{escape(sentence)}</p>'
-    return Heat(key=key, place=place, heads=[text, text], levels=[], values={})
+    head = sentence(said)
+    return Heat(key=key, place=place, done=False, heads=[head, head], levels=[], values={})
+
+
+def sentence(said: str) -> str:
+    """What stands where the means will be."""
+    return f'<p class="loss-waiting muted" role="status">{escape(said)}</p>'
 
 
 def failed(key: str, place: int, problem: str) -> Heat:
     """Where they could not be worked out; `problem` is HTML."""
-    return Heat(key=key, place=place, heads=[problem], levels=[], values={})
+    return Heat(key=key, place=place, done=True, heads=[problem], levels=[], values={})
 
 
 def levels(losses: Losses) -> str:

@@ -40,8 +40,35 @@ class Beside:
     """The run whose tuned model's losses are shown too, or empty."""
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A row whose losses the browser wants."""
+
+    place: int
+    key: str
+    """Comes back with the answer, so that the browser knows what it is the answer to."""
+    limit: int | None
+    token: str
+    """To give the question up by."""
+
+    @classmethod
+    def from_json(cls, data: Any) -> Asked:
+        data = data if isinstance(data, dict) else {}
+        place, limit = data.get("place"), data.get("limit")
+        return cls(
+            place if isinstance(place, int) else 0,
+            str(data.get("key", "")),
+            limit if isinstance(limit, int) else None,
+            str(data.get("token", "")),
+        )
+
+
 def build(page: Page) -> gr.HTML:
-    """The component. Its events: `moved`; `submit`, when settings have come to rest; `select`, for a row's losses."""
+    """The component.
+
+    Its events: `moved`; `submit`, when settings have come to rest; `select`, for a row's losses; `stop`, to give them
+    up.
+    """
 
     def rows(asked: dict[str, Any], request: gr.Request) -> dict[str, row_views.Drawn]:
         say = words(language_of(request))
@@ -69,19 +96,18 @@ def state(say: Words, page: Page, draft: Draft, beside: Beside, found: preview.O
         return json.dumps({"key": "", "total": 0, "numbers": [], "draft": {"dataset": ""}})
     config = form.sound(draft).config(page.store)
     shown = preview.shown(page.store, config)
-    numbers = [conversation.row for conversation in shown.conversations]
+    numbers = [conversation.row for conversation in shown.conversations if not conversation.source]
     hazards = preview.hazard_rows(found.findings, len(numbers)) if found else []
     told = {
         "key": key(say, config, beside.other),
         "draft": replace(draft, run="").to_json(),
-        "total": len(numbers),
+        "total": len(shown.conversations),
         "numbers": preview.ranges(numbers),
         "hazards": preview.ranges(sorted(set(hazards) & set(numbers))),
         "limit": found.max_length if found else config.train.max_length,
         "settled": found is not None,
         "other": beside.other,
         "loss": beside.loss,
-        "tuned": bool(beside.run),
         "run": beside.run,
         "words": row_views.labels(say),
     }
@@ -128,7 +154,7 @@ def _drawn(
     say: Words, config: RunConfig, shown: preview.Shown, other: str, limit: int | None, place: int
 ) -> row_views.Drawn:
     conversation = shown.conversations[place - 1]
-    held_out = conversation.row in shown.held_out
+    number = 0 if conversation.source else conversation.row
     templates = [config.template]
     if other:
         templates.append(config.template.model_copy(update={"name": other}))
@@ -142,7 +168,13 @@ def _drawn(
             own = template.name == CUSTOM
             sides.append(row_views.failed(title, views.error(say, error), kept=own))
             continue
-        notes = row_views.notes(say, rows, config.data.overlong, held_out)
+        notes = row_views.notes(
+            say,
+            rows,
+            config.data.overlong,
+            held_out=number in shown.held_out,
+            mixed_in=bool(conversation.source),
+        )
         sides.append(row_views.side(say, title, rows, frozenset(shown.tokenizer.special.values()), notes))
     position = say("template.position", place=views.count(place), total=views.count(len(shown.conversations)))
-    return row_views.Drawn(number=conversation.row, position=position, sides=sides)
+    return row_views.Drawn(number=number, position=position, sides=sides)

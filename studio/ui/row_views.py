@@ -10,7 +10,7 @@ from studio.domain.config import Overlong
 from studio.domain.encoded import Encoded, Hazard
 from studio.domain.finding import Severity
 from studio.engine.hazards import MEANINGS
-from studio.ui import token_views, views
+from studio.ui import loss_views, token_views, views
 from studio.ui.i18n import Words
 from studio.ui.token_views import KINDS
 
@@ -37,6 +37,7 @@ class Drawn(TypedDict):
     """A row as assets/row_view.js draws it."""
 
     number: int
+    """In the file; 0 for a general row that is mixed in."""
     position: str
     sides: list[Side]
 
@@ -71,11 +72,15 @@ def failed(title: str, problem: str, *, kept: bool = False) -> Side:
     return Side(head=heading, pieces=[], runs="", text="", ids=[], problem=problem, kept=kept)
 
 
-def notes(say: Words, rows: Sequence[Encoded], overlong: Overlong, held_out: bool) -> list[str]:
+def notes(
+    say: Words, rows: Sequence[Encoded], overlong: Overlong, *, held_out: bool = False, mixed_in: bool = False
+) -> list[str]:
     """What is to be known of a row, as list items: its hazards, and whether it is trained at all."""
     found = []
     if held_out:
         found.append(_note(say, "info", say("template.held_out"), say("template.held_out.row")))
+    if mixed_in:
+        found.append(_note(say, "info", say("template.general"), say("template.general.row")))
     if overlong == "drop" and any(row.truncated for row in rows):
         found.append(_note(say, "warning", say("template.dropped"), say("template.dropped.row")))
     hazards = dict.fromkeys(hazard for row in rows for hazard in row.hazards)
@@ -145,4 +150,5 @@ def labels(say: Words) -> dict[str, str]:
         **{name: say(f"template.{name}") for name in names},
         "copy": say("copy"),
         "copied": say("copy.done"),
+        "waiting": loss_views.sentence(say("loss.waiting")),
     }

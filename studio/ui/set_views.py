@@ -7,7 +7,7 @@ from html import escape
 
 from studio.domain.config import Overlong
 from studio.domain.finding import Finding
-from studio.services.preview import Bar, Overview
+from studio.services.preview import ELSEWHERE, Bar, Overview
 from studio.ui import views
 from studio.ui.i18n import Words
 
@@ -136,10 +136,12 @@ def hazards(say: Words, findings: Sequence[Finding]) -> str:
 
 def _hazard(say: Words, item: Finding) -> str:
     chip = views.chip(views.CHIPS[item.severity], say(f"severity.{item.severity}"))
+    first = item.rows[:NAMED]
     numbers = "".join(
-        f'<button type="button" class="row-number" data-row="{row}">{row}</button>'
-        for row in item.rows[:NAMED]
+        f'<button type="button" class="row-number" data-row="{row}">{row}</button>' for row in first
     )
+    if item.check in ELSEWHERE:
+        numbers = f'<span class="muted small num">{", ".join(map(str, first))}</span>'
     more = item.count - NAMED
     rest = (
         f'<span class="muted small">{escape(say("data.more_rows", count=views.count(more)))}</span>'

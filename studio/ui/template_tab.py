@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import astuple, replace
 from html import escape
 from typing import Any
 
@@ -11,7 +13,9 @@ import gradio as gr
 
 from studio.domain.config import Setting, settings
 from studio.domain.errors import StudioError
+from studio.domain.run import Run
 from studio.engine import models
+from studio.engine.implications import explained, implications
 from studio.engine.templates import AUTO, CUSTOM, choices, resolve
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
 from studio.services import preview
@@ -19,7 +23,7 @@ from studio.ui import form, loss_views, row_view, set_views, views
 from studio.ui.chat_tab import usable
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
-from studio.ui.row_view import Beside
+from studio.ui.row_view import Asked, Beside
 
 NAME, SOURCE, LENGTH, OVERLONG = "template.name", "template.source", "train.max_length", "data.overlong"
 MASKS = ("template.turns", "template.reasoning", "template.tool_calls", "template.prompts")
@@ -104,21 +108,15 @@ def build(page: Page) -> None:
         """The viewer after a change."""
         return gr.HTML(state=row_view.state(say, page, draft, Beside(*given), found))
 
-    def enter(say: Words, draft: Draft, last: str, *given: Any) -> Iterator[tuple[Any, ...]]:
+    def enter(say: Words, draft: Draft, last: str, *given: Any) -> tuple[Any, ...]:
         if not draft.dataset:
             nothing = views.empty(say("template.empty"), say("template.empty.next"))
-            yield (
-                *_controls(page, say, draft, None),
-                gr.HTML(state=row_view.state(say, page, draft, Beside())),
-                nothing,
-                "",
-            )
-            return
-        tokenizer = _tokenizer(page, draft)
-        shown = told(say, draft, *given)
-        same = last == draft.dataset
-        panel = gr.skip() if same else page.probing(say) or set_views.waiting(say)
-        yield (*_controls(page, say, draft, tokenizer), shown, panel, last)
+            return (*_controls(say, draft, None, [], Beside()), told(say, draft), nothing, "")
+        tokenizer, runs = _tokenizer(page, draft), _runs(page, draft)
+        chosen = _still_there(Beside(*given), draft, tokenizer, runs)
+        panel = gr.skip() if last == draft.dataset else page.probing(say) or set_views.waiting(say)
+        controls = _controls(say, draft, tokenizer, runs, chosen)
+        return (*controls, told(say, draft, *astuple(chosen)), panel, last)
 
     def settled(say: Words, draft: Draft, *given: Any) -> tuple[Any, ...]:
         """All that needs every row to be encoded."""
@@ -127,10 +125,13 @@ def build(page: Page) -> None:
             found = preview.overview(page.store, config)
         except StudioError as error:
             if draft.values.get(NAME) == CUSTOM and _complaint(page, say, draft):
-                return gr.skip(), gr.skip(), gr.skip()  # it is said beneath the template, while it is written
-            return set_views.failed(say, views.error(say, error)), gr.skip(), ""
+                return tuple([gr.skip()] * 4)  # it is said beneath the template, while it is written
+            return set_views.failed(say, views.error(say, error)), gr.skip(), "", gr.skip()
         panel = set_views.overview(say, found, config.data.overlong)
-        return panel, told(say, draft, *given, found=found), draft.dataset
+        about = gr.skip()
+        if draft.values.get(NAME) == CUSTOM:
+            about = _about(say, draft, _tokenizer(page, draft))
+        return panel, told(say, draft, *given, found=found), draft.dataset, about
 
     def renamed(say: Words, draft: Draft, chosen: str, *given: Any) -> tuple[Any, ...]:
         before = str(draft.values.get(NAME) or AUTO)
@@ -138,7 +139,7 @@ def build(page: Page) -> None:
         tokenizer = _tokenizer(page, draft)
         if chosen == CUSTOM and not draft.values.get(SOURCE):
             draft = draft.with_value(SOURCE, resolve(before, tokenizer).source)
-        return (draft, *_own(say, draft), "", told(say, draft, *given))
+        return (draft, *_own(say, draft, tokenizer), "", told(say, draft, *given))
 
     def copied_from(say: Words, draft: Draft, chosen: str, *given: Any) -> tuple[Any, ...]:
         draft = draft.with_value(SOURCE, resolve(chosen, _tokenizer(page, draft)).source)
@@ -171,13 +172,17 @@ def build(page: Page) -> None:
         return gr.Dropdown(visible=heat), told(say, draft, chosen or "", heat, run)
 
     def measured(say: Words, draft: Draft, event: gr.EventData, *given: Any) -> Iterator[Any]:
-        for losses in _measured(page, say, draft, event._data, str(given[2] or "")):
+        asked = Asked.from_json(event._data)
+        for losses in _measured(page, say, draft, asked, str(given[2] or "")):
             yield gr.HTML(losses=json.dumps(losses))
+
+    def given_up(say: Words, draft: Draft, event: gr.EventData) -> None:
+        page.chat.stop(Asked.from_json(event._data).token)
 
     page.on_enter(
         "template", enter, [*controls, viewer, overview, drawn_for], inputs=[drawn_for, *beside], error=error
     )
-    page.on(viewer.submit, settled, beside, [overview, viewer, drawn_for], error=error, latest=True)
+    page.on(viewer.submit, settled, beside, [overview, viewer, drawn_for, about], error=error, latest=True)
     page.on(
         name.input, renamed, [name, *beside], [page.draft, about, own, source, wrong, viewer], error=error
     )
@@ -191,7 +196,8 @@ def build(page: Page) -> None:
     for key, control in ((OVERLONG, overlong), *zip(MASKS, masks, strict=True)):
         page.on(control.input, set_to(key), [control, *beside], [page.draft, viewer], error=error)
     page.on([other.input, heat.input, run.input], placed, beside, [run, viewer], error=error)
-    page.on(viewer.select, measured, beside, [viewer], error=error, event=True, latest=True)
+    page.on(viewer.select, measured, beside, [viewer], error=error, event=True, trigger_mode="multiple")
+    page.on(viewer.stop, given_up, [], [], error=error, event=True, trigger_mode="multiple")
     # The row that is shown is kept with the rest of the draft, without asking the server.
     viewer.moved(
         None,
@@ -218,31 +224,44 @@ def _tokenizer(page: Page, draft: Draft) -> Tokenizer:
     return load_tokenizer(path)
 
 
-def _controls(page: Page, say: Words, draft: Draft, tokenizer: Tokenizer | None) -> tuple[Any, ...]:
+def _controls(
+    say: Words, draft: Draft, tokenizer: Tokenizer | None, runs: Sequence[Run], beside: Beside
+) -> tuple[Any, ...]:
     """All controls as the draft has them, in the order of `controls`."""
     offered = [(say(f"template.name.{name}"), name) for name, _ in choices(tokenizer)]
-    names = [*offered, (say("template.name.custom"), CUSTOM)]
-    chosen = draft.values.get(NAME) or AUTO
+    models_of = [(say("template.loss.base_alone"), ""), *((run.name, run.id) for run in runs)]
     typed = form.text_of(_setting(LENGTH), draft.values.get(LENGTH))
-    others = [(say("template.other.none"), ""), *offered]
     return (
-        gr.Dropdown(choices=names, value=chosen),
+        gr.Dropdown(
+            choices=[*offered, (say("template.name.custom"), CUSTOM)], value=draft.values.get(NAME) or AUTO
+        ),
         gr.Textbox(value=typed, placeholder=say("form.auto")),
         gr.Dropdown(value=draft.values.get(OVERLONG) or _setting(OVERLONG).default),
-        *_own(say, draft),
+        *_own(say, draft, tokenizer),
         gr.Dropdown(choices=offered, value=None),
         *(draft.values.get(key, _setting(key).default) for key in MASKS),
-        gr.Dropdown(choices=others),
-        gr.Dropdown(choices=_runs(page, say, draft)),
+        gr.Dropdown(choices=[(say("template.other.none"), ""), *offered], value=beside.other),
+        gr.Dropdown(choices=models_of, value=beside.run),
     )
 
 
-def _own(say: Words, draft: Draft) -> tuple[Any, ...]:
-    """What the chosen template is about, and the editor where it is one's own."""
-    name = draft.values.get(NAME) or AUTO
-    about = f'<p class="muted small">{escape(say.ui.get(f"template.about.{name}", ""))}</p>'
-    custom = name == CUSTOM
-    return about, gr.Column(visible=custom), gr.Code(draft.values.get(SOURCE) or "") if custom else gr.skip()
+def _own(say: Words, draft: Draft, tokenizer: Tokenizer | None) -> tuple[Any, ...]:
+    """What the chosen template means for the model, and the editor where it is one's own."""
+    custom = draft.values.get(NAME) == CUSTOM
+    editor = gr.Code(draft.values.get(SOURCE) or "") if custom else gr.skip()
+    return _about(say, draft, tokenizer), gr.Column(visible=custom), editor
+
+
+def _about(say: Words, draft: Draft, tokenizer: Tokenizer | None) -> str:
+    """In a sentence, and in what it implies for this model; nothing of the latter while the template is wrong."""
+    name = str(draft.values.get(NAME) or AUTO)
+    sentences = []
+    if tokenizer is not None:
+        with suppress(StudioError):
+            sentences = explained(implications(name, tokenizer, draft.values.get(SOURCE)))
+    listed = "".join(f"<li>{escape(say.text(sentence))}</li>" for sentence in sentences)
+    about = escape(say.ui.get(f"template.about.{name}", ""))
+    return f'<p class="about">{about}</p><ul class="implied">{listed}</ul>'
 
 
 def _complaint(page: Page, say: Words, draft: Draft) -> str:
@@ -254,36 +273,41 @@ def _complaint(page: Page, say: Words, draft: Draft) -> str:
     return ""
 
 
-def _runs(page: Page, say: Words, draft: Draft) -> list[tuple[str, str]]:
-    """The base model alone, and the runs that tuned it."""
+def _runs(page: Page, draft: Draft) -> list[Run]:
+    """Those that tuned the draft's model, the newest first."""
     model = draft.values.get("model.id") or "starter"
-    own = [run for run in usable(page) if page.jobs.config(run.id).model.id == model]
-    return [(say("template.loss.base_alone"), ""), *((run.name, run.id) for run in own)]
+    return [run for run in usable(page) if page.jobs.config(run.id).model.id == model]
 
 
-def _measured(
-    page: Page, say: Words, draft: Draft, asked: dict[str, Any], run: str
-) -> Iterator[loss_views.Heat]:
-    """The losses of the row that the browser asks for, and before them how far they are."""
-    place, key = int(asked.get("place") or 0), str(asked.get("key") or "")
-    limit = asked.get("limit")
-    config = form.sound(draft).config(page.store).model
+def _still_there(beside: Beside, draft: Draft, tokenizer: Tokenizer, runs: Sequence[Run]) -> Beside:
+    """What was chosen, where it is still on offer; a run that is looked at elsewhere is taken here too."""
+    known = {run.id for run in runs}
+    run = next((run for run in (beside.run, draft.run) if run in known), "")
+    return replace(beside, run=run, other=beside.other if beside.other in dict(choices(tokenizer)) else "")
+
+
+def _measured(page: Page, say: Words, draft: Draft, asked: Asked, run: str) -> Iterator[loss_views.Heat]:
+    """The losses of the row that the browser asks for, and before them how far they are; nothing once it gave up."""
+    model = form.sound(draft).config(page.store).model
     base: list[float | None] = []
     tuned: list[float | None] = []
     texts: list[str] = []
     try:
-        for row in row_view.fed(page, draft, limit if isinstance(limit, int) else None, place):
-            for step in page.chat.measure(run or None, config.id, config.revision, row):
-                if step.losses is None:
-                    sentence = say(f"loss.phase.{step.phase}", share=round(100 * step.share))
-                    yield loss_views.waiting(key, place, sentence)
-                    continue
-                beyond = [None] * len(row.cut_ids)
-                base += [*step.losses["base"], *beyond]
-                tuned += [*(step.losses["tuned"] or ()), *beyond]
-                texts += [row.text[start:end] for start, end in row.spans]
+        for row in row_view.fed(page, draft, asked.limit, asked.place):
+            losses = None
+            for step in page.chat.measure(run or None, model.id, model.revision, row, token=asked.token):
+                losses = step.losses
+                if losses is None:
+                    said = say(f"loss.phase.{step.phase}", share=round(100 * step.share))
+                    yield loss_views.waiting(asked.key, asked.place, said)
+            if losses is None:
+                return
+            beyond = [None] * len(row.cut_ids)
+            base += [*losses["base"], *beyond]
+            tuned += [*(losses["tuned"] or ()), *beyond]
+            texts += [row.text[start:end] for start, end in row.spans]
     except StudioError as error:
-        yield loss_views.failed(key, place, views.error(say, error))
+        yield loss_views.failed(asked.key, asked.place, views.error(say, error))
         return
-    name = next((run_.name for run_ in usable(page) if run_.id == run), "")
-    yield loss_views.heat(say, key, place, texts, base, tuned if run else None, name)
+    name = next((item.name for item in _runs(page, draft) if item.id == run), "")
+    yield loss_views.heat(say, asked.key, asked.place, texts, base, tuned if run else None, name)

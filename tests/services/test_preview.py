@@ -51,6 +51,15 @@ def test_every_usable_row_can_be_looked_at_and_those_held_out_are_known(
     assert shown.context == 512
 
 
+def test_general_rows_that_are_mixed_in_come_last(store: Store, config: RunConfig) -> None:
+    mixed = config.with_values({"data.general_share": 0.2})
+    shown = preview.shown(store, mixed)
+    sources = [conversation.source for conversation in shown.conversations]
+    assert sources == [""] * 20 + ["general"] * (len(sources) - 20)
+    assert len(sources) > 20
+    assert preview.overview(store, mixed).rows == len(sources) - len(shown.held_out)
+
+
 def test_the_overview_is_that_of_the_run(store: Store, config: RunConfig) -> None:
     found, planned = preview.overview(store, config), plan(store, config)
     assert found.sha256 == planned.sha256
@@ -102,5 +111,6 @@ def test_what_is_so_in_every_row_by_the_way_is_no_hazard_to_jump_to() -> None:
     everywhere = finding("system_merged", "tokens", "info", [1, 2, 3], "m {count}", "r")
     wrong = finding("no_end_token", "tokens", "error", [1, 2, 3], "m {count}", "r")
     once = finding("merged_border", "tokens", "info", [2], "m {count}", "r")
-    assert hazard_rows([everywhere, once], 3) == [2]
+    other = finding("general_tokens", "tokens", "warning", [9], "m {count}", "r")
+    assert hazard_rows([everywhere, once, other], 3) == [2]
     assert hazard_rows([wrong], 3) == [1, 2, 3]

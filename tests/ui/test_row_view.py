@@ -127,7 +127,7 @@ def test_what_is_wrong_with_a_template_is_said_in_place_of_the_tokens(page: Page
 
 def test_a_row_that_its_template_refuses_says_why() -> None:
     refused = Encoded((), (), (), "", 1, hazards=("refused",), problem=Text("No <system>.", {}))
-    side = row_views.side(EN, "", [refused], (), row_views.notes(EN, [refused], "cut", False))
+    side = row_views.side(EN, "", [refused], (), row_views.notes(EN, [refused], "cut"))
     assert side["pieces"] == []
     assert "No &lt;system&gt;." in side["problem"]
     assert "Refused by the template" in plain(side["head"])
@@ -135,7 +135,7 @@ def test_a_row_that_its_template_refuses_says_why() -> None:
 
 def test_a_row_that_is_held_out_or_left_out_says_so() -> None:
     long = Encoded((1, 2), (-100, 2), ((0, 1), (1, 2), (2, 3)), "abc", cut_ids=(3,))
-    said = plain(" ".join(row_views.notes(EN, [long], "drop", True)))
+    said = plain(" ".join(row_views.notes(EN, [long], "drop", held_out=True)))
     assert "This row is measured on and never trained" in said
     assert "such rows are left out" in said
 
