@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import gradio as gr
 
+from studio.domain.chat import Conversation
 from studio.domain.config import Format, TemplateConfig
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
@@ -37,10 +38,12 @@ _TICKED = """(draft, place, _) => {
 
 @dataclass(frozen=True)
 class Place:
-    """Where in the table a person is: the page, and the number of the row that stands open (0: none)."""
+    """Where in the table a person is: the page, the number of the row that stands open (0: none), and the check whose
+    rows alone are shown (empty: all rows)."""
 
     page: int = 1
     open: int = 0
+    check: str = ""
 
 
 @dataclass(frozen=True)
@@ -334,17 +337,31 @@ def _mapping(draft: Draft, columns: list[str]) -> tuple[Any, ...]:
 
 
 def _rows(say: Words, examined: Examined, at: Place) -> str:
-    return data_views.rows(say, examined.dataset, examined.report, at.page, at.open, PAGE_ROWS)
+    shown = _filtered(examined, at.check)
+    return data_views.rows(say, shown, examined.report, at.page, at.open, PAGE_ROWS, at.check)
+
+
+def _filtered(examined: Examined, check: str) -> list[Conversation]:
+    """The rows that a check found, or all."""
+    if not check:
+        return examined.dataset.conversations
+    found = {row for finding in examined.report.findings if finding.check == check for row in finding.rows}
+    return [conversation for conversation in examined.dataset.conversations if conversation.row in found]
 
 
 def _moved(examined: Examined, at: Place, data: dict[str, Any]) -> Place:
     """The place that a click in the table or on a row number leads to."""
-    numbers = [conversation.row for conversation in examined.dataset.conversations]
-    if "row" in data and str(data["row"]).isdigit() and int(data["row"]) in numbers:
-        index = numbers.index(int(data["row"]))
-        return Place(index // PAGE_ROWS + 1, int(data["row"]))
+    if "filter" in data:
+        known = {finding.check for finding in examined.report.findings}
+        return Place(check=str(data["filter"]) if data["filter"] in known else "")
+    if "row" in data and str(data["row"]).isdigit():
+        check = str(data.get("check", ""))
+        numbers = [conversation.row for conversation in _filtered(examined, check)]
+        if int(data["row"]) in numbers:
+            return Place(numbers.index(int(data["row"])) // PAGE_ROWS + 1, int(data["row"]), check)
     if "page" in data and str(data["page"]).isdigit():
-        return Place(min(max(1, int(data["page"])), max(1, -(-len(numbers) // PAGE_ROWS))))
+        pages = max(1, -(-len(_filtered(examined, at.check)) // PAGE_ROWS))
+        return Place(min(max(1, int(data["page"])), pages), check=at.check)
     return at
 
 

@@ -97,15 +97,23 @@ def _score(say: Words, dimension: str, score: float | None) -> str:
     )
 
 
-def rows(say: Words, dataset: Dataset, report: Report, page: int, opened: int, page_rows: int) -> str:
-    """One page of the table. A row opens to the whole conversation."""
-    total = len(dataset.conversations)
+def rows(
+    say: Words,
+    shown: Sequence[Conversation],
+    report: Report,
+    page: int,
+    opened: int,
+    page_rows: int,
+    check: str = "",
+) -> str:
+    """One page of the table, which may hold the rows of one check alone. A row opens to the whole conversation."""
+    total = len(shown)
     pages = max(1, -(-total // page_rows))
     start = (page - 1) * page_rows
     found = Counter(row for finding in report.findings if finding.severity != "info" for row in finding.rows)
     lines = [
         _row(say, conversation, found[conversation.row], conversation.row == opened)
-        for conversation in dataset.conversations[start : start + page_rows]
+        for conversation in shown[start : start + page_rows]
     ]
     head = (
         f'<div class="entry-head" aria-hidden="true"><span class="num">{escape(say("data.row"))}</span>'
@@ -116,7 +124,24 @@ def rows(say: Words, dataset: Dataset, report: Report, page: int, opened: int, p
     back = _leaf(say("data.previous"), page - 1, page > 1)
     on = _leaf(say("data.next"), page + 1, page < pages)
     pager = f'<div class="pager"><span class="muted num">{place}</span><span>{back}{on}</span></div>'
-    return views.panel(say("data.rows.title"), f'<div class="row-list">{head}{"".join(lines)}</div>{pager}')
+    return views.panel(
+        say("data.rows.title"),
+        f'{_filter(say, report, check)}<div class="row-list">{head}{"".join(lines)}</div>{pager}',
+    )
+
+
+def _filter(say: Words, report: Report, check: str) -> str:
+    """Which rows alone are shown, and the way back to all of them."""
+    if not check:
+        return ""
+    about = CHECKS.get(check)
+    message = next((say.text(finding.text) for finding in report.findings if finding.check == check), check)
+    said = say("data.filtered", title=say.message(about.title) if about else message)
+    return f'<p class="note">{escape(said)} {_filtering(say("data.filtered.all"), "")}</p>'
+
+
+def _filtering(label: str, check: str) -> str:
+    return f'<button type="button" class="act quiet" data-filter="{escape(check)}">{escape(label)}</button>'
 
 
 def _leaf(label: str, page: int, possible: bool) -> str:
@@ -204,7 +229,7 @@ def _finding(say: Words, finding: Finding) -> str:
         f"<b>{escape(say.message(check.title) if check else message)}</b>"
         f'<span class="muted num">{escape(rows)}</span>'
     )
-    more = f'<div class="more">{"".join(lines)}{_row_numbers(say, finding.rows)}</div>'
+    more = f'<div class="more">{"".join(lines)}{_row_numbers(say, finding)}</div>'
     return f'<article class="finding"><details><summary>{head}</summary>{more}</details>{_fix(say, finding)}</article>'
 
 
@@ -219,9 +244,12 @@ def _fix(say: Words, finding: Finding) -> str:
     )
 
 
-def _row_numbers(say: Words, numbers: Sequence[int]) -> str:
+def _row_numbers(say: Words, finding: Finding) -> str:
+    numbers = finding.rows
     if not numbers:
         return ""
+    # What is wrong with the file is often of rows that could not be read, which no table shows.
+    alone = "" if finding.dimension == "file" else _filtering(say("data.filter"), finding.check)
     first = "".join(
         f'<button type="button" class="act row-number" data-row="{row}">{row}</button>'
         for row in numbers[:FIRST_ROWS]
@@ -232,7 +260,8 @@ def _row_numbers(say: Words, numbers: Sequence[int]) -> str:
         if more > 0
         else ""
     )
-    return f'<div class="row-numbers"><span class="muted small">{escape(say("data.in_rows"))}</span>{first}{rest}</div>'
+    where = f'<span class="muted small">{escape(say("data.in_rows"))}</span>'
+    return f'<div class="row-numbers">{where}{first}{rest}{alone}</div>'
 
 
 def changes(say: Words, history: Sequence[Mapping[str, Any]]) -> str:

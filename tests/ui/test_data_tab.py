@@ -11,6 +11,8 @@ from studio.engine.checks import clean
 from studio.engine.dataset import write_messages
 from studio.services.store import Store
 from studio.ui import data_tab
+from studio.ui.data_tab import Place
+from studio.ui.i18n import words
 from studio.ui.page import Draft
 
 
@@ -71,3 +73,22 @@ def test_a_deleted_dataset_is_no_longer_chosen() -> None:
     assert data_tab.without(Draft("a", held_out="b"), "c") == Draft("a", held_out="b")
     with pytest.raises(StudioError, match="No dataset is chosen"):
         data_tab.without(Draft("a"), "a").config(None)  # type: ignore[arg-type]
+
+
+def test_the_table_shows_the_rows_of_one_finding_alone(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    upload = tmp_path / "rows.csv"
+    lines = [f"question {n},{'' if n % 2 else f'answer {n}'}" for n in range(1, 61)]
+    upload.write_text("\n".join(["prompt,response", *lines]), encoding="utf-8")
+    examined = data_tab.examine(store, Draft(store.save_dataset(upload).id))
+    alone = data_tab._moved(examined, Place(3, 5), {"filter": "empty_response"})
+    assert alone == Place(1, 0, "empty_response")
+    shown = [row.row for row in data_tab._filtered(examined, alone.check)]
+    assert shown == list(range(1, 61, 2))
+    assert data_tab._moved(examined, alone, {"page": "9"}) == Place(2, 0, "empty_response")
+    html = data_tab._rows(words("en"), examined, Place(2, 0, "empty_response"))
+    assert "question 41" in html
+    assert "question 42" not in html
+    assert data_tab._moved(examined, alone, {"row": "42"}) == Place(3, 42)
+    assert data_tab._moved(examined, alone, {"filter": ""}) == Place()
+    assert data_tab._moved(examined, alone, {"filter": "<script>"}) == Place()

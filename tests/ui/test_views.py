@@ -7,6 +7,7 @@ import pytest
 
 from studio.domain.chat import Conversation, Message
 from studio.domain.errors import StudioError
+from studio.domain.finding import finding
 from studio.domain.machine import Machine
 from studio.engine.checks import run_checks
 from studio.engine.dataset import read
@@ -38,12 +39,14 @@ def file(tmp_path: Path) -> Path:
 def test_the_table_shows_a_page_of_rows_under_their_numbers_in_the_file(file: Path) -> None:
     dataset = read(file)
     report = run_checks(dataset.conversations, findings=dataset.findings)
-    html = data_views.rows(EN, dataset, report, 1, 0, 20)
+    html = data_views.rows(EN, dataset.conversations, report, 1, 0, 20)
     assert re.findall(r'<span class="num">(\d+)', html) == [str(n) for n in range(1, 22) if n != 7]
     assert "1–20 of 29" in html
     assert "&lt;b&gt;bold&lt;/b&gt;" in html
     assert "<b>bold" not in html
-    assert '<details class="entry target" open>' in data_views.rows(EN, dataset, report, 2, 25, 20)
+    assert '<details class="entry target" open>' in data_views.rows(
+        EN, dataset.conversations, report, 2, 25, 20
+    )
 
 
 def test_the_checklist_names_rows_remedy_and_repair(file: Path) -> None:
@@ -66,9 +69,10 @@ def test_a_score_below_full_is_never_shown_as_full() -> None:
 
 
 def test_only_the_first_twenty_row_numbers_are_listed() -> None:
-    html = data_views._row_numbers(EN, range(1, 101))
+    html = data_views._row_numbers(EN, finding("c", "accuracy", "info", range(1, 101), "Rows: {count}.", ""))
     assert html.count("data-row=") == 20
     assert "and 80 more" in html
+    assert 'data-filter="c"' in html
 
 
 def test_what_repairs_did_counts_rows_not_changes() -> None:
