@@ -98,7 +98,9 @@ class DataConfig(Section):
         source="Scialom et al. 2022, arXiv:2205.12393: rehearsal of 1 % is enough for T0; 5 to 10 % is common practice",
     )
     general_path: str | None = setting(
-        None, "General data", "The file that general rows are drawn from. Empty: the set that comes with the studio."
+        None,
+        "General data",
+        "The file that general rows are drawn from. Empty: the set that comes with the studio.",
     )
     overlong: Overlong = setting(
         "cut",

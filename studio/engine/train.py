@@ -93,9 +93,7 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
     Stopped, after a checkpoint, once `should_stop()` is true; StudioError where it cannot go on.
     """
     emit(Phase(name="loading"))
-    model = trainee.build(
-        job.model_path, job.config, job.device, pad_id=job.pad_id, adapter=job.adapter
-    )
+    model = trainee.build(job.model_path, job.config, job.device, pad_id=job.pad_id, adapter=job.adapter)
     _check_packing(model, job, emit)
     optimizer = _optimizer(model, job.config)
     tally = _Tally()

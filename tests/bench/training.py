@@ -23,8 +23,8 @@ ENGINES = ("studio", "trl", "trl-best")
 
 def encoded(file: str, model: Path, rows: int) -> list[Encoded]:
     """The first rows of a file as ids and labels, at most 512 tokens each."""
-    from studio.engine.dataset import read
     from studio.domain.config import TemplateConfig
+    from studio.engine.dataset import read
     from studio.engine.encode import encoder_for, select
     from studio.engine.tokenizer import load_tokenizer
 

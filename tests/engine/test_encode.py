@@ -266,7 +266,8 @@ def learnt(conversation: Conversation, source: str, tokenizer: Tokenizer, **mask
 THINKING = (
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"
     "{% if m.reasoning_content %}{{ '<think>\n' + m.reasoning_content + '\n</think>\n\n' }}{% endif %}{{ m.content }}"
-    "{% for c in m.tool_calls %}{{ '\n<tool_call>' + c.function.name + c.function.arguments | tojson + '</tool_call>' }}"
+    "{% for c in m.tool_calls %}{{ '\n<tool_call>' + c.function.name }}"
+    "{{ c.function.arguments | tojson + '</tool_call>' }}"
     "{% endfor %}{{ '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
