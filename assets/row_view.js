@@ -96,7 +96,6 @@ const show = async (wanted) => {
   if (shown !== place || asked !== view || !rows.has(shown)) return;
   draw(rows.get(shown));
   remember();
-  prefetch();
 };
 
 const fail = () => {
@@ -137,7 +136,7 @@ const drawSide = (pane, side, turn) => {
   pane.painted = null;
   const [first, ...rest] = side.pieces.length ? side.pieces : [side.problem];
   pane.tokens.classList.toggle('none', !side.pieces.length);
-  pane.tokens.innerHTML = first;
+  pane.tokens.innerHTML = '<div>' + first + '</div>';
   if (last !== side) pane.tokens.scrollTop = 0;
   pane.at = -1;
   grow(pane);
@@ -157,12 +156,17 @@ const grow = (pane) => {
 const drawRest = (pane, side, rest, turn) => {
   if (turn !== drawing) return;
   if (rest.length) {
-    pane.tokens.insertAdjacentHTML('beforeend', rest[0]);
+    // A piece after the end of a line is a block of its own, so that those before it need not be laid out again.
+    const blocks = pane.tokens.children;
+    const before = blocks[blocks.length - 1];
+    if (before.textContent.endsWith('\n')) pane.tokens.insertAdjacentHTML('beforeend', '<div>' + rest[0] + '</div>');
+    else before.insertAdjacentHTML('beforeend', rest[0]);
     setTimeout(() => drawRest(pane, side, rest.slice(1), turn));
     return;
   }
   unfold(pane);
   colour();
+  prefetch();
 };
 
 const unfold = (pane) => {

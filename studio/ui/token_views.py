@@ -14,10 +14,10 @@ from studio.ui.i18n import Words
 
 Kind = Literal["trained", "masked", "cut"]
 KINDS: tuple[Kind, ...] = ("trained", "masked", "cut")
-SCREENFUL = 600
-"""Tokens of a row's first piece: more than a panel shows without scrolling."""
+SCREENFUL = 400
+"""Tokens of a row's first piece at least: about what a panel shows without scrolling."""
 PIECE = 2000
-"""Tokens of each further piece, drawn once the first one is seen."""
+"""Tokens of each further piece at least, drawn once the first one is seen."""
 PART = "◌"
 """Stands for a token that continues a character begun by the one before."""
 
@@ -52,7 +52,8 @@ def pieces(
 ) -> list[str]:
     """Every token of a row as HTML, in pieces to be drawn one after the other.
 
-    A run of one kind is a `.tok`, cut where a piece ends; a token in it is a `<b>`, a special one `<b class="s">`.
+    A run of one kind is a `.tok`, cut where a piece ends; a token in it is a `<b>`, a special one `<b class="s">`. A
+    piece ends where a line does, if one ends in good time: then the browser need not lay out again what is there.
     """
     ids = (*encoded.input_ids, *encoded.cut_ids)
     dots = _dots(encoded, special)
@@ -62,7 +63,8 @@ def pieces(
     for state, run in runs(encoded):
         parts.append(f'<span class="tok {state}">')
         for index in run:
-            if drawn == room:
+            full = drawn >= room and encoded.text[position - 1 : position] == "\n"
+            if full or drawn >= 2 * room:
                 done.append("".join([*parts, "</span>"]))
                 parts, drawn, room = [f'<span class="tok {state}">'], 0, further
             start, end = encoded.spans[index]

@@ -102,9 +102,14 @@ def test_text_that_stands_for_no_token_is_shown_all_the_same() -> None:
 def test_a_long_row_comes_in_pieces_that_make_the_same_row_and_none_is_left_out() -> None:
     row = letters("x" * 1000, trained=400)
     pieces = token_views.pieces(row, (), first=100, further=250)
-    assert [piece.count("<b>") for piece in pieces] == [100, 250, 250, 250, 150]
-    assert pieces[3].startswith('<span class="tok trained">')
+    assert [piece.count("<b>") for piece in pieces] == [200, 500, 300]
+    assert pieces[2].startswith('<span class="tok trained">')
     assert all(piece.count("<span") == piece.count("</span>") for piece in pieces)
+
+
+def test_a_piece_ends_where_a_line_does_if_one_ends_in_good_time() -> None:
+    pieces = token_views.pieces(letters("12345678\n90" + "x" * 19 + "\n!"), (), first=6, further=10)
+    assert [piece.count("<b>") for piece in pieces] == [9, 20, 3]
 
 
 def test_a_row_that_the_template_refuses_has_no_tokens() -> None:
