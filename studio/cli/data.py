@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.cli import masks, parsing
@@ -38,6 +39,7 @@ def add_to(verbs: Verbs) -> None:
         help="what happens to rows that are too long",
     )
     masks.add_options(look_over)
+    look_over.add_argument("--report", help="write what was found as a document too: FILE.html or FILE.json")
     repair.add_argument("--fix", required=True, help="names of checks, separated by commas, or `all`")
     for parser in (repair, rewrite):
         parser.add_argument("--out", required=True, help="the file to write (JSONL)")
@@ -46,6 +48,7 @@ def add_to(verbs: Verbs) -> None:
 def check(options: argparse.Namespace, store: Store) -> int:
     """The quality checklist."""
     from studio.engine import checks, dataset
+    from studio.services import reports
     from studio.services.plan import token_report
 
     data = dataset.read(options.file, format=options.format, columns=parsing.columns(options.columns))
@@ -58,6 +61,9 @@ def check(options: argparse.Namespace, store: Store) -> int:
         options.overlong,
     )
     report = checks.run_checks(data.conversations, findings=[*data.findings, *tokens])
+    if options.report:
+        out = parsing.other_file(options.report, options.file)
+        reports.write_report(Path(out), Path(options.file).name, data.format, report)
     if options.json:
         return print_json(
             {

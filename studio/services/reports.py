@@ -1,0 +1,122 @@
+"""The checklist of a file as a document to hand on: JSON for programs, one HTML file for people, in both languages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from studio.domain.errors import StudioError
+from studio.domain.text import Text
+from studio.engine.assets import ASSETS
+from studio.engine.checks import CHECKS, Report
+
+_NAMES = {
+    "accuracy": "Accuracy",
+    "relevance": "Relevance",
+    "diversity": "Diversity",
+    "consistency": "Consistency",
+    "safety": "Safety",
+    "error": "Error",
+    "warning": "Warning",
+    "info": "Note",
+}
+SHOWN_ROWS = 200
+"""Row numbers of a finding that the HTML lists; the JSON has all."""
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 860px; margin: 24px auto; padding: 0 16px; }
+table { border-collapse: collapse; margin: 16px 0; } td, th { text-align: left; padding: 4px 24px 4px 0; }
+article { border-top: 1px solid #8886; padding: 8px 0; } article p { margin: 4px 0; overflow-wrap: anywhere; }
+h1 { overflow-wrap: anywhere; } h2 { font-size: 16px; margin: 8px 0; } .rows, .kind { opacity: .75; }
+#zh:checked ~ .en, #en:checked ~ .zh { display: none; }
+"""
+
+
+def as_json(name: str, form: str, report: Report) -> dict[str, Any]:
+    """What `studio data check --json` says of a file called `name`, read as the format `form`."""
+    return {
+        "file": name,
+        "rows": report.rows,
+        "format": form,
+        "score": report.scores,
+        "findings": [found.to_json() for found in report.findings],
+    }
+
+
+def as_html(name: str, form: str, report: Report) -> str:
+    """One page that needs no other file and runs no script; every text from the data is escaped."""
+    chinese = json.loads((ASSETS / "i18n" / "zh.json").read_text(encoding="utf-8"))["messages"]
+    switch = "".join(
+        f'<input type="radio" name="language" id="{code}"{checked}><label for="{code}">{label}</label> '
+        for code, label, checked in (("en", "English", " checked"), ("zh", "中文", ""))
+    )
+    parts = "".join(
+        f'<main class="{code}" lang="{code}">{_body(name, form, report, said)}</main>'
+        for code, said in (("en", {}), ("zh", chinese))
+    )
+    return (
+        '<!doctype html><html><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(name)}</title><style>{_STYLE}</style></head><body>{switch}{parts}</body></html>\n"
+    )
+
+
+def write_report(path: Path, name: str, form: str, report: Report) -> None:
+    """As the ending of `path` says. StudioError for any but .html and .json, or where it cannot be written."""
+    if path.suffix.lower() not in (".html", ".json"):
+        raise StudioError(
+            "A report cannot be written as {file}.",
+            "Choose a file name that ends in .html or .json.",
+            file=path.name,
+        )
+    if path.suffix.lower() == ".html":
+        text = as_html(name, form, report)
+    else:
+        text = json.dumps(as_json(name, form, report), ensure_ascii=False, indent=2) + "\n"
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StudioError(
+            "{path} cannot be written: {problem}.",
+            "Free some space or choose another folder.",
+            path=str(path),
+            problem=error.strerror or str(error),
+        ) from error
+
+
+def _body(name: str, form: str, report: Report, said: Mapping[str, str]) -> str:
+    def say(text: Text) -> str:
+        values = {key: say(v) if isinstance(v, Text) else v for key, v in text.values.items()}
+        return escape(Text(text.template, values).translated(said))
+
+    about = Text(
+        "The quality checklist on {rows} rows, format {form}.", {"rows": f"{report.rows:,}", "form": form}
+    )
+    scores = "".join(
+        f"<tr><td>{say(Text(_NAMES[dimension]))}</td><td>{score:.1f}</td></tr>"
+        for dimension, score in report.scores.items()
+    )
+    weights = Text(
+        "A score is 100 × (1 − lost rows / rows). A row loses the weight of its gravest finding: an error all of it, a "
+        "warning half, a note a tenth."
+    )
+    findings = []
+    for found in report.findings:
+        check = CHECKS.get(found.check)
+        title = Text(check.title) if check else found.text
+        rows = ", ".join(map(str, found.rows[:SHOWN_ROWS])) + (" …" if found.count > SHOWN_ROWS else "")
+        findings.append(
+            f'<article><h2>{say(title)}</h2><p class="kind">{escape(found.check)} · '
+            f"{say(Text(_NAMES[found.severity]))} · {found.count:,}</p>"
+            f"<p>{say(found.text)}</p>"
+            + (f"<p>{say(Text(check.why))}</p>" if check else "")
+            + f'<p>{say(found.remedy_text)}</p><p class="rows">{rows}</p></article>'
+        )
+    none = say(Text("Nothing was found."))
+    return (
+        f"<h1>{escape(name)}</h1><p>{say(about)}</p><table>{scores}</table><p>{say(weights)}</p>"
+        f"{''.join(findings) or f'<p>{none}</p>'}"
+    )
