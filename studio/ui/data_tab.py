@@ -19,9 +19,10 @@ from studio.engine.checks import Cleaned, Report, clean, run_checks
 from studio.engine.dataset import Dataset, read, recognise, write_messages
 from studio.engine.readers import read_records
 from studio.services.plan import token_report
+from studio.services.reports import write_report
 from studio.ui import data_views, modes, samples, views
 from studio.ui.i18n import Words, t
-from studio.ui.page import Draft, Page
+from studio.ui.page import DOWNLOADS, Draft, Page
 
 if TYPE_CHECKING:
     from studio.services.store import DatasetEntry, Store
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 PAGE_ROWS = 20
 _GLANCE = 50
 """Rows looked at to recognise a file."""
+REPORTS = ("html", "json")
 PARTS = ("prompt", "response", "system", "input")
 _TICKED = """(draft, place, _) => {
   const boxes = document.querySelectorAll('#findings input[data-check]:checked');
@@ -92,6 +94,10 @@ def build(page: Page) -> None:
             repair = gr.Button(t("data.repair"), visible=False, elem_id="repair")
             undo = gr.Button(t("data.undo"), visible=False, elem_id="undo")
             download = gr.DownloadButton(t("data.download"), visible=False, elem_id="download-cleaned")
+            report_files = [
+                gr.DownloadButton(t(f"data.report.{kind}"), visible=False, elem_id=f"report-{kind}")
+                for kind in REPORTS
+            ]
         changes = gr.HTML(elem_id="changes")
         page.next_button("template")
         place = gr.State(Place())
@@ -110,6 +116,7 @@ def build(page: Page) -> None:
         repair,
         undo,
         download,
+        *report_files,
         changes,
     ]
     choice = [pick, earlier, forget]
@@ -271,7 +278,7 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
             "",
             gr.Button(visible=False),
             gr.Button(visible=False),
-            gr.DownloadButton(visible=False),
+            *[gr.DownloadButton(visible=False)] * (1 + len(REPORTS)),
             "",
         )
     entry = page.store.dataset(draft.dataset)
@@ -295,12 +302,23 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
         gr.Button(visible=any(finding.fixable for finding in report.findings)),
         gr.Button(visible=entry.cleaned),
         gr.DownloadButton(visible=entry.cleaned, value=_offered(page, entry)),
+        *[gr.DownloadButton(visible=True, value=file) for file in _reports(page, entry, examined)],
         changed,
     )
 
 
 def _offered(page: Page, entry: DatasetEntry) -> str | None:
     return page.offer(entry.path, f"{Path(entry.name).stem}-repaired.jsonl") if entry.cleaned else None
+
+
+def _reports(page: Page, entry: DatasetEntry, examined: Examined) -> list[str]:
+    """The report of the checklist as files to download."""
+    folder = page.served / DOWNLOADS / entry.id
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{Path(entry.name).stem[:80]}-report.{kind}" for kind in REPORTS]
+    for file in files:
+        write_report(file, entry.name, examined.dataset.format, examined.report)
+    return [str(file) for file in files]
 
 
 def _unmapped(say: Words, draft: Draft, entry: DatasetEntry) -> tuple[Any, ...]:
@@ -317,7 +335,7 @@ def _unmapped(say: Words, draft: Draft, entry: DatasetEntry) -> tuple[Any, ...]:
         "",
         gr.Button(visible=False),
         gr.Button(visible=False),
-        gr.DownloadButton(visible=False),
+        *[gr.DownloadButton(visible=False)] * (1 + len(REPORTS)),
         "",
     )
 
