@@ -385,7 +385,7 @@ const told = () => {
   const bound = view.limit === null && !other ? limit : view.limit;
   if (!before || before.key !== view.key || bound !== limit) rows = new Map();
   limit = bound;
-  element.classList.toggle('empty', !view.total);
+  element.classList.toggle('no-rows', !view.total);
   if (!view.total) return;
   if (!before || !before.total) name();
   show(other ? view.draft.row : place);

@@ -80,7 +80,6 @@ def build(page: Page) -> None:
                     )
                     for key in MASKS[1:]
                 ]
-        overview = gr.HTML(elem_id="set-view", js_on_load=None, min_height=220)
         with gr.Column(elem_classes="surface", elem_id="token-panel"):
             with gr.Row(elem_classes="controls", elem_id="beside"):
                 other = gr.Dropdown(
@@ -97,6 +96,7 @@ def build(page: Page) -> None:
                     visible=False,
                 )
             viewer = row_view.build(page)
+        overview = gr.HTML(elem_id="set-view", js_on_load=None, min_height=220)
         page.next_button("hyperparameters")
         drawn_for = gr.State("")
 

@@ -1,4 +1,4 @@
-"""Looking at rows in a real Chromium: from row to row, what a token is, hazards, templates side by side and of one's own."""
+"""Looking at rows in a real Chromium: from row to row, what a token is, hazards, other templates and one's own."""
 
 from __future__ import annotations
 
