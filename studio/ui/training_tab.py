@@ -81,6 +81,7 @@ def build(page: Page) -> None:
         "timer": timer,
     }
     outputs = [page.draft, before, *parts.values()]
+    looked_at = LOOKED % "training"
 
     def answer(draft: Any, last: Mapping[str, Any], now: Mapping[str, Mapping[str, Any]]) -> tuple[Any, ...]:
         """Updates for what differs from what stands there; what `now` does not name stays."""
@@ -90,19 +91,31 @@ def build(page: Page) -> None:
         }
         return (draft, {**last, **now}, *changed.values())
 
-    def whole(say: Words, draft: Draft, last: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
+    def whole(
+        say: Words, draft: Draft, last: Mapping[str, Any], new_run: str = ""
+    ) -> Iterator[tuple[Any, ...]]:
         """All of the tab: the run at once, and what could be started when it is worked out."""
-        run = chosen(page.jobs, draft)
-        draft = replace(draft, run=run.id if run else "")
-        now = running(say, page.jobs, watch, run)
+        run = page.jobs.get(new_run) if new_run else chosen(page.jobs, draft)
+        run_id = run.id if run else ""
+        # A draft that stays as it was is not given back: meanwhile another tab may have changed it.
+        kept = gr.skip() if run_id == draft.run else replace(draft, run=run_id)
+        now = {**running(say, page.jobs, watch, run), "wanted": wanted(draft)}
         if run is None and draft.dataset:
             now = {**now, **startable(say, run, New())}
-        yield answer(draft, last, now)
+        yield answer(kept, last, now)
         # Said again as a whole: of two answers in quick succession the page may show the last one only.
-        yield answer(draft, last, {**now, **startable(say, run, next_run(page, draft, run))})
+        yield answer(kept, last, {**now, **startable(say, run, next_run(page, draft, run))})
 
     def enter(say: Words, draft: Draft, last: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
         yield from whole(say, draft, last)
+
+    def redone(
+        say: Words, draft: Draft, last: dict[str, Any], looked: dict[str, bool]
+    ) -> Iterator[tuple[Any, ...]]:
+        if looked["tab"] and wanted(draft) != last.get("wanted"):
+            yield from whole(say, draft, last)
+        else:
+            yield answer(gr.skip(), last, {})  # a stream without an answer would empty all that it fills
 
     def tick(say: Words, draft: Draft, last: dict[str, Any], looked: dict[str, bool]) -> tuple[Any, ...]:
         if not looked["tab"]:
@@ -116,7 +129,7 @@ def build(page: Page) -> None:
         return answer(gr.skip(), last, now)
 
     def started(say: Words, draft: Draft, last: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-        yield from whole(say, page.start(draft), last)
+        yield from whole(say, draft, last, page.start(draft).run)
 
     def stopped(say: Words, draft: Draft, last: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
         page.jobs.stop(draft.run)
@@ -131,11 +144,18 @@ def build(page: Page) -> None:
         return answer(replace(draft, run=run.id), last, running(say, page.jobs, watch, run))
 
     page.on_enter("training", enter, outputs, inputs=[before], error=error)
-    page.on(timer.tick, tick, [before, looked], outputs, error=error, js=LOOKED % "training")
+    # What was typed in another tab may be answered only after this one came up.
+    page.on(page.draft.change, redone, [before, looked], outputs, error=error, latest=True, js=looked_at)
+    page.on(timer.tick, tick, [before, looked], outputs, error=error, js=looked_at)
     page.on(start.click, started, [before], outputs, error=error)
     page.on(stop.click, stopped, [before], outputs, error=error)
     page.on(resume.click, resumed, [before], outputs, error=error)
     page.on(status.click, other, [before], outputs, error=error, event=True)
+
+
+def wanted(draft: Draft) -> dict[str, Any]:
+    """As much of a draft as says what could be started."""
+    return {"dataset": draft.dataset, "values": dict(draft.values), "held_out": draft.held_out}
 
 
 def chosen(jobs: Jobs, draft: Draft) -> Run | None:

@@ -156,6 +156,7 @@ def test_from_a_file_to_an_export_that_plain_transformers_loads(
 
     # Upload and check
     page.goto(server.url)
+    page.locator("#samples .act").first.wait_for()  # the page listens
     page.locator("#upload input[type=file]").set_input_files(str(upload))
     page.locator("#data-summary").get_by_text("tickets.jsonl").first.wait_for()
     fix = page.locator("#findings input[data-check=empty_response]")
