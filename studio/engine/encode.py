@@ -122,10 +122,15 @@ class Encoder:
     def _plain_labels(self, item: Rendered, ids: list[int]) -> list[int] | None:
         """Labels of a row whose special tokens are all the template's, found by the ids of headers and closings.
 
-        None where they are not told by these, or a token reaches over a header's end.
+        None where they are not told by these: a token reaches over a header's end, or parts of a turn are left out.
         """
         header, ends = self._header_ids, self._closing_ids
-        if not header or self.masks.prompts or item.text.count(self._header_text) != len(item.turns):
+        if (
+            not header
+            or self.masks.prompts
+            or not self.masks.reasoning
+            or item.text.count(self._header_text) != len(item.turns)
+        ):
             return None
         labels: list[int] = []
         last = item.turns[-1] if item.turns else None

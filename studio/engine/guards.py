@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from studio.domain.chat import Message
+from studio.domain.errors import StudioError
 
 Span = tuple[int, int]
 
@@ -29,10 +31,15 @@ def guarded(messages: Sequence[Message], tools: Sequence[str], special: re.Patte
     if special is None or not special.search(every):
         return Guarded(list(messages), tuple(tools))
     held = set(every)
-    guard = next((guard for guard in _GUARDS if guard not in held), _GUARDS[0])
+    guard = next((guard for guard in _GUARDS if guard not in held), None)
+    if guard is None:
+        raise StudioError(
+            "The text holds private-use characters of every block that the studio could mark it with.",
+            "Remove them: they stand for nothing.",
+        )
 
     def broken(text: str) -> str:
-        return special.sub(lambda match: match[0][0] + guard + match[0][1:], text)
+        return special.sub(lambda match: _broken(match[0], guard), text)
 
     safe = [
         replace(
@@ -50,6 +57,11 @@ def guarded(messages: Sequence[Message], tools: Sequence[str], special: re.Patte
     return Guarded(safe, tuple(broken(tool) for tool in tools), guard)
 
 
+def _broken(token: str, guard: str) -> str:
+    """With a guard inside, or on both sides where there is no inside."""
+    return token[0] + guard + token[1:] if len(token) > 1 else guard + token + guard
+
+
 def _texts(message: Message) -> list[str]:
     calls = [text for call in message.tool_calls for text in (call.name, call.arguments)]
     return [message.content, message.reasoning, message.name, *calls]
@@ -61,10 +73,14 @@ class Unguarding:
     def __init__(self, text: str, guard: str, special: re.Pattern[str]) -> None:
         self._places = [place for place, character in enumerate(text) if character == guard]
         self.text = text.replace(guard, "")
-        self.controls = tuple(self.span(match.span()) for match in special.finditer(text))
+        self.controls = tuple(
+            self.span(match.span())
+            for match in special.finditer(text)
+            if len(match[0]) > 1 or text[match.start() - 1 : match.start()] != guard
+        )
 
     def place(self, position: int) -> int:
-        return position - sum(place < position for place in self._places)
+        return position - bisect_left(self._places, position)
 
     def span(self, span: Span) -> Span:
         return self.place(span[0]), self.place(span[1])

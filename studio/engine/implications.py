@@ -140,7 +140,9 @@ _SENTENCES: dict[tuple[str, str], Text] = {
     ("system", "refused"): Text(
         "It refuses a system message: the studio puts it in front of the first user message and names the rows."
     ),
-    ("system", "ignored"): Text("It leaves a system message out: the rows that have one are named."),
+    ("system", "ignored"): Text(
+        "It leaves a system message out: the studio puts it in front of the first user message and names the rows."
+    ),
     ("tools", "refused"): Text("It refuses tools: rows that offer some are left out."),
     ("tools", "ignored"): Text("It leaves tools out: the model does not see which it may call."),
     ("tool_calls", "refused"): Text("It refuses tool calls: rows with some are left out."),

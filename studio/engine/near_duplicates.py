@@ -26,6 +26,8 @@ NEIGHBOURS = 4
 MARGIN = 0.25
 """Pairs whose signatures agree in so much less than the threshold are not looked at: five standard deviations."""
 BATCH = 2_000
+CHARACTERS = 4_000_000
+"""Texts of so many characters in all are looked at together at most: some 200 MB."""
 _PAIRS = 100_000
 EMPTY = 0xFFFFFFFF
 
@@ -45,7 +47,7 @@ class Pair:
 def near_duplicates(
     texts: Sequence[str], threshold: float = 0.8, progress: Progress | None = None
 ) -> list[Pair]:
-    """Each text that is alike to an earlier one, with the earliest that it is alike to; ordered by the later one."""
+    """Each text that is alike to an earlier one, with one that it is alike to; ordered by the later one."""
     table = signatures(texts, progress)
     pairs = likely(table, candidates(band_keys(table)), threshold)
     found: dict[int, Pair] = {}
@@ -69,10 +71,16 @@ def signatures(texts: Sequence[str], progress: Progress | None = None) -> NDArra
     import numpy
 
     parts = []
-    for start in range(0, len(texts), BATCH):
-        parts.append(_signatures([normalised(text) for text in texts[start : start + BATCH]]))
+    start = 0
+    while start < len(texts):
+        end, characters = start, 0
+        while end < min(start + BATCH, len(texts)) and (end == start or characters < CHARACTERS):
+            characters += len(texts[end])
+            end += 1
+        parts.append(_signatures([normalised(text) for text in texts[start:end]]))
+        start = end
         if progress is not None:
-            progress(min(start + BATCH, len(texts)), len(texts))
+            progress(start, len(texts))
     return numpy.concatenate(parts) if parts else numpy.empty((0, BINS), dtype=numpy.uint32)
 
 

@@ -36,6 +36,8 @@ _GROUPS = frozenset({list, tuple, set, frozenset, *_VIEWS})
 _SINGLE = frozenset({str, int, float, bool, type(None)})
 _DIGITS = r"\d{5,}"
 _WIDE_PERCENT = re.compile(rf"%(?:\([^)]*\))?[#0 +-]*(?:\*|{_DIGITS}|\d*\.(?:\*|{_DIGITS}))")
+_PERCENT_FIELD = re.compile(r"%(?:\([^)]*\))?[#0 +-]*(\d*)(?:\.(\d*))?")
+_BRACES_FIELD = re.compile(r"\{[^{}]*?:[^{}]*?(\d+)(?:\.(\d+))?")
 _WIDE_BRACES = re.compile(rf"\{{[^{{}}]*{_DIGITS}|\{{[^{{}}]*:[^{{}}]*\{{")
 
 
@@ -120,7 +122,7 @@ def check_percent(form: str, values: Any) -> None:
         values if isinstance(values, tuple) else values.values() if isinstance(values, Mapping) else ()
     )
     largest = max((weigh(part) for part in (*parts, values)), default=0)
-    within(len(form) + form.count("%") * largest)
+    within(len(form) + form.count("%") * largest + _widths(_PERCENT_FIELD, form))
 
 
 def check_braces(form: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
@@ -128,7 +130,12 @@ def check_braces(form: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> N
     if _WIDE_BRACES.search(form):
         raise Exceeded("size")
     largest = max((weigh(value) for value in (*args, *kwargs.values())), default=0)
-    within(len(form) + form.count("{") * largest)
+    within(len(form) + form.count("{") * largest + _widths(_BRACES_FIELD, form))
+
+
+def _widths(fields: re.Pattern[str], form: str) -> int:
+    """All widths and precisions together: characters that a format makes of nothing."""
+    return sum(int(number) for found in fields.findall(form) for number in found if number)
 
 
 def check_width(text: str, width: Any = 80, *_: Any, **named: Any) -> None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from functools import update_wrapper, wraps
-from time import perf_counter
+from time import thread_time
 from types import BuiltinMethodType, GeneratorType, MethodType
 from typing import Any
 
@@ -126,11 +126,11 @@ class Environment(ImmutableSandboxedEnvironment):
 
     # -- the account of one rendering
 
-    clock = staticmethod(perf_counter)
+    clock = staticmethod(thread_time)
 
     def begin(self, seconds: float) -> list[str]:
         """Starts the account of a rendering that may take so long; returns where its parts are to be put."""
-        self.deadline = perf_counter() + seconds
+        self.deadline = thread_time() + seconds
         self.spent = 0
         self.spans: list[Span] = []
         self.parts: list[str] = []
@@ -150,7 +150,7 @@ class Environment(ImmutableSandboxedEnvironment):
         self.spent = spent = self.spent + amount
         if amount > bounds.SIZE or spent > bounds.TOTAL:
             raise Exceeded("size")
-        if perf_counter() > self.deadline:
+        if thread_time() > self.deadline:
             raise Exceeded("time")
 
     # -- what compiled templates call
@@ -268,7 +268,7 @@ class Environment(ImmutableSandboxedEnvironment):
 
     def _look(self) -> None:
         """At the clock."""
-        if perf_counter() > self.deadline:
+        if thread_time() > self.deadline:
             raise Exceeded("time")
 
     # -- filters and tests
@@ -348,6 +348,8 @@ def tojson(
     """Jinja's own would write HTML's characters as escapes."""
     within(indent if isinstance(indent, int) else bounds.weigh(indent), bounds.SMALL)
     within(bounds.weigh(separators), bounds.SMALL)
+    if indent:  # each item stands on a line of its own, as deep as it is nested
+        within(bounds.weigh(value) * (indent if isinstance(indent, int) else len(str(indent))) * 4)
     return json.dumps(
         value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
     )

@@ -50,7 +50,8 @@ class Tokenizer:
     @cached_property
     def adds_bos(self) -> bool:
         """Whether encoding plain text puts a beginning-of-text token first."""
-        return bool(self.backend.encode("", add_special_tokens=True).ids)
+        first = self.backend.encode("", add_special_tokens=True).ids[:1]
+        return first == [self.special.get(self.named.get("bos_token", ""))]
 
     def encode(self, texts: list[str]) -> list[tokenizers.Encoding]:
         """Ids with character offsets; adds nothing, as the template has written the special tokens already."""

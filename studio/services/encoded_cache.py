@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
+import tokenizers
+
 from studio.domain.chat import Conversation
 from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.text import Text
+from studio.engine import encode
 from studio.engine.encode import Encoder
 
-_VERSION = 1
 _WORTHWHILE = 500
 """Rows below which encoding is as quick as reading."""
 _KEPT = 24
@@ -42,16 +46,27 @@ class EncodedCache:
         return rows
 
     def _tidy(self) -> None:
-        files = sorted(self.folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime, reverse=True)
-        for file in files[_KEPT:]:
-            file.unlink(missing_ok=True)
+        """Another process may do the same at the same time, and does no harm by it."""
+        with contextlib.suppress(OSError):
+            files = sorted(self.folder.iterdir(), key=lambda file: file.stat().st_mtime, reverse=True)
+            for file in files[_KEPT:]:
+                file.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """A fingerprint of the engine itself: what an older one has encoded is not asked for."""
+    digest = hashlib.sha256(tokenizers.__version__.encode())
+    for file in sorted(Path(encode.__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 def content_key(encoder: Encoder, conversations: Sequence[Conversation]) -> str:
     """SHA-256 of all that the ids and labels depend on: rows, tokenizer, template and what is learnt."""
     digest = hashlib.sha256()
     for part in (
-        str(_VERSION),
+        _code(),
         encoder.tokenizer.sha256,
         encoder.template.source,
         encoder.masks.model_dump_json(exclude={"name", "source"}),
@@ -85,9 +100,12 @@ def _write(file: Path, rows: Sequence[Encoded]) -> None:
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        with os.fdopen(handle, "wb") as target:
-            target.write(save(tensors, metadata={"noted": json.dumps(noted)}))
-        os.replace(temporary, file)
+        try:
+            with os.fdopen(handle, "wb") as target:
+                target.write(save(tensors, metadata={"noted": json.dumps(noted)}))
+            os.replace(temporary, file)
+        finally:
+            Path(temporary).unlink(missing_ok=True)
     except OSError:
         return
 
@@ -100,9 +118,10 @@ def _read(file: Path) -> list[Encoded] | None:
         with safe_open(file, framework="numpy") as held:
             noted = {int(index): value for index, value in json.loads(held.metadata()["noted"]).items()}
             part = {name: held.get_tensor(name) for name in ("ids", "learnt", "lengths", "numbers", "ended")}
-        os.utime(file)
     except (OSError, SafetensorError, KeyError, ValueError, TypeError):
         return None
+    with contextlib.suppress(OSError):  # a folder that can only be read
+        os.utime(file)
     ids = part["ids"]
     learnt = numpy.unpackbits(part["learnt"], count=len(ids)).astype(bool)
     labels = numpy.where(learnt, ids, IGNORED).tolist()

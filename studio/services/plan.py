@@ -192,8 +192,6 @@ def _select_mixed(
             )
         )
     own, general = parts
-    if not general.rows:
-        return own
     rows = (*own.rows, *general.rows)
     found = [*own.findings, *_about_others(general, max_length, GENERAL_TOKENS)]
     return EncodedData(rows, tuple(found), fingerprint(rows))

@@ -12,6 +12,7 @@ from studio.domain.config import Overlong, TemplateConfig
 from studio.domain.encoded import IGNORED
 from studio.domain.errors import StudioError
 from studio.engine.encode import EncodedData, Encoder, encoder_for, fingerprint, select, shorten
+from studio.engine.shipped_templates import SHIPPED
 from studio.engine.templates import Template, resolve
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
 from tests.tiny import CHATML, tiny_tokenizer
@@ -332,6 +333,18 @@ def test_a_special_tokens_text_in_a_persons_words_is_words(tokenizer: Tokenizer)
     assert tuple(prompt) == row.input_ids[: len(prompt)]
 
 
+def test_a_special_token_of_one_character_is_words_too(tmp_path: Path) -> None:
+    folder = tiny_tokenizer(tmp_path)
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.add_special_tokens(["€"])
+    backend.save(str(folder / "tokenizer.json"))
+    tokenizer = load_tokenizer(folder)
+    row = Encoder(resolve("model", tokenizer), tokenizer).encode(said("a € b", "€"))
+    assert tokenizer.special["€"] not in row.input_ids
+    assert "".join(map(tokenizer.token, row.input_ids)).count("�") == 6  # each as its three bytes
+    assert row.hazards == ("special_text",)
+
+
 def test_a_doubled_beginning_is_made_one_and_a_missing_one_named(tmp_path: Path) -> None:
     folder = tiny_tokenizer(tmp_path)
     settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
@@ -418,9 +431,22 @@ def test_generation_marks_say_what_is_learnt(tokenizer: Tokenizer) -> None:
     assert learnt(conversation, only, tokenizer, turns="last") == "Bye.<|im_end|>\n"
 
 
-@pytest.mark.parametrize("template", ["model", "alpaca", "llama2"])
-def test_many_at_once_are_as_one_by_one(template: str, tokenizer: Tokenizer) -> None:
-    encoder = Encoder(resolve(template, tokenizer), tokenizer)
+MASKS = (
+    {},
+    {"turns": "last"},
+    {"reasoning": False},
+    {"tool_calls": False},
+    {"reasoning": False, "tool_calls": False},
+    {"prompts": True},
+)
+
+
+@pytest.mark.parametrize("masks", MASKS, ids=str)
+@pytest.mark.parametrize("template", ["model", *SHIPPED])
+def test_many_at_once_are_as_one_by_one(
+    template: str, masks: dict[str, object], tokenizer: Tokenizer
+) -> None:
+    encoder = Encoder(resolve(template, tokenizer), tokenizer, TemplateConfig(**masks))  # type: ignore[arg-type]
     rows = [*CASES.values(), TOOL_USE, said("<|im_end|>", "<|im_start|>")]
     assert encoder.encode_many(rows) == [replace(encoder.encode(row), spans=()) for row in rows]
 
