@@ -226,9 +226,9 @@ const navigate = () => {
   find('#next-hazard').disabled = !hazard(1);
 };
 const resting = {};
-const rest = (name, then) => {
+const rest = (name, then, pause = REST) => {
   clearTimeout(resting[name]);
-  resting[name] = setTimeout(then, REST);
+  resting[name] = setTimeout(then, pause);
 };
 const remember = () => {
   element.dataset.place = place;
@@ -390,15 +390,14 @@ const told = () => {
   if (!before || !before.total) name();
   show(other ? view.draft.row : place);
   document.getElementById('set-view')?.classList.toggle('stale', !view.settled);
-  if (!view.settled) rest('settle', () => trigger('submit', {key: view.key}));
+  if (!view.settled) rest('settle', () => trigger('submit', {key: view.key}), REST * 2);
 };
 const heard = () => {
-  losses = props.losses ? JSON.parse(props.losses) : null;
-  if (!view || !view.total) return;
+  const told = JSON.parse(props.losses);
+  if (!question || told.token !== question.token) return;  // of a question that was given up
+  losses = told;
+  if (told.done) question = null;
   colour();
-  if (question && losses && losses.done && losses.key === question.key && losses.place === question.place) {
-    question = null;
-  }
 };
 watch('state', told);
 watch('losses', heard);

@@ -78,18 +78,22 @@ class Overview:
 
 def shown(store: Store, config: RunConfig) -> Shown:
     """Raises StudioError where the data or the model cannot be used."""
-    data = plan.load_data(config)
     path = models.locate(config.model.id, store.models_dir, revision=config.model.revision, download=False)
+    conversations, held_out = _arranged(config.model_dump_json(), _stamps(config))
+    return Shown(conversations, held_out, load_tokenizer(path), facts(read_config(path), 0).context)
+
+
+@lru_cache(maxsize=4)
+def _arranged(config: str, stamps: tuple[int, ...]) -> tuple[tuple[Conversation, ...], frozenset[int]]:
+    """The rows in the order in which they are looked at, and the numbers of those held out."""
+    run = RunConfig.model_validate_json(config)
+    data = plan.load_data(run)
     # Rows of a held-out file have numbers of their own, and are not those of this one.
-    measured = [] if config.data.held_out_path else data.held_out
+    measured = [] if run.data.held_out_path else data.held_out
     own = [conversation for conversation in data.train if not conversation.source]
     mixed_in = [conversation for conversation in data.train if conversation.source]
-    return Shown(
-        (*sorted([*own, *measured], key=lambda conversation: conversation.row), *mixed_in),
-        frozenset(conversation.row for conversation in measured),
-        load_tokenizer(path),
-        facts(read_config(path), 0).context,
-    )
+    ordered = sorted([*own, *measured], key=lambda conversation: conversation.row)
+    return (*ordered, *mixed_in), frozenset(conversation.row for conversation in measured)
 
 
 @lru_cache(maxsize=16)
@@ -112,9 +116,13 @@ def fed(
 
 def overview(store: Store, config: RunConfig) -> Overview:
     """The statistics of a set, worked out once for as long as its files and the configuration stay the same."""
-    files = (config.data.path, config.data.general_path)
-    stamps = tuple(Path(file).stat().st_mtime_ns for file in files if file)
-    return _overview(store, config.model_dump_json(), stamps)
+    return _overview(store, config.model_dump_json(), _stamps(config))
+
+
+def _stamps(config: RunConfig) -> tuple[int, ...]:
+    """When the files that the rows come from last changed."""
+    files = (config.data.path, config.data.held_out_path, config.data.general_path)
+    return tuple(Path(file).stat().st_mtime_ns for file in files if file and Path(file).is_file())
 
 
 @lru_cache(maxsize=8)

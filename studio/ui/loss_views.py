@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from studio.ui import token_views, views
 from studio.ui.i18n import Words
@@ -18,11 +19,35 @@ EDGES = (0.1, 0.5, 1.0, 2.0, 4.0)
 HARDEST = 10
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A row whose losses the browser wants."""
+
+    place: int
+    key: str
+    """Comes back with the answer, so that the browser knows what it is the answer to."""
+    limit: int | None
+    token: str
+    """To give the question up by; it comes back too."""
+
+    @classmethod
+    def from_json(cls, data: Any) -> Asked:
+        data = data if isinstance(data, dict) else {}
+        place, limit = data.get("place"), data.get("limit")
+        return cls(
+            place if isinstance(place, int) else 0,
+            str(data.get("key", "")),
+            limit if isinstance(limit, int) else None,
+            str(data.get("token", "")),
+        )
+
+
 class Heat(TypedDict):
     """Losses of one row as assets/row_view.js shows them, base first; where there is no tuned model, base alone."""
 
     key: str
     place: int
+    token: str
     done: bool
     heads: list[str]
     levels: list[str]
@@ -30,9 +55,9 @@ class Heat(TypedDict):
 
 
 def heat(
-    say: Words, key: str, place: int, texts: Sequence[str], base: Losses, tuned: Losses | None, run: str = ""
+    say: Words, asked: Asked, texts: Sequence[str], base: Losses, tuned: Losses | None, run: str = ""
 ) -> Heat:
-    """`texts` are the tokens; `key` and `place` say which row of which settings it is; `run` names the tuned model."""
+    """`texts` are the tokens; `run` names the tuned model."""
     sides = [base] if tuned is None else [base, tuned]
     names = [say("loss.of_base"), say("loss.of_tuned", run=run)]
     heads = [
@@ -40,15 +65,32 @@ def heat(
         for name, side in zip(names, sides, strict=False)
     ]
     values = {name: rounded(side) for name, side in zip(("base", "tuned"), sides, strict=False)}
+    return _heat(asked, done=True, heads=heads, levels=[levels(side) for side in sides], values=values)
+
+
+def _heat(
+    asked: Asked,
+    *,
+    done: bool,
+    heads: list[str],
+    levels: Sequence[str] = (),
+    values: Mapping[str, list[float | None]] | None = None,
+) -> Heat:
     return Heat(
-        key=key, place=place, done=True, heads=heads, levels=[levels(side) for side in sides], values=values
+        key=asked.key,
+        place=asked.place,
+        token=asked.token,
+        done=done,
+        heads=heads,
+        levels=list(levels),
+        values=dict(values or {}),
     )
 
 
-def waiting(key: str, place: int, said: str) -> Heat:
+def waiting(asked: Asked, said: str) -> Heat:
     """While the losses are worked out."""
     head = sentence(said)
-    return Heat(key=key, place=place, done=False, heads=[head, head], levels=[], values={})
+    return _heat(asked, done=False, heads=[head, head])
 
 
 def sentence(said: str) -> str:
@@ -56,9 +98,9 @@ def sentence(said: str) -> str:
     return f'<p class="loss-waiting muted" role="status">{escape(said)}</p>'
 
 
-def failed(key: str, place: int, problem: str) -> Heat:
+def failed(asked: Asked, problem: str) -> Heat:
     """Where they could not be worked out; `problem` is HTML."""
-    return Heat(key=key, place=place, done=True, heads=[problem], levels=[], values={})
+    return _heat(asked, done=True, heads=[problem])
 
 
 def levels(losses: Losses) -> str:

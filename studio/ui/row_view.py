@@ -39,28 +39,10 @@ class Beside:
     run: str = ""
     """The run whose tuned model's losses are shown too, or empty."""
 
-
-@dataclass(frozen=True)
-class Asked:
-    """A row whose losses the browser wants."""
-
-    place: int
-    key: str
-    """Comes back with the answer, so that the browser knows what it is the answer to."""
-    limit: int | None
-    token: str
-    """To give the question up by."""
-
     @classmethod
-    def from_json(cls, data: Any) -> Asked:
-        data = data if isinstance(data, dict) else {}
-        place, limit = data.get("place"), data.get("limit")
-        return cls(
-            place if isinstance(place, int) else 0,
-            str(data.get("key", "")),
-            limit if isinstance(limit, int) else None,
-            str(data.get("token", "")),
-        )
+    def chosen(cls, other: str | None = None, loss: bool = False, run: str | None = None) -> Beside:
+        """From what the widgets hold."""
+        return cls(other or "", bool(loss), run or "")
 
 
 def build(page: Page) -> gr.HTML:

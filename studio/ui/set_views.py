@@ -45,7 +45,7 @@ def waiting(say: Words) -> str:
 
 def failed(say: Words, problem: str) -> str:
     """In its place where the set cannot be trained; `problem` is HTML."""
-    return f'<div class="panel set"><p class="section-title">{escape(say("set.title"))}</p>{problem}</div>'
+    return f'<div class="panel set failed"><p class="section-title">{escape(say("set.title"))}</p>{problem}</div>'
 
 
 def _rows(say: Words, found: Overview) -> str:
