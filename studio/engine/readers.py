@@ -1,161 +1,263 @@
-"""Files to raw records: JSON, JSONL, CSV and Parquet, with the place of everything that is wrong in them."""
+"""Files to raw records, with the place of everything that is wrong in them: one door for every kind of file.
+
+`iter_records` gives one record after the other in bounded memory, `read_source` all of them. `read_records` reads one
+file and refuses where the others would guess its encoding or leave out a part of a JSON list.
+"""
 
 from __future__ import annotations
 
-import csv
-import json
 import re
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from studio.domain.errors import StudioError
+from studio.domain.finding import Finding, finding
 from studio.domain.text import Text
-from studio.engine.encodings import decode
+from studio.engine import archives, hub_data
+from studio.engine.archives import Bounds, Unpacker
+from studio.engine.csv_records import read_csv, sniff_delimiter
+from studio.engine.encodings import Encoding, recognise
+from studio.engine.excel import is_workbook, read_excel
+from studio.engine.json_records import read_json
+from studio.engine.plain_text import SUFFIXES as TEXTS
+from studio.engine.plain_text import looks_like_table, read_plain_text
+from studio.engine.records import Malformed, Part, Problem, Quarantined, Record, Records, Slip, kind_of
+from studio.engine.sources import Gathered, SourceFile, chosen, gather
+from studio.engine.table_records import ARROW_FILE, ARROW_STREAM, PARQUET, read_table
+from studio.engine.text_files import TextFile
+from studio.engine.wheel import Progress
 
-DELIMITERS = (",", ";", "\t", "|")
-_CELL_LIMIT = 2**31 - 1
-_WHITESPACE = re.compile(r"[ \t\n\r]*")
+__all__ = [
+    "Problem",
+    "Quarantined",
+    "Reading",
+    "Record",
+    "Records",
+    "iter_records",
+    "kind_of",
+    "read_records",
+    "read_source",
+    "sniff_delimiter",
+]
+
+Source = str | Path | Sequence[str | Path]
+TEXTS_KEPT = 10_000
+"""Of so many quarantined records the text is kept; of the others their place and reason."""
+HOPELESS = 100_000
+"""After so many quarantined records, more than can be read, a file is given up."""
 _JSON_START = re.compile(r'\s*(?:\[\s*[\[{\]"]|\{\s*["}])')
+_JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Why one record cannot be used, as a whole sentence, and where it stands."""
+class Options:
+    """How to read: the sheet of a workbook, the delimiter of a table, a split, configuration and revision of a dataset,
+    texts as whole documents."""
 
-    row: int
-    text: Text
-    check: str = "unreadable_record"
-
-    @property
-    def lines(self) -> int:
-        """So many lines of the file are lost to it."""
-        values = self.text.values
-        return values["last"] - values["line"] + 1 if "last" in values else 1
+    sheet: str | None = None
+    delimiter: str | None = None
+    split: str | None = None
+    config: str | None = None
+    revision: str | None = None
+    documents: bool = False
 
 
 @dataclass
-class Records:
-    """The raw records of a file: `rows[i]` is record number `row_numbers[i]` and begins at line `lines[i]`."""
+class Reading:
+    """A source as it is read. Iterate over it once for its records; the other fields fill meanwhile.
 
-    kind: str
-    rows: list[dict[str, Any]] = field(default_factory=list)
-    row_numbers: list[int] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
-    header: tuple[str, ...] = ()
-    encoding: str = "utf-8"
+    `quarantined` holds the records that cannot be read, and `findings` says what else a person should know.
+    """
 
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The names that stand in any record, in the order they first appear."""
-        return self.header or tuple(dict.fromkeys(name for row in self.rows for name in row))
+    source: Source
+    options: Options = field(default_factory=Options)
+    bounds: Bounds = field(default_factory=Bounds)
+    progress: Progress | None = None
+    done: int = 0
+    rows: int = 0
+    parts: list[Part] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    gathered: Gathered = field(default_factory=Gathered)
 
     @property
     def count(self) -> int:
         """Records so far, readable or not."""
-        return len(self.rows) + len(self.problems)
+        return self.rows + len(self.quarantined)
 
-    def add(self, value: Any, line: int) -> None:
-        number = self.count + 1
-        if isinstance(value, dict):
-            self.rows.append(value)
-            self.row_numbers.append(number)
-            self.lines.append(line)
-        else:
-            self.reject(
-                "Row {row} (line {line}) is {kind}, not an object with named fields.",
-                line=line,
-                kind=kind_of(value),
+    @property
+    def kind(self) -> str:
+        """What the files are: 'jsonl', 'csv' …; 'mixed' where they differ."""
+        kinds = {part.kind for part in self.parts}
+        return kinds.pop() if len(kinds) == 1 else "mixed"
+
+    @property
+    def header(self) -> tuple[str, ...]:
+        """The columns, where every file names them before its rows."""
+        if not all(part.header for part in self.parts):
+            return ()
+        return tuple(dict.fromkeys(name for part in self.parts for name in part.header))
+
+    @property
+    def encoding(self) -> str:
+        """The first encoding that is not UTF-8."""
+        return next((part.encoding for part in self.parts if part.encoding != "utf-8"), "utf-8")
+
+    @property
+    def findings(self) -> list[Finding]:
+        """About encodings, files and sheets that were left out, and faults that cost no record."""
+        return [*self.gathered.findings, *(found for part in self.parts for found in part.findings)]
+
+    def __iter__(self) -> Iterator[Record]:
+        with ExitStack() as stack:
+            self.gathered = self._gather(stack)
+            files = self.gathered.files
+            sizes = [file.path.stat().st_size for file in files]
+            failures: list[StudioError] = []
+            for index, file in enumerate(files):
+                told = partial(self._told, sum(sizes[:index]), sum(sizes)) if self.progress else None
+                try:
+                    yield from self._file(file, told)
+                except StudioError as error:
+                    if len(files) == 1:
+                        raise
+                    failures.append(error)
+                    self._quarantine(file.name, Malformed(error.text, 0, 0))
+            if failures and not self.rows:
+                raise failures[0]
+
+    def _gather(self, stack: ExitStack) -> Gathered:
+        unpacker: list[Unpacker] = []
+
+        def make() -> Unpacker:
+            if not unpacker:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="studio-"))
+                unpacker.append(Unpacker(Path(folder), self.bounds))
+            return unpacker[0]
+
+        sources = [self.source] if isinstance(self.source, (str, Path)) else list(self.source)
+        paths = [Path(source).expanduser() for source in sources]
+        if len(sources) == 1 and not _exists(paths[0]) and (dataset := hub_data.dataset_id(str(sources[0]))):
+            found = hub_data.fetch(dataset, self.options.config, self.options.revision, self.progress)
+            files, findings = chosen(found, dataset, self.options.split)
+            return Gathered(files, findings)
+        return gather(paths, make, self.options.split)
+
+    def _told(self, before: int, total: int, taken: int) -> None:
+        # The first bytes of a file are read twice, to recognise it
+        if self.progress and before + taken > self.done:
+            self.done = min(before + taken, total)
+            self.progress("read", float(self.done), float(total))
+
+    def _file(self, file: SourceFile, told: Callable[[int], None] | None) -> Iterator[Record]:
+        """The records of one file. StudioError where it holds none that can be read."""
+        part = open_part(file, self.options, told)
+        self.parts.append(part)
+        before, first, number = self.rows, len(self.quarantined), self.count
+        for line, value in part.rows:
+            number += 1
+            if isinstance(value, Malformed):
+                self._quarantine(file.name, value)
+                self._check_hope(file.name, len(self.quarantined) - first, self.rows - before)
+            else:
+                self.rows += 1
+                yield Record(number, line, value, file.name)
+        if part.slips:
+            part.findings.append(_about_slips(file.name, part.slips))
+        if self.rows == before:
+            _refuse_empty(file.name, part.kind, self.quarantined[first:])
+
+    def _quarantine(self, file: str, item: Malformed) -> None:
+        row = self.count + 1
+        reason = Text(item.reason.template, {"row": row, **item.reason.values})
+        text = item.text if len(self.quarantined) < TEXTS_KEPT else ""
+        self.quarantined.append(Quarantined(file, item.line, item.column, reason, text, row))
+
+    def _check_hope(self, file: str, quarantined: int, rows: int) -> None:
+        if quarantined > max(HOPELESS, rows):
+            raise StudioError(
+                "{file} is given up: {count} records cannot be read, more than can. {first}",
+                "Check that it is the right file, and that it is in the format that its name says.",
+                file=file,
+                count=quarantined,
+                first=str(self.quarantined[-quarantined].reason),
             )
 
-    def reject(self, template: str, **values: Any) -> None:
-        """Count a record that cannot be read; `template` says why."""
-        number = self.count + 1
-        self.problems.append(Problem(number, Text(template, {"row": number, **values})))
 
+def iter_records(source: Source, *, progress: Progress | None = None, **options: Any) -> Reading:
+    """The records of a file, of several, of a folder or of a hub dataset, one after the other, in bounded memory.
 
-def kind_of(value: Any) -> str:
-    """The JSON name of a value's type.
-
-    >>> kind_of([1]), kind_of("a"), kind_of(None)
-    ('a list', 'text', 'null')
+    `options` are the fields of `Options`; `progress` is told ("read", bytes so far, bytes in all). Iterating raises
+    StudioError where the source as a whole cannot be read.
     """
-    if value is None:
-        return "null"
-    kinds = {
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        str: "text",
-        list: "a list",
-        dict: "an object",
-    }
-    return kinds.get(type(value), type(value).__name__)
+    return Reading(source, Options(**options), progress=progress)
 
 
-def read_records(path: Path, max_rows: int | None = None) -> Records:
-    """All records of a file, its kind recognised by its content. StudioError where the whole file cannot be read."""
-    data = _bytes(path)
-    if data.startswith(b"PAR1"):
-        return _read_parquet(path, max_rows)
-    _refuse_binary(path, data)
-    text, encoding = decode(data, path.name)
-    if not text.strip():
-        raise StudioError("{file} is empty.", "Choose a file with at least one row.", file=path.name)
-    records = _read_text(path, text, max_rows)
-    records.encoding = encoding
-    if not records.count:
-        raise StudioError("{file} holds no rows.", "Add at least one row and try again.", file=path.name)
+def read_source(
+    source: Source, max_rows: int | None = None, *, progress: Progress | None = None, **options: Any
+) -> Records:
+    """All records of a source, or its first ones: see `iter_records`."""
+    reading = iter_records(source, progress=progress, **options)
+    return _collected(reading, max_rows)
+
+
+def _collected(reading: Reading, max_rows: int | None) -> Records:
+    records = Records("")
+    for record in reading:
+        records.rows.append(record.value)
+        records.row_numbers.append(record.row)
+        records.lines.append(record.line)
+        records.files.append(record.file)
+        if max_rows is not None and len(records.rows) >= max_rows:
+            break
+    records.kind, records.header, records.encoding = reading.kind, reading.header, reading.encoding
+    records.quarantined, records.findings = reading.quarantined, reading.findings
     return records
 
 
-def _bytes(path: Path) -> bytes:
-    if path.is_dir():
-        raise StudioError("{path} is a folder, not a file.", "Choose one of the files in it.", path=str(path))
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise StudioError(
-            "There is no file {path}.", "Check the name and the folder.", path=str(path)
-        ) from None
-    except OSError as error:
-        raise StudioError(
-            "{path} cannot be opened: {problem}.",
-            "Check that the file may be read.",
-            path=str(path),
-            problem=error.strerror or str(error),
-        ) from None
+# ---- One file -----------------------------------------------------------------------------------------------------
 
 
-_SIGNATURES = {
-    b"PK\x03\x04": "a zip archive or an Excel workbook",
-    b"\x1f\x8b": "a gzip archive",
-    b"%PDF": "a PDF document",
-    b"\xd0\xcf\x11\xe0": "an old Excel workbook",
-    b"ARROW1": "an Arrow file",
-    b"\x28\xb5\x2f\xfd": "a zstd archive",
-}
+def open_part(file: SourceFile, options: Options, told: Callable[[int], None] | None = None) -> Part:
+    """The records of a file, its kind recognised by its content. StudioError where it is none that can be read."""
+    with file.path.open("rb") as opened:
+        head = opened.read(512)
+        if _is_table(head, file):
+            return read_table(file.path, file.name, told)
+        if head.startswith(archives.ZIP) and is_workbook(file.path):
+            return read_excel(file.path, file.name, options.sheet, told)
+        _refuse_binary(file.name, head)
+        opened.seek(0)
+        encoding = recognise(opened)
+    source = TextFile(file.path, file.name, encoding, file.suffix, told)
+    part = _open_text(source, options)
+    if encoding.name != "utf-8":
+        part.findings.append(_about_encoding(file.name, encoding))
+    return part
 
 
-def _refuse_binary(path: Path, data: bytes) -> None:
-    for signature, kind in _SIGNATURES.items():
-        if data.startswith(signature):
-            raise StudioError(
-                "{file} is {kind}, not a data file.",
-                "Unpack it, or save the table as CSV, JSON, JSONL or Parquet.",
-                file=path.name,
-                kind=kind,
-            )
+def _is_table(head: bytes, file: SourceFile) -> bool:
+    named = file.suffix in (".arrow", ".feather", "")
+    return head.startswith((PARQUET, ARROW_FILE)) or (named and head.startswith(ARROW_STREAM))
 
 
-def _read_text(path: Path, text: str, max_rows: int | None) -> Records:
+def _open_text(source: TextFile, options: Options) -> Part:
+    text = source.head()
+    if not text.strip():
+        raise StudioError("{file} is empty.", "Choose a file with at least one row.", file=source.name)
+    if _odd(text[:_LOOKED_AT]) > 0.05:
+        raise _not_data(source.name, "a binary file")
     if _JSON_START.match(text) or _mostly_objects(text):
-        return _read_json_family(path, text, max_rows)
-    if path.suffix.lower() in (".json", ".jsonl", ".ndjson") and sniff_delimiter(text) is None:
-        return _read_json_family(path, text, max_rows)
-    return _read_csv(path, text, max_rows)
+        return read_json(source)
+    if source.suffix in _JSON_SUFFIXES and (text.lstrip()[0] in "[{" or sniff_delimiter(text) is None):
+        return read_json(source)
+    if source.suffix in TEXTS and not looks_like_table(source):
+        return read_plain_text(source, options.documents)
+    return read_csv(source, options.delimiter)
 
 
 def _mostly_objects(text: str) -> bool:
@@ -164,396 +266,176 @@ def _mostly_objects(text: str) -> bool:
     return sum(line.lstrip().startswith('{"') for line in lines) * 2 > len(lines)
 
 
-# ---- JSON ---------------------------------------------------------------------------------------------------------
+_LOOKED_AT = 4000
+_CONTROLS = re.compile(r"[\x00\x02-\x08\x0e-\x1a\x7f]")
 
 
-def _read_json_family(path: Path, text: str, max_rows: int | None) -> Records:
-    start = _skip(text, 0)
-    if text.startswith("[", start) and not _first_line_is_list(text[start:]):
-        return _read_array(path, text, start, max_rows)
-    if text.startswith("{", start):
-        try:
-            value, end = _decode(text, start)
-        except ValueError as error:
-            if not _has_object_lines(text[start:]):
-                raise _malformed(path, text, error, start) from None
-            return _read_lines(path, text, max_rows)
-        if _skip(text, end) == len(text):
-            return _read_object(path, text, value, start, max_rows)
-        if "\n" in text[start:end]:
-            raise _malformed(
-                path,
-                text,
-                json.JSONDecodeError("A second value follows the first", text, _skip(text, end)),
-                0,
-            )
-    return _read_lines(path, text, max_rows)
+def _odd(text: str) -> float:
+    """Which share of some text is control characters that no text has."""
+    return len(_CONTROLS.findall(text)) / len(text)
 
 
-def _first_line_is_list(text: str) -> bool:
-    """Whether the first line alone is a whole list and more follows: JSON Lines of lists, not one array."""
-    first, _, rest = text.partition("\n")
-    if not rest.strip():
-        return False
-    try:
-        json.loads(first)
-    except (ValueError, RecursionError):
-        return False
-    return True
+_SIGNATURES = {
+    b"%PDF": "a PDF document",
+    b"\xd0\xcf\x11\xe0": "an old or a locked Excel workbook",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
+    b"GIF8": "a picture",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a rar archive",
+    b"BZh": "a bzip2 archive",
+    b"\xfd7zXZ": "an xz archive",
+    b"SQLite format 3": "a database",
+    b"GGUF": "a model",
+    b"\x80\x04\x95": "a pickle",
+}
 
 
-def _has_object_lines(text: str) -> bool:
-    """Whether one of the lines after the first is a whole object: JSON Lines, not one pretty-printed value."""
-    for line in text[:1_000_000].split("\n")[1:51]:
-        try:
-            if isinstance(json.loads(line), dict):
-                return True
-        except (ValueError, RecursionError):
-            continue
-    return False
+def _refuse_binary(name: str, head: bytes) -> None:
+    for signature, kind in _SIGNATURES.items():
+        if head.startswith(signature):
+            raise _not_data(name, kind)
+    if head[257:262] == b"ustar":
+        raise _not_data(name, "a tar archive")
 
 
-def _skip(text: str, position: int) -> int:
-    match = _WHITESPACE.match(text, position)
-    return match.end() if match else position
-
-
-_decoder = json.JSONDecoder()
-
-
-def _decode(text: str, position: int) -> tuple[Any, int]:
-    """The JSON value at `position` and where it ends. ValueError for anything else, absurd nesting included."""
-    try:
-        return _decoder.raw_decode(text, position)
-    except RecursionError:
-        raise json.JSONDecodeError("Too many brackets inside each other", text, position) from None
-
-
-def _elements(text: str, position: int, alone: bool) -> Iterator[tuple[Any, int]]:
-    """The values of the array that opens at `position`, each with the place where it begins.
-
-    Where the array stands `alone`, nothing but white space may follow it.
-    """
-    position = _skip(text, position + 1)
-    if text.startswith("]", position):
-        _end(text, position, alone)
-        return
-    while True:
-        value, end = _decode(text, position)
-        yield value, position
-        position = _skip(text, end)
-        if text.startswith("]", position):
-            _end(text, position, alone)
-            return
-        if not text.startswith(",", position):
-            problem = "The array is never closed with ]" if position >= len(text) else "Expecting ',' or ']'"
-            raise json.JSONDecodeError(problem, text, position)
-        position = _skip(text, position + 1)
-        if text.startswith("]", position):
-            raise json.JSONDecodeError("A comma stands before the closing bracket", text, position)
-
-
-def _end(text: str, bracket: int, alone: bool) -> None:
-    position = _skip(text, bracket + 1)
-    if alone and position < len(text):
-        raise json.JSONDecodeError("Text after the closing bracket", text, position)
-
-
-def _read_array(path: Path, text: str, start: int, max_rows: int | None, alone: bool = True) -> Records:
-    records = Records("json")
-    line, seen = 1, 0
-    try:
-        for value, position in _elements(text, start, alone):
-            line += text.count("\n", seen, position)
-            seen = position
-            records.add(value, line)
-            if max_rows is not None and len(records.rows) >= max_rows:
-                break
-    except ValueError as error:
-        raise _malformed(path, text, error, seen) from None
-    return records
-
-
-def _read_object(path: Path, text: str, value: dict[str, Any], start: int, max_rows: int | None) -> Records:
-    """An object with a single list of objects holds the rows there; any other object is the only row."""
-    lists = [
-        key for key, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)
-    ]
-    keys_of_one_row = {"messages", "conversations", "conversation", "prompt", "completion", "history"}
-    rows_key = lists[0] if len(lists) == 1 and lists[0].lower() not in keys_of_one_row else None
-    if rows_key is None and len(value) == 1 and next(iter(value.values())) == []:
-        return Records("json")
-    if rows_key is None:
-        records = Records("json")
-        records.add(value, 1 + text.count("\n", 0, start))
-        return records
-    return _read_array(path, text, _members(text, start)[rows_key], max_rows, alone=False)
-
-
-def _members(text: str, position: int) -> dict[str, int]:
-    """Where each value of the valid object that opens at `position` begins; of keys that stand twice, the last."""
-    places: dict[str, int] = {}
-    position = _skip(text, position + 1)
-    while not text.startswith("}", position):
-        key, end = _decode(text, position)
-        places[key] = _skip(text, _skip(text, end) + 1)
-        _, end = _decode(text, places[key])
-        position = _skip(text, end)
-        if text.startswith(",", position):
-            position = _skip(text, position + 1)
-    return places
-
-
-def _read_lines(path: Path, text: str, max_rows: int | None) -> Records:
-    records = Records("jsonl")
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            value, end = _decode(line, _skip(line, 0))
-            if _skip(line, end) != len(line):
-                raise json.JSONDecodeError("Text after the object", line, _skip(line, end))
-        except ValueError as error:
-            records.reject(
-                "Row {row} (line {line}, character {character}) is not valid JSON: {problem}.",
-                line=number,
-                character=(error.pos if isinstance(error, json.JSONDecodeError) else 0) + 1,
-                problem=_problem(error),
-            )
-            continue
-        records.add(value, number)
-        if max_rows is not None and len(records.rows) >= max_rows:
-            break
-    if records.problems and not records.rows:
-        values = {"problem": "it is not an object", **records.problems[0].text.values}
-        raise StudioError(
-            "{file} holds no row that can be read. Line {line}, character {character}: {problem}.",
-            'Correct it there. In JSONL every line is one object, such as {{"prompt": "…", "response": "…"}}.',
-            file=path.name,
-            line=values["line"],
-            character=values.get("character", 1),
-            problem=values["problem"],
-        )
-    return records
-
-
-def _problem(error: ValueError) -> str:
-    """The parser's own words; an integer of thousands of digits is refused by Python itself."""
-    return error.msg if isinstance(error, json.JSONDecodeError) else "A number has too many digits"
-
-
-def _malformed(path: Path, text: str, error: ValueError, start: int) -> StudioError:
-    position = error.pos if isinstance(error, json.JSONDecodeError) else start
+def _not_data(name: str, kind: str) -> StudioError:
     return StudioError(
-        "{file}, line {line}, character {character}: it is not valid JSON ({problem}).",
-        "Correct it there. A JSON file is one list of objects, [{{…}}, {{…}}]; with one object a line it is JSONL.",
-        file=path.name,
-        line=text.count("\n", 0, position) + 1,
-        character=position - text.rfind("\n", 0, position),
-        problem=_problem(error),
+        "{file} is {kind}, not a data file.",
+        "Unpack it, or save the table as CSV, JSON, JSONL or Parquet.",
+        file=name,
+        kind=kind,
     )
 
 
-# ---- CSV ----------------------------------------------------------------------------------------------------------
+def _about_encoding(file: str, encoding: Encoding) -> Finding:
+    if not encoding.guessed:
+        return finding(
+            "encoding",
+            "file",
+            "info",
+            (),
+            "{file} is written in {encoding} and was read as such.",
+            "Nothing needs to be done. UTF-8 is read by more programs.",
+            file=file,
+            encoding=encoding.label,
+        )
+    return finding(
+        "encoding",
+        "file",
+        "warning" if encoding.certainty < 0.7 else "info",
+        (),
+        "{file} was read as {encoding}, which its bytes look like; that is {percent} % certain.",
+        "Look at some rows. If letters are wrong there, save the file as UTF-8 and choose it again.",
+        file=file,
+        encoding=encoding.label,
+        percent=round(100 * encoding.certainty),
+    )
 
 
-def sniff_delimiter(text: str) -> str | None:
-    """The delimiter that splits the first records most evenly; None where no delimiter gives two columns.
-
-    >>> sniff_delimiter("prompt;response\\na, b, c;d\\n")
-    ';'
-    """
-    best, best_score = None, (0.0, 0)
-    for delimiter in DELIMITERS:
-        widths = _widths(text[:200_000], delimiter)
-        if not widths or widths[0] < 2:
-            continue
-        even = sum(width == widths[0] for width in widths) / len(widths)
-        if (even, widths[0]) > best_score:
-            best, best_score = delimiter, (even, widths[0])
-    return best
-
-
-def _widths(text: str, delimiter: str) -> list[int]:
-    csv.field_size_limit(_CELL_LIMIT)
-    widths: list[int] = []
-    try:
-        for cells in csv.reader(iter(text.splitlines(keepends=True)), delimiter=delimiter):
-            if cells:
-                widths.append(len(cells))
-            if len(widths) == 50:
-                break
-    except csv.Error:
-        return widths  # told with its place when the whole file is read
-    return widths
+def _about_slips(file: str, slips: Sequence[Slip]) -> Finding:
+    first = slips[0]
+    return finding(
+        "json_slips",
+        "file",
+        "warning",
+        (),
+        "{file} is not quite valid JSON: {problem} (line {line}, character {character}); such places: {places}. "
+        "No record is lost to them.",
+        "Nothing needs to be done. Other programs may refuse the file.",
+        file=file,
+        line=first.line,
+        character=first.column,
+        problem=first.problem,
+        places=len(slips),
+    )
 
 
-def _read_csv(path: Path, text: str, max_rows: int | None) -> Records:
-    delimiter = sniff_delimiter(text) or ","
-    lines = _lines(text)
-    csv.field_size_limit(_CELL_LIMIT)
-    header, position = _header(path, lines, delimiter)
-    records = Records("csv", header=tuple(name for name in header if name))
-    while position < len(lines):
-        start = position
-        try:
-            cells, position = _parse_record(lines, start, delimiter)
-        except csv.Error as error:
-            position = _resume(lines, start, delimiter, len(header), _all_quoted(lines, records))
-            _reject_lines(records, start, position, str(error))
-            continue
-        if not cells or cells == [""]:
-            continue
-        while len(cells) > len(header) and not cells[-1]:
-            cells.pop()
-        if len(cells) != len(header):
-            _reject_width(records, start, position, len(cells), len(header))
-            continue
-        records.add({name: cell for name, cell in zip(header, cells, strict=True) if name}, start + 1)
-        if max_rows is not None and len(records.rows) >= max_rows:
-            break
+def _refuse_empty(file: str, kind: str, quarantined: Sequence[Quarantined]) -> None:
+    """StudioError where a file has no record at all, or where it is JSON and none of it can be read."""
+    if not quarantined:
+        raise StudioError("{file} holds no rows.", "Add at least one row and try again.", file=file)
+    first = quarantined[0]
+    values = first.reason.values
+    if kind == "json" and "problem" in values:
+        raise _not_json(file, first.line, first.column, values["problem"])
+    if kind == "jsonl":
+        raise StudioError(
+            "{file} holds no row that can be read. Line {line}, character {character}: {problem}.",
+            'Correct it there. In JSONL every line is one object, such as {{"prompt": "…", "response": "…"}}.',
+            file=file,
+            line=first.line,
+            character=first.column,
+            problem=values.get("problem", "it is not an object" if "kind" in values else str(first.reason)),
+        )
+
+
+def _not_json(file: str, line: int, column: int, problem: str) -> StudioError:
+    return StudioError(
+        "{file}, line {line}, character {character}: it is not valid JSON ({problem}).",
+        "Correct it there. A JSON file is one list of objects, [{{…}}, {{…}}]; with one object a line it is JSONL.",
+        file=file,
+        line=line,
+        character=column,
+        problem=problem,
+    )
+
+
+# ---- The strict door ----------------------------------------------------------------------------------------------
+
+
+def read_records(path: Path, max_rows: int | None = None) -> Records:
+    """All records of one file. StudioError where the whole file cannot be read, or not without a guess."""
+    if path.is_dir():
+        raise StudioError("{path} is a folder, not a file.", "Choose one of the files in it.", path=str(path))
+    if path.is_file():
+        _refuse_guess(path)
+    reading = iter_records(path)
+    records = _collected(reading, max_rows)
+    slips = [(slip.line, slip.column, slip.problem) for part in reading.parts for slip in part.slips]
+    broken = [
+        (item.line, item.column, item.reason.values["problem"])
+        for item in records.quarantined
+        if records.kind == "json" and "problem" in item.reason.values
+    ]
+    if slips or broken:
+        raise _not_json(path.name, *min(slips + broken))
+    if any("encoding" in item.reason.values for item in records.quarantined):
+        raise _wrong_encoding(path, "UTF-8 with damaged bytes")
     return records
 
 
-def _reject_lines(records: Records, start: int, end: int, problem: str) -> None:
-    if end - start == 1:
-        records.reject(
-            "Row {row} (line {line}) cannot be read: its quotes do not close properly ({problem}).",
-            line=start + 1,
-            problem=problem,
-        )
-    else:
-        records.reject(
-            "Row {row} (lines {line} to {last}) cannot be read: a quote is not closed properly ({problem}). All of "
-            "these lines are left out.",
-            line=start + 1,
-            last=end,
-            problem=problem,
-        )
+def _refuse_guess(path: Path) -> None:
+    with path.open("rb") as file:
+        head = file.read(512)
+        if archives.kind(head) or _is_table(head, SourceFile(path, path.name)):
+            return
+        _refuse_binary(path.name, head)
+        file.seek(0)
+        encoding = recognise(file)
+    if encoding.guessed or encoding.damaged:
+        raise _wrong_encoding(path, encoding.label if encoding.guessed else "UTF-8 with damaged bytes")
 
 
-def _reject_width(records: Records, start: int, end: int, cells: int, columns: int) -> None:
-    if end - start == 1:
-        records.reject(
-            "Row {row} (line {line}) has {cells} cells where the header has {columns}.",
-            line=start + 1,
-            cells=cells,
-            columns=columns,
-        )
-    else:
-        records.reject(
-            "Row {row} (lines {line} to {last}) has {cells} cells where the header has {columns}. All of these lines "
-            "are left out.",
-            line=start + 1,
-            last=end,
-            cells=cells,
-            columns=columns,
-        )
-
-
-def _lines(text: str) -> list[str]:
-    """Physical lines with their ends; only line feeds and carriage returns end one."""
-    return re.findall(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+", text)
-
-
-def _header(path: Path, lines: list[str], delimiter: str) -> tuple[list[str], int]:
-    position = next(index for index, line in enumerate(lines) if line.strip())
+def _wrong_encoding(path: Path, likely: str) -> StudioError:
+    data = path.read_bytes()
     try:
-        names, end = _parse_record(lines, position, delimiter)
-    except csv.Error as error:
-        raise StudioError(
-            "{file}, line {line}: the row of column names cannot be read ({problem}).",
-            "Close the quotes in that line.",
-            file=path.name,
-            line=position + 1,
-            problem=str(error),
-        ) from None
-    names = [name.strip() for name in names]
-    twice = next((name for name in names if name and names.count(name) > 1), None)
-    if twice:
-        raise StudioError(
-            "{file}, line {line}: two columns are named {name}.",
-            "Rename one of them.",
-            file=path.name,
-            line=position + 1,
-            name=twice,
-        )
-    return names, end
+        data.decode("utf-8")
+        position = data.index(0)
+    except UnicodeDecodeError as error:
+        position = error.start
+    return StudioError(
+        "{file} is not UTF-8 text: byte {position} (line {line}) cannot be read; it is likely {encoding}.",
+        "Save the file as UTF-8 and try again.",
+        file=path.name,
+        position=position + 1,
+        line=data.count(b"\n", 0, position) + 1,
+        encoding=likely,
+    )
 
 
-def _parse_record(lines: list[str], start: int, delimiter: str) -> tuple[list[str], int]:
-    """The cells of the record that begins at `lines[start]`, and the index of the line after it."""
-    taken = 0
-
-    def feed() -> Iterator[str]:
-        nonlocal taken
-        for index in range(start, len(lines)):
-            taken += 1
-            yield lines[index]
-
-    first = lines[start]
-    if '"' not in first:
-        return next(csv.reader([first], delimiter=delimiter, strict=True)), start + 1
-    cells = next(csv.reader(feed(), delimiter=delimiter, strict=True))
-    return cells, start + taken
-
-
-def _all_quoted(lines: list[str], records: Records) -> bool:
-    """Whether the last rows all begin with a quote; said of three rows at least."""
-    last = records.lines[-50:]
-    return len(last) >= 3 and all(lines[line - 1].startswith('"') for line in last)
-
-
-def _resume(lines: list[str], start: int, delimiter: str, width: int, all_quoted: bool) -> int:
-    """Where to read on after a record whose quotes do not close: the next line that begins a whole record.
-
-    In a file whose rows all begin with a quote, such a line is looked for first. Without any, the rest is lost.
-    """
-    rest = range(start + 1, len(lines))
-    if all_quoted:
-        for index in rest:
-            if lines[index].startswith('"') and _begins_whole(lines, index, delimiter, width):
-                return index
-    return next((index for index in rest if _begins_whole(lines, index, delimiter, width)), len(lines))
-
-
-def _begins_whole(lines: list[str], start: int, delimiter: str, width: int) -> bool:
-    """Whether a whole record begins here and is not just a line inside the broken cell that looks like one.
-
-    What follows must be a record too; one whose own quotes are wrong does.
-    """
+def _exists(path: Path) -> bool:
     try:
-        cells, end = _parse_record(lines, start, delimiter)
-    except csv.Error:
+        return path.exists()
+    except (OSError, ValueError):
         return False
-    if len(cells) != width or sum(line.count('"') for line in lines[start:end]) % 2:
-        return False
-    after = next((index for index in range(end, len(lines)) if lines[index].strip()), None)
-    try:
-        return after is None or len(_parse_record(lines, after, delimiter)[0]) == width
-    except csv.Error:
-        return True
-
-
-# ---- Parquet ------------------------------------------------------------------------------------------------------
-
-
-def _read_parquet(path: Path, max_rows: int | None) -> Records:
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (pyarrow.ArrowException, OSError) as error:
-        raise StudioError(
-            "{file} is a damaged Parquet file: {problem}.",
-            "Write or download it again.",
-            file=path.name,
-            problem=str(error).splitlines()[0].rstrip("."),
-        ) from None
-    if table.num_rows == 0:
-        raise StudioError("{file} holds no rows.", "Add at least one row and try again.", file=path.name)
-    records = Records("parquet", header=tuple(table.column_names))
-    for value in table.slice(0, max_rows).to_pylist():
-        records.add(value, 0)
-    return records

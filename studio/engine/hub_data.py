@@ -1,0 +1,180 @@
+"""Fetch a dataset's files from the hub into huggingface's cache, and say in one sentence why they could not be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from studio.domain.errors import StudioError
+from studio.engine.sources import DATA, PACKED, SourceFile, data_suffix
+from studio.engine.wheel import Progress
+
+CONVERTED = "refs/convert/parquet"
+"""Where the hub keeps what it made of a dataset: CONFIG/SPLIT/0000.parquet."""
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
+_ADDRESS = re.compile(r"(?:https://huggingface\.co/|hf://)datasets/([^/]+/[^/?#]+).*")
+
+
+def dataset_id(source: str) -> str | None:
+    """The id that a source names, as owner/name or by its address; None for what is rather a file.
+
+    >>> dataset_id("https://huggingface.co/datasets/owner/name"), dataset_id("data/rows.jsonl")
+    ('owner/name', None)
+    """
+    address = _ADDRESS.fullmatch(source.strip())
+    name = address[1] if address else source.strip()
+    if not _ID.fullmatch(name) or (not address and _is_data_file(name)):
+        return None
+    return name
+
+
+def _is_data_file(name: str) -> bool:
+    return data_suffix(name) in (*DATA, ".txt", ".md") or PurePosixPath(name.lower()).suffix in PACKED
+
+
+def fetch(
+    dataset: str, config: str | None = None, revision: str | None = None, progress: Progress | None = None
+) -> list[SourceFile]:
+    """The data files of a hub dataset: what the hub made Parquet of, or its own. StudioError where it fails."""
+    from huggingface_hub import HfApi, hf_hub_download
+    from huggingface_hub.errors import RevisionNotFoundError
+
+    api = HfApi()
+    try:
+        try:
+            info = api.dataset_info(dataset, revision=revision or CONVERTED, files_metadata=True)
+        except RevisionNotFoundError:
+            if revision:
+                raise
+            info = api.dataset_info(dataset, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+        names = _of_config([name for name in sizes if _wanted(name)], dataset, config)
+        total, done = sum(sizes[name] for name in names), 0
+        files = []
+        for name in names:
+            path = hf_hub_download(
+                dataset, name, repo_type="dataset", revision=info.sha, tqdm_class=_silent_bar()
+            )
+            files.append(SourceFile(Path(path), name))
+            done += sizes[name]
+            if progress:
+                progress("download", float(done), float(total))
+    except _failures() as error:
+        raise _explained(error, dataset, revision) from error
+    return files
+
+
+def _wanted(name: str) -> bool:
+    parts = PurePosixPath(name).parts
+    return (data_suffix(name) in DATA or parts[-1].endswith(PACKED)) and not any(
+        part.startswith(".") for part in parts
+    )
+
+
+def _of_config(names: Sequence[str], dataset: str, config: str | None) -> list[str]:
+    """The files of one configuration, where the folders are configurations."""
+    configs = {PurePosixPath(name).parts[0] for name in names if len(PurePosixPath(name).parts) == 3}
+    if not names:
+        raise StudioError(
+            "The hub dataset {dataset} has no file that can be read.",
+            "Download its files yourself, and save its rows as JSONL, CSV or Parquet.",
+            dataset=dataset,
+        )
+    if not configs or any(len(PurePosixPath(name).parts) != 3 for name in names):
+        return sorted(names)
+    if config is None and len(configs) == 1:
+        config = next(iter(configs))
+    elif config is None and "default" in configs:
+        config = "default"
+    if config not in configs:
+        raise StudioError(
+            "The hub dataset {dataset} has several configurations: {configs}.",
+            "Say which one is meant.",
+            dataset=dataset,
+            configs=", ".join(sorted(configs)),
+        )
+    return sorted(name for name in names if PurePosixPath(name).parts[0] == config)
+
+
+def _silent_bar() -> type:
+    from tqdm.auto import tqdm
+
+    class Silent(tqdm):
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **{**options, "disable": True})
+
+    return Silent
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from huggingface_hub.errors import (
+        HfHubHTTPError,
+        HFValidationError,
+        RevisionResolutionError,
+        XetDownloadError,
+    )
+
+    # hub 1.x stands on httpx, 2.x on httpx2; their own errors come through where a connection breaks off
+    transport = next(kind for kind in HfHubHTTPError.__mro__ if kind.__module__.startswith("httpx"))
+    return (transport, HFValidationError, RevisionResolutionError, XetDownloadError, OSError)
+
+
+def _explained(error: Exception, dataset: str, revision: str | None) -> StudioError:
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    chain = list(_causes(error))
+    for cause in chain:
+        if isinstance(cause, GatedRepoError):
+            return StudioError(
+                "The hub dataset {dataset} is gated: its owner asks you to accept terms first.",
+                "Accept them on its page at the hub, then set HF_TOKEN to an access token of your account.",
+                dataset=dataset,
+            )
+        if isinstance(cause, RepositoryNotFoundError):
+            return StudioError(
+                "The hub has no dataset {dataset}, or it is private; nor is there a file of that name.",
+                "Check the spelling (owner/name); for a private dataset set HF_TOKEN to an access token.",
+                dataset=dataset,
+            )
+        if isinstance(cause, RevisionNotFoundError):
+            return StudioError(
+                "The hub dataset {dataset} has no revision {revision}.",
+                "Use a branch, tag or commit that its page at the hub lists, or leave it out.",
+                dataset=dataset,
+                revision=revision or "main",
+            )
+        if isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403):
+            return StudioError(
+                "The hub refuses access to the dataset {dataset} (status {status}).",
+                "Set HF_TOKEN to an access token of an account that may read it.",
+                dataset=dataset,
+                status=cause.response.status_code,
+            )
+        if isinstance(cause, OfflineModeIsEnabled):
+            return StudioError(
+                "There is no file {dataset}, and HF_HUB_OFFLINE forbids asking the hub for a dataset of that name.",
+                "Check the name, or unset HF_HUB_OFFLINE.",
+                dataset=dataset,
+            )
+    said = str(chain[-1]).strip().split("\n")[0].rstrip(".")
+    return StudioError(
+        "The hub dataset {dataset} could not be fetched: {reason}.",
+        "Check the connection and try again (what is there is kept), or download its files yourself.",
+        dataset=dataset,
+        reason=re.sub(r"^\[Errno -?\d+\] ", "", said) or type(chain[-1]).__name__,
+    )
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__

@@ -1,0 +1,480 @@
+"""JSON to records: one list, an object around a list, one object a line, or objects one after the other."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Generator, Iterator
+from io import TextIOWrapper
+from typing import Any
+
+from studio.domain.text import Text
+from studio.engine.encodings import DAMAGE
+from studio.engine.records import LONGEST, Malformed, Part, Slip, kind_of
+from studio.engine.text_files import TextFile, damaged, lines, shortened, too_long
+
+KEYS_OF_ONE_ROW = {"messages", "conversations", "conversation", "prompt", "completion", "history"}
+"""An object whose only list of objects has one of these names is a row itself."""
+_WHITESPACE = re.compile(r"[ \t\n\r]*")
+_CHUNK = 2**20
+_LOOKED_THROUGH = 8 * 2**20
+_TRIES = 2000
+"""Objects of a file that are tried as the one after a malformed record."""
+_decoder = json.JSONDecoder()
+
+Rows = Iterator[tuple[int, Any]]
+
+
+def read_json(source: TextFile) -> Part:
+    """The records of a file in JSON, whichever way they are put one after the other."""
+    part = Part("json", iter(()), encoding=source.encoding.name)
+    part.rows = _rows(source, part)
+    return part
+
+
+def _rows(source: TextFile, part: Part) -> Rows:
+    with source.open("") as file:
+        window = Window(file)
+        start = window.skip(0)
+        if window.text.startswith("[", start) and not _first_line_is_list(window.text[start:]):
+            yield from _Sequence(window, source, part).list(start)
+            return
+        rows = _objects(window, source, part, start) if window.text.startswith("{", start) else None
+        if rows is not None:
+            yield from rows
+            return
+    part.kind = "jsonl"
+    yield from _lines(source, part)
+
+
+def _objects(window: Window, source: TextFile, part: Part, start: int) -> Rows | None:
+    """What a file that opens with an object holds; None where it is one object a line."""
+    sequence = _Sequence(window, source, part)
+    try:
+        value, end = window.value(start)
+    except ValueError:
+        if _has_object_lines(window.text[start:]):
+            return None
+        bracket = _list_that_breaks(window, start)
+        return sequence.values(start) if bracket is None else sequence.list(bracket, alone=False)
+    if window.skip(end) < len(window.text):
+        return sequence.values(start) if "\n" in window.text[start:end] else None
+    bracket = _list_of_rows(window.text, value, start)
+    return sequence.values(start) if bracket is None else sequence.list(bracket, alone=False)
+
+
+def _list_of_rows(text: str, value: dict[str, Any], start: int) -> int | None:
+    """Where the only list of objects in an object opens; None where the object is a row itself."""
+    lists = [
+        key for key, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)
+    ]
+    if len(value) == 1 and next(iter(value.values())) == []:
+        lists = list(value)
+    if len(lists) != 1 or (value[lists[0]] and lists[0].lower() in KEYS_OF_ONE_ROW):
+        return None
+    return _members(text, start)[lists[0]]
+
+
+def _members(text: str, position: int) -> dict[str, int]:
+    """Where each value of the valid object that opens at `position` begins; of keys that stand twice, the last."""
+    places: dict[str, int] = {}
+    position = _skip(text, position + 1)
+    while not text.startswith("}", position):
+        key, end = _decode(text, position)
+        places[key] = _skip(text, _skip(text, end) + 1)
+        _, end = _decode(text, places[key])
+        position = _skip(text, end)
+        if text.startswith(",", position):
+            position = _skip(text, position + 1)
+    return places
+
+
+def _list_that_breaks(window: Window, position: int) -> int | None:
+    """Where the list of objects opens in which the object at `position` breaks, or which is longer than a record."""
+    text = window.text
+    position = _skip(text, position + 1)
+    while True:
+        try:
+            key, end = _decode(text, position)
+        except ValueError:
+            return None
+        colon = _skip(text, end)
+        place = _skip(text, colon + 1)
+        if not isinstance(key, str) or not text.startswith(":", colon):
+            return None
+        try:
+            _, end = _decode(text, place)
+        except ValueError:
+            rows = text.startswith("[", place) and text.startswith("{", _skip(text, place + 1))
+            return place if rows and key.lower() not in KEYS_OF_ONE_ROW else None
+        position = _skip(text, end)
+        if not text.startswith(",", position):
+            return None
+        position = _skip(text, position + 1)
+
+
+def _first_line_is_list(text: str) -> bool:
+    """Whether the first line alone is a list of anything but objects and more follows: JSON Lines, not one list."""
+    first, _, rest = text.partition("\n")
+    if not rest.strip():
+        return False
+    try:
+        value = json.loads(first)
+    except (ValueError, RecursionError):
+        return False
+    return not all(isinstance(item, dict) for item in value)
+
+
+def _has_object_lines(text: str) -> bool:
+    """Whether one of the lines after the first is a whole object: JSON Lines, not one pretty-printed value."""
+    for line in text[:1_000_000].split("\n")[1:51]:
+        try:
+            if isinstance(json.loads(line), dict):
+                return True
+        except (ValueError, RecursionError):
+            continue
+    return False
+
+
+def _skip(text: str, position: int) -> int:
+    match = _WHITESPACE.match(text, position)
+    return match.end() if match else position
+
+
+def _decode(text: str, position: int) -> tuple[Any, int]:
+    """The JSON value at `position` and where it ends. ValueError for anything else, absurd nesting included."""
+    try:
+        return _decoder.raw_decode(text, position)
+    except RecursionError:
+        raise json.JSONDecodeError("Too many brackets inside each other", text, position) from None
+
+
+def _problem(error: ValueError) -> str:
+    """The parser's own words; an integer of thousands of digits is refused by Python itself."""
+    return error.msg if isinstance(error, json.JSONDecodeError) else "A number has too many digits"
+
+
+# ---- One object a line --------------------------------------------------------------------------------------------
+
+
+def _lines(source: TextFile, part: Part) -> Rows:
+    with source.open("\n") as file:
+        whole = True
+        for number, line in enumerate(_whole_lines(file), start=1):
+            try:
+                value, end = _decoder.raw_decode(line)
+                whole = line[end:] in ("\n", "", "\r\n") and type(value) is dict and DAMAGE not in line
+            except (ValueError, RecursionError):
+                whole = False
+            if whole:
+                yield number, value
+            elif line.strip():
+                yield from _odd_line(line, number, source, part)
+
+
+def _whole_lines(file: TextIOWrapper) -> Iterator[str]:
+    """The lines; of one that is longer than LONGEST only the beginning, which has no end of line then."""
+    pieces = lines(file)
+    for line in pieces:
+        yield line
+        if len(line) == LONGEST and not line.endswith("\n"):
+            next((piece for piece in pieces if piece.endswith("\n")), None)
+
+
+def _odd_line(line: str, number: int, source: TextFile, part: Part) -> Rows:
+    """What stands on a line that is not just one value."""
+    if DAMAGE in line:
+        yield number, damaged(line, number, source.encoding)
+        return
+    if len(line) >= LONGEST:
+        yield number, too_long(line, number)
+        return
+    line = line.rstrip("\n")
+    position = _skip(line, 0)
+    while position < len(line):
+        try:
+            value, end = _decode(line, position)
+            after = _skip(line, end)
+            if after < len(line) and not (line[after] == "," or _starts_object(line, after)):
+                raise json.JSONDecodeError("Text after the object", line, after)
+        except ValueError as error:
+            place = error.pos if isinstance(error, json.JSONDecodeError) else position
+            yield number, _not_json(line[position:], number, number, number, place + 1, _problem(error))
+            return
+        yield (
+            number,
+            value if isinstance(value, dict) else _no_object(value, line[position:end], number, position + 1),
+        )
+        if after < len(line):
+            part.slips.append(Slip(number, after + 1, "Several objects on one line, or a comma after one"))
+        position = _skip(line, after + 1) if line.startswith(",", after) else after
+
+
+def _no_object(value: Any, text: str, line: int, column: int) -> Malformed:
+    reason = Text(
+        "Row {row} (line {line}) is {kind}, not an object with named fields.",
+        {"line": line, "kind": kind_of(value)},
+    )
+    return Malformed(reason, line, column, shortened(text))
+
+
+def _starts_object(text: str, position: int) -> bool:
+    return text.startswith("{", position)
+
+
+def _not_json(text: str, line: int, last: int, where: int, column: int, problem: str) -> Malformed:
+    """A record of the lines `line` to `last` that breaks at the line `where` and a column."""
+    if last == line:
+        reason = Text(
+            "Row {row} (line {line}, character {character}) is not valid JSON: {problem}.",
+            {"line": where, "character": column, "problem": problem},
+        )
+    else:
+        reason = Text(
+            "Row {row} (lines {line} to {last}) is not valid JSON: {problem} (line {where}, character {character}). "
+            "All of these lines are left out.",
+            {"line": line, "last": last, "where": where, "character": column, "problem": problem},
+        )
+    return Malformed(reason, where, column, shortened(text))
+
+
+# ---- Values that lie anywhere -------------------------------------------------------------------------------------
+
+
+class Window:
+    """A stretch of a text file, which grows as a value needs more of it and is cut where records are done."""
+
+    def __init__(self, file: TextIOWrapper) -> None:
+        self.file = file
+        self.text = file.read(_CHUNK)
+        self.ended = len(self.text) < _CHUNK
+        self.line = 1
+        self.column = 1
+        self.counted = (0, 1)
+
+    def more(self) -> bool:
+        """Read on. False at the end of the file."""
+        if self.ended:
+            return False
+        wanted = max(_CHUNK, len(self.text))
+        chunk = self.file.read(wanted)
+        self.ended = len(chunk) < wanted
+        self.text += chunk
+        return bool(chunk)
+
+    def skip(self, position: int) -> int:
+        """The place of what follows the white space."""
+        position = _skip(self.text, position)
+        while position == len(self.text) and self.more():
+            position = _skip(self.text, position)
+        return position
+
+    def value(self, position: int, limit: int = LONGEST) -> tuple[Any, int]:
+        """The JSON value at `position` and where it ends. ValueError where there is none within `limit` characters."""
+        while True:
+            try:
+                value, end = _decode(self.text, position)
+            except ValueError as error:
+                if not self._may_go_on(error):
+                    raise
+                if len(self.text) - position > limit:
+                    raise json.JSONDecodeError("The record is too long", self.text, position) from None
+                if not self.more():
+                    raise
+            else:
+                if end < len(self.text) or isinstance(value, (dict, list, str)) or not self.more():
+                    return value, end
+
+    def _may_go_on(self, error: ValueError) -> bool:
+        """Whether the value may just be cut off by the end of the window."""
+        if self.ended or not isinstance(error, json.JSONDecodeError):
+            return False
+        return error.msg.startswith("Unterminated string") or error.pos >= len(self.text) - 16
+
+    def line_at(self, position: int) -> int:
+        """The line of a place, which must not lie before the one asked for last."""
+        seen, line = self.counted
+        self.counted = position, line + self.text.count("\n", seen, position)
+        return self.counted[1]
+
+    def place(self, position: int) -> tuple[int, int]:
+        """Line and column of any place."""
+        breaks = self.text.count("\n", 0, position)
+        column = position - self.text.rfind("\n", 0, position) if breaks else self.column + position
+        return self.line + breaks, column
+
+    def cut(self, position: int) -> int:
+        """Let go of what lies before `position`, once that is much. The new place of the same character."""
+        if position < _CHUNK // 2:
+            return position
+        self.line_at(position)
+        self.line, self.column = self.place(position)
+        self.counted = 0, self.line
+        self.text = self.text[position:]
+        return 0
+
+    def drain(self) -> int:
+        """Read to the end of the file without keeping it. The last line's number."""
+        line = self.place(len(self.text.rstrip("\r\n")))[0]
+        while chunk := self.file.read(_CHUNK):
+            line += chunk.count("\n")
+        self.ended = True
+        return line
+
+
+class _Sequence:
+    """Values one after the other: in a list, or just so. One that is malformed costs itself only."""
+
+    def __init__(self, window: Window, source: TextFile, part: Part) -> None:
+        self.window = window
+        self.source = source
+        self.part = part
+        self.keys: set[str] = set()
+        self.tries = 0
+
+    def list(self, bracket: int, alone: bool = True) -> Rows:
+        """The elements of the list that opens at `bracket`. Where it stands `alone`, nothing should follow it."""
+        position = self.window.skip(bracket + 1)
+        closing: int | None = position
+        if not self.window.text.startswith("]", position):
+            closing = yield from self._elements(position, in_list=True)
+        if closing is None or not alone:
+            return
+        after = self.window.skip(closing + 1)
+        if after < len(self.window.text):
+            self._slip(after, "Text after the closing bracket")
+            yield from self.values(after)
+
+    def values(self, position: int) -> Rows:
+        """The values from `position` to the end of the file; a list among them gives its elements."""
+        while self.window.text.startswith(",", position):
+            position = self.window.skip(position + 1)
+        if self.window.text.startswith("[", position):
+            yield from self.list(position)
+        elif position < len(self.window.text):
+            bracket = yield from self._elements(position, in_list=False)
+            if bracket is not None:
+                yield from self.list(bracket)
+
+    def _elements(self, position: int, in_list: bool) -> Generator[tuple[int, Any], None, int | None]:
+        """Yield values with their lines. Return the place of the closing bracket or of a list; None at the end."""
+        window = self.window
+        while position < len(window.text):
+            start = window.cut(position)
+            line = window.line_at(start)
+            try:
+                value, end = window.value(start)
+            except ValueError as error:
+                place = error.pos if isinstance(error, json.JSONDecodeError) else start
+                found = self._resume(start, place)
+                yield line, self._malformed(start, place, found, _problem(error))
+                if found is None:
+                    return None
+                position = found
+                continue
+            after = window.skip(end)
+            if DAMAGE in window.text[start:end]:
+                yield line, self._damaged(start, end)
+            else:
+                if isinstance(value, dict):
+                    self.keys = set(value) or self.keys
+                else:
+                    value = _no_object(value, window.text[start:end], *window.place(start))
+                yield line, value
+            position = self._between(after, in_list)
+            if position < len(window.text) and window.text[position] in ("]" if in_list else "["):
+                return position
+        return None
+
+    def _between(self, after: int, in_list: bool) -> int:
+        """The place of the next value or of the closing bracket, where `after` is that of what follows a value."""
+        window = self.window
+        if window.text.startswith(",", after):
+            position = window.skip(after + 1)
+            if not in_list:
+                self._slip(after, "A comma between two objects that are in no list")
+            elif window.text.startswith("]", position):
+                self._slip(position, "A comma stands before the closing bracket")
+            return position
+        if in_list and after == len(window.text):
+            self._slip(after, "The array is never closed with ]")
+        elif in_list and not window.text.startswith("]", after):
+            self._slip(after, "Expecting ',' or ']'")
+        return after
+
+    def _slip(self, position: int, problem: str) -> None:
+        self.part.slips.append(Slip(*self.window.place(position), problem))
+
+    def _damaged(self, start: int, end: int) -> Malformed:
+        line, column = self.window.place(start)
+        return damaged(self.window.text[start:end], line, self.source.encoding, column)
+
+    def _malformed(self, start: int, position: int, end: int | None, problem: str) -> Malformed:
+        """The record from `start` to `end` (None: to the end of the file), which breaks at `position`."""
+        window = self.window
+        text = window.text[start:end].rstrip(" \t,\r\n")
+        if DAMAGE in text:
+            return self._damaged(start, start + len(text))
+        first, last = window.place(start)[0], window.place(start + len(text))[0]
+        place = window.place(position)
+        return _not_json(text, first, window.drain() if end is None else last, *place, problem)
+
+    def _resume(self, start: int, position: int) -> int | None:
+        """Where the record after the one at `start` begins, which breaks at `position`. None where none is found."""
+        window = self.window
+        keys = self.keys or _keys(window.text, start) or _likely_keys(window.text, position)
+        position = max(start + 1, position - 1)
+        while self.tries < _TRIES:
+            match = _NEXT_OBJECT.search(window.text, position)
+            if match is None:
+                seen = len(window.text)
+                if seen - start > _LOOKED_THROUGH or not window.more():
+                    return None
+                position = max(position, seen - 1000)
+                continue
+            place = match.start(1)
+            if not keys.isdisjoint(_keys(window.text, place)):
+                if self._begins_record(place, keys):
+                    return place
+                self.tries += 1
+            position = match.end()
+        return None
+
+    def _begins_record(self, position: int, keys: set[str]) -> bool:
+        """Whether a whole object with the records' own keys stands there, and not one from inside a record."""
+        try:
+            value, end = self.window.value(position, _CHUNK)
+        except ValueError:
+            return False
+        after = self.window.skip(end)
+        return isinstance(value, dict) and self.window.text[after : after + 1] in ("", ",", "]", "{")
+
+
+def _keys(text: str, position: int) -> set[str]:
+    """The first key of the object that opens at `position`, as far as it can be read."""
+    match = _FIRST_KEY.match(text, position)
+    return {match[1]} if match else set()
+
+
+def _likely_keys(text: str, position: int) -> set[str]:
+    """The first key of those objects after a place that take up the most of the text: rows, not what is inside them."""
+    spans: Counter[str] = Counter()
+    for _ in range(_SAMPLED):
+        match = _NEXT_OBJECT.search(text, position)
+        if match is None:
+            break
+        position = match.end()
+        try:
+            _, end = _decode(text, match.start(1))
+        except ValueError:
+            continue
+        for key in _keys(text, match.start(1)):
+            spans[key] += end - position
+        position = end
+    return {spans.most_common(1)[0][0]} if spans else set()
+
+
+_SAMPLED = 200
+_NEXT_OBJECT = re.compile(r"(?:[}\]\"\w]\s*,?\s*|\n\s*)(\{)")
+_FIRST_KEY = re.compile(r'\{\s*"((?:[^"\\]|\\.)*)"\s*:')

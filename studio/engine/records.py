@@ -1,0 +1,145 @@
+"""What reading a file gives: its records, and those that cannot be read, each with its place and its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from studio.domain.finding import Finding
+from studio.domain.text import Text
+
+LONGEST = 32 * 2**20
+"""Characters in one record; a longer one is quarantined, so that a file of any size is read in bounded memory."""
+KEPT = 2000
+"""Characters that are kept of a record that cannot be read."""
+
+
+class Record(NamedTuple):
+    """One record: `row` counts from 1 over all files that are read, `line` from 1 in its own (0: it has no lines)."""
+
+    row: int
+    line: int
+    value: dict[str, Any]
+    file: str
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A record that cannot be read: where it breaks, why, and its first 2,000 characters as they stand in the file.
+
+    Lines and columns count from 1; 0 where the file has none, as in Parquet.
+    """
+
+    file: str
+    line: int
+    column: int
+    reason: Text
+    text: str
+    row: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why one record cannot be used, as a whole sentence, and where it stands."""
+
+    row: int
+    text: Text
+    check: str = "unreadable_record"
+
+    @property
+    def lines(self) -> int:
+        """So many lines of the file are lost to it."""
+        values = self.text.values
+        return values["last"] - values["line"] + 1 if "last" in values else 1
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """What a reader gives in place of a record: why (the sentence's {row} is filled in later), where, and its text."""
+
+    reason: Text
+    line: int
+    column: int
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Slip:
+    """A fault in the file that costs no record, such as a comma that is missing between two."""
+
+    line: int
+    column: int
+    problem: str
+
+
+@dataclass
+class Part:
+    """One file as it is read: `rows` gives the line and the value of each record, or a Malformed.
+
+    `findings` and `slips` are complete once `rows` is exhausted.
+    """
+
+    kind: str
+    rows: Iterator[tuple[int, Any]]
+    header: tuple[str, ...] = ()
+    encoding: str = "utf-8"
+    findings: list[Finding] = field(default_factory=list)
+    slips: list[Slip] = field(default_factory=list)
+
+
+@dataclass
+class Records:
+    """The raw records of one or several files.
+
+    `rows[i]` is record number `row_numbers[i]` and begins at line `lines[i]` of `files[i]`.
+    """
+
+    kind: str
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    row_numbers: list[int] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    files: list[str] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    header: tuple[str, ...] = ()
+    encoding: str = "utf-8"
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names that stand in any record, in the order they first appear."""
+        return self.header or tuple(dict.fromkeys(name for row in self.rows for name in row))
+
+    @property
+    def count(self) -> int:
+        """Records so far, readable or not."""
+        return len(self.rows) + len(self.quarantined)
+
+    @property
+    def padded(self) -> bool:
+        """Whether tables are among the files, whose columns give each row nulls for what others have."""
+        return self.kind in ("parquet", "arrow", "mixed")
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The quarantined records as sentences."""
+        return [Problem(item.row, item.reason) for item in self.quarantined]
+
+
+def kind_of(value: Any) -> str:
+    """The JSON name of a value's type.
+
+    >>> kind_of([1]), kind_of("a"), kind_of(None)
+    ('a list', 'text', 'null')
+    """
+    if value is None:
+        return "null"
+    kinds = {
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+        str: "text",
+        list: "a list",
+        dict: "an object",
+    }
+    return kinds.get(type(value), type(value).__name__)
