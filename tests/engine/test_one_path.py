@@ -35,6 +35,7 @@ from tests.tiny import SPECIAL, tiny_model
 SAMPLE = ASSETS / "samples" / "support-train.jsonl"
 HELD_OUT = ASSETS / "samples" / "support-heldout.jsonl"
 VOCABULARY = 900
+SMALL = {"vocab_size": VOCABULARY, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1}
 MAX_LENGTH = 110
 """Cuts some of the sample's rows, and leaves no room for the answers of others."""
 
@@ -110,11 +111,15 @@ def watched() -> Iterator[list[Fed]]:
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     store = Store(tmp_path_factory.mktemp("home"))
-    with_words(tiny_model(store.models_dir / "tiny", vocab_size=VOCABULARY))
-    folder = with_words(tiny_model(store.models_dir / "pads-with-its-end", vocab_size=VOCABULARY))
+    with_words(tiny_model(store.models_dir / "tiny", **SMALL))
+    folder = with_words(tiny_model(store.models_dir / "pads-with-its-end", **SMALL))
     config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     text = json.dumps({**config, "pad_token": config["eos_token"]})
     (folder / "tokenizer_config.json").write_text(text, encoding="utf-8")
+    store.machine()
+    kept = json.loads(store.machine_file.read_text(encoding="utf-8"))
+    kept["machine"]["cores"] = 1  # as everywhere in the tests
+    store.machine_file.write_text(json.dumps(kept), encoding="utf-8")
     return store
 
 
@@ -135,14 +140,6 @@ def with_words(folder: Path) -> Path:
     )
     tokenizer.save(str(folder / "tokenizer.json"))
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _threads() -> Iterator[None]:
-    """A run takes all cores; the tests after it must not."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 def configured(model: str, **settings: Any) -> RunConfig:
@@ -206,7 +203,6 @@ CASES = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_every_batch_of_a_run_is_the_previews_rows(case: str, store: Store) -> None:
     model, settings = CASES[case]
