@@ -299,7 +299,7 @@ def test_a_file_that_cannot_be_used_is_one_sentence_with_its_place(studio, tmp_p
 @pytest.mark.parametrize(
     ("set_", "wanted"),
     [
-        ("train.learning_rate=abc", "train.learning_rate is 'abc', but it should be a valid number"),
+        ("train.learning_rate=abc", "train.learning_rate is 'abc', which is not a number."),
         ("train.learning_rate=-5", "train.learning_rate is -5, but it should be greater than 0"),
         ("train.learnin_rate=1", "Did you mean train.learning_rate?"),
         ("train.method=magic", "train.method is 'magic', but it should be 'auto', 'qlora', 'lora' or 'full'"),

@@ -472,15 +472,53 @@ def _explain(kind: type[Section], error: ValidationError, source: str, prefix: s
         )
     if first["type"] == "missing":
         return StudioError("{source}: the setting {key} is missing.", "Add it.", source=source, key=key)
-    problem = first["msg"].replace("Input should be", "it should be", 1)
     return StudioError(
-        "{source}: {key} is {value}, but {problem}.",
+        "{source}: {key} is {value}, {problem}.",
         "Change it and try again.",
         source=source,
         key=key,
         value=repr(first["input"]),
-        problem=problem,
+        problem=_said(first),
     )
+
+
+_NOT_A_NUMBER = "which is not a number"
+_NOT_WHOLE = "which is not a whole number"
+_NOT_YES_OR_NO = "which is neither true nor false"
+_NOT_A_MAPPING = "which is not a list of names with values"
+_PROBLEMS = {
+    "float_type": _NOT_A_NUMBER,
+    "float_parsing": _NOT_A_NUMBER,
+    "finite_number": _NOT_A_NUMBER,
+    "int_type": _NOT_WHOLE,
+    "int_parsing": _NOT_WHOLE,
+    "int_parsing_size": _NOT_WHOLE,
+    "int_from_float": _NOT_WHOLE,
+    "bool_type": _NOT_YES_OR_NO,
+    "bool_parsing": _NOT_YES_OR_NO,
+    "string_type": "which is not text",
+    "list_type": "which is not a list",
+    "dict_type": _NOT_A_MAPPING,
+    "model_type": _NOT_A_MAPPING,
+    "literal_error": "but it should be {bound}",
+    "greater_than": "but it should be greater than {bound}",
+    "greater_than_equal": "but it should be {bound} or more",
+    "less_than": "but it should be less than {bound}",
+    "less_than_equal": "but it should be {bound} or less",
+    "string_too_short": "but it should have {bound} or more characters",
+    "string_too_long": "but it should have {bound} or fewer characters",
+}
+"""What pydantic's kinds of error mean to a person, with the bound that each of them carries."""
+_BOUNDS = frozenset({"expected", "gt", "ge", "lt", "le", "min_length", "max_length"})
+
+
+def _said(error: Mapping[str, Any]) -> str:
+    """What is wrong with a value, as the end of a sentence that begins with it."""
+    template = _PROBLEMS.get(error["type"])
+    if template is None:
+        return f"but {error['msg'][:1].lower()}{error['msg'][1:]}"
+    bound = next((value for name, value in error.get("ctx", {}).items() if name in _BOUNDS), "")
+    return template.format(bound=f"{bound:.15g}" if isinstance(bound, float) else bound)
 
 
 def _nearest(kind: type[Section], path: tuple[str, ...]) -> str | None:

@@ -71,9 +71,10 @@ class Words:
         return template.format_map(values) if values else template
 
     def text(self, text: Text) -> str:
-        """A sentence of the engine's; values that are themselves known sentences are translated too."""
-        if self.language == "en":
-            return str(text)
+        """A sentence of the engine's; values that are themselves known sentences are translated too.
+
+        A setting goes by its label, which the page knows it by, instead of its key.
+        """
         values = {name: self._value(name, value) for name, value in text.values.items()}
         return Text(text.template, values).translated(self.messages)
 
@@ -90,6 +91,8 @@ class Words:
     def _value(self, name: str, value: Any) -> Any:
         if isinstance(value, Text):
             return self.text(value)
+        if name == "key":
+            return self.ui.get(f"setting.{value}.label", value)
         if name not in SPOKEN or not isinstance(value, str):
             return value
         for pattern, translation in _patterns(self.language):

@@ -176,9 +176,7 @@ def test_from_a_file_to_an_export_that_plain_transformers_loads(
     rate = page.locator("#set-train-learning_rate input, #set-train-learning_rate textarea").first
     rate.fill("abc")
     rate.press("Tab")
-    page.get_by_text("train.learning_rate", exact=False).or_(
-        page.get_by_text("abc", exact=False)
-    ).first.wait_for()
+    page.get_by_text("Learning rate is 'abc', which is not a number.", exact=False).first.wait_for()
     rate.fill("0.002")
     rate.press("Tab")
 

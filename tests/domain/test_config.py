@@ -31,10 +31,37 @@ def test_an_unknown_section_is_answered_with_the_nearest_known_one() -> None:
     assert problem({**MINIMAL, "trian": {}}).endswith("Did you mean train?")
 
 
-@pytest.mark.parametrize("value", ["abc", -5, 0, 7])
-def test_a_learning_rate_that_is_none_is_quoted_with_what_it_should_be(value: object) -> None:
-    message = problem({**MINIMAL, "train": {"learning_rate": value}})
-    assert message.startswith(f"run.yaml: train.learning_rate is {value!r}, but it should be")
+@pytest.mark.parametrize(
+    ("key", "value", "wrong"),
+    [
+        ("learning_rate", "abc", "which is not a number"),
+        ("learning_rate", -5, "but it should be greater than 0"),
+        ("learning_rate", 7, "but it should be 0.1 or less"),
+        ("batch_size", 2.5, "which is not a whole number"),
+        ("batch_size", "many", "which is not a whole number"),
+        ("batch_size", 0, "but it should be 1 or more"),
+        ("seed", 2**31, "but it should be 2147483647 or less"),
+        ("dropout", 1, "but it should be less than 1"),
+        ("packing", "perhaps", "which is neither true nor false"),
+        ("scheduler", "steep", "but it should be 'cosine', 'linear' or 'constant'"),
+        ("target_modules", "q_proj", "which is not a list"),
+    ],
+)
+def test_a_value_that_cannot_be_is_quoted_with_what_is_wrong(key: str, value: object, wrong: str) -> None:
+    message = problem({**MINIMAL, "train": {key: value}})
+    assert message == f"run.yaml: train.{key} is {value!r}, {wrong}. Change it and try again."
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ({"model": "starter"}, "model is 'starter', which is not a list of names with values."),
+        ({"model": {"id": 5}}, "model.id is 5, which is not text."),
+        ({"model": {"id": ""}}, "model.id is '', but it should have 1 or more characters."),
+    ],
+)
+def test_text_and_sections_are_told_from_other_things(data: dict[str, object], said: str) -> None:
+    assert said in problem({**MINIMAL, **data})
 
 
 def test_a_number_as_yaml_leaves_it_is_understood() -> None:

@@ -74,8 +74,14 @@ def test_bad_input_is_answered_by_itself_and_the_rest_is_kept() -> None:
     draft = Draft("rows", {"train.learning_rate": "abc", "train.epochs": -5, "train.rank": 8})
     wrong = form.problems(draft, "The form")
     assert set(wrong) == {"train.learning_rate", "train.epochs"}
-    assert "'abc'" in form.complaint(words("en"), wrong["train.learning_rate"])
-    assert "it should be greater than 0" in form.complaint(words("en"), wrong["train.epochs"])
+    said = {
+        language: form.complaint(words(language), wrong["train.learning_rate"]) for language in ("en", "zh")
+    }
+    assert said["en"] == "The form: Learning rate is 'abc', which is not a number. Change it and try again."
+    assert "学习率 为 'abc'，不是数字。" in said["zh"]
+    assert "Epochs is -5, but it should be greater than 0" in form.complaint(
+        words("en"), wrong["train.epochs"]
+    )
     assert "应大于 0" in form.complaint(words("zh"), wrong["train.epochs"])
     assert form.sound(draft).values == {"train.rank": 8}
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from studio import cli
+from studio.domain import config
 from studio.domain.errors import StudioError
 from studio.domain.text import Text
 from studio.engine.assets import ASSETS
@@ -180,13 +181,17 @@ def test_an_error_is_said_in_the_readers_language_with_its_values() -> None:
     assert words("zh").text(error.text) == MESSAGES[english].format(port=7860)
 
 
-def test_a_value_that_is_a_sentence_of_pydantics_is_translated_too() -> None:
-    text = Text("{source}: {key} is {value}, but {problem}.", {
-        "source": "表单", "key": "train.epochs", "value": "-5", "problem": "it should be greater than 0",
+def test_what_is_wrong_with_a_setting_is_said_by_its_label_and_in_the_readers_language() -> None:
+    text = Text("{source}: {key} is {value}, {problem}.", {
+        "source": "表单", "key": "train.epochs", "value": "-5", "problem": "but it should be greater than 0",
     })  # fmt: skip
-    said = words("zh").text(text)
-    assert "greater" not in said
-    assert "0" in said
+    label = words("zh").ui["setting.train.epochs.label"]
+    assert words("zh").text(text) == f"表单：{label} 为 -5，应大于 0。"
+    assert words("en").text(text) == "表单: Epochs is -5, but it should be greater than 0."
+
+
+def test_whatever_can_be_wrong_with_a_setting_is_said_in_chinese() -> None:
+    assert set(config._PROBLEMS.values()) <= set(MESSAGES)
 
 
 @pytest.mark.parametrize(
