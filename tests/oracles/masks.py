@@ -133,13 +133,18 @@ def their_text(
 
 
 def our_text(row: Encoded) -> Marked | Refused:
-    """The text of a row and the characters of its trained tokens."""
+    """The text of a row and the characters of its trained tokens.
+
+    A character for which there is no token, as a normalizer drew it into the one before, counts as that one.
+    """
     if row.problem is not None:
         return Refused(str(row.problem))
-    trained = [False] * len(row.text)
+    known: list[bool | None] = [None] * len(row.text)
     for (start, end), label in zip(row.spans, row.labels, strict=True):
-        if label != IGNORED:
-            trained[start:end] = [True] * (end - start)
+        known[start:end] = [label != IGNORED] * (end - start)
+    trained: list[bool] = []
+    for flag in known:
+        trained.append(flag if flag is not None else bool(trained) and trained[-1])
     return Marked(row.text, tuple(trained))
 
 
