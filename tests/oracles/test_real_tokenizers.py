@@ -25,9 +25,8 @@ from tests.oracles.masks import Both
 
 FOLDER = os.environ.get("STUDIO_TOKENIZERS")
 FOUND = sorted(file.parent for file in Path(FOLDER).rglob("tokenizer.json")) if FOLDER else []
-pytestmark = pytest.mark.skipif(
-    not FOUND, reason="STUDIO_TOKENIZERS names no folder with a tokenizer.json in it"
-)
+if not FOUND:
+    pytest.skip("STUDIO_TOKENIZERS names no folder with a tokenizer.json in it", allow_module_level=True)
 
 
 @pytest.fixture(params=FOUND, ids=str)
