@@ -114,7 +114,8 @@ class Encoder:
             if isinstance(encoding, list):
                 labels = self._plain_labels(item, encoding)
                 if labels is not None:
-                    yield self._finished(conversation.row, item, encoding, labels, (), item.hazards)
+                    ended = labels.count(IGNORED) < len(labels)
+                    yield self._finished(conversation.row, item, encoding, labels, (), item.hazards, ended)
                     continue
                 encoding = self.tokenizer.encode([item.text])[0]
             yield self._row(conversation.row, item, None if item.controls else encoding)
@@ -198,7 +199,8 @@ class Encoder:
         hazards += ["merged_border"] if split else []
         if not (alike and all(turn.like_chat for turn in item.turns)):
             hazards.append("unlike_chat")
-        return self._finished(row, item, ids, labels, places if spans else (), hazards)
+        ended = _learns_its_end(item, self.masks)
+        return self._finished(row, item, ids, labels, places if spans else (), hazards, ended)
 
     def _finished(
         self,
@@ -208,8 +210,9 @@ class Encoder:
         labels: list[int],
         places: Sequence[Span],
         hazards: Sequence[Hazard],
+        ended: bool,
     ) -> Encoded:
-        """The row with what its ids and labels show."""
+        """The row with what its ids and labels show; `ended`: the last learnt turn learns the token that ends it."""
         seen = list(hazards)
         bos = self._bos
         if bos is not None and ids[:2] == [bos, bos]:
@@ -219,7 +222,6 @@ class Encoder:
             seen.append("missing_bos")
         if self.tokenizer.unknown_id is not None and self.tokenizer.unknown_id in ids:
             seen.append("unknown_token")
-        ended = _learns_its_end(item, self.masks)
         if labels.count(IGNORED) >= len(labels) - (labels[:1] != [IGNORED]):
             seen.append("nothing_trained")
         elif not ended:

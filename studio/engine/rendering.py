@@ -29,6 +29,7 @@ from studio.engine.tokenizer import Tokenizer
 Span = tuple[int, int]
 
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\b")
+_PLAIN = Reading()
 _REPAIRS: tuple[tuple[Hazard, ...], ...] = (
     (),
     ("system_merged",),
@@ -43,7 +44,8 @@ _MARKED: tuple[tuple[str, ...], ...] = (
 """Whose words are marked to find them: fewer, where the template writes another text for the marks."""
 
 
-@dataclass(frozen=True, slots=True)
+# Not frozen, as one is made for every turn of a large set, and that takes four times as long.
+@dataclass(slots=True)
 class Turn:
     """An assistant's turn: characters [start, end) of the text that the model writes, its end token included."""
 
@@ -63,7 +65,7 @@ class Turn:
     """Where its content stands, as far as that is known."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rendered:
     """The text of a conversation and its assistant's turns."""
 
@@ -510,6 +512,8 @@ class Renderer:
 def _shown(messages: Sequence[Message], reading: Reading) -> list[dict[str, Any]]:
     """Messages as this template reads them."""
     shown = template_messages(messages)
+    if reading == _PLAIN:
+        return shown
     for message, said in zip(messages, shown, strict=True):
         if reading.parts:
             said["content"] = [{"type": "text", "text": message.content}]

@@ -57,7 +57,7 @@ def main() -> None:
     tokenizer = load_tokenizer(given.model)
     template = resolve(given.template, tokenizer)
     conversations = repeated(read(given.file).conversations, given.rows)
-    warm = [Encoder(template, tokenizer, TemplateConfig()).encode(item) for item in conversations]
+    warm = Encoder(template, tokenizer, TemplateConfig()).encode_many(conversations)
     texts, tokens = [row.text for row in warm], sum(row.total for row in warm)
     print(f"{len(texts)} rows, {tokens} tokens, {sum(row.trained for row in warm)} of them trained")
 
