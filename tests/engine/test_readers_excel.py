@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import io
 import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -197,8 +198,7 @@ def test_a_workbook_that_unpacks_to_gigabytes_is_refused(
 def test_rows_equal_those_that_openpyxl_reads(tmp_path: Path) -> None:
     rows = [[f"question {n}", f"answer\n{n} – ü 答", n, n / 7, None if n % 3 else n] for n in range(200)]
     path = book(tmp_path / "a.xlsx", Data=[["a", "b", "c", "d", "e"], *rows])
-    sheet = openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0]
-    theirs = [
-        ["" if cell is None else cell for cell in row] for row in sheet.iter_rows(min_row=2, values_only=True)
-    ]
+    with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as opened:
+        read = opened.worksheets[0].iter_rows(min_row=2, values_only=True)
+        theirs = [["" if cell is None else cell for cell in row] for row in read]
     assert [list(row.values()) for row in read_source(path).rows] == theirs
