@@ -75,7 +75,8 @@ def test_rows_are_looked_at_token_by_token(page: Page, server: Server, tmp_path:
     page.locator("#template-length input, #template-length textarea").first.fill("128")
     page.locator("#set-view").get_by_text("over the maximum length of 128").wait_for()
     page.locator(f"#set-view [data-row='{LONG}']").first.click()
-    page.wait_for_function(f"document.querySelector('#row-number').value === '{LONG}'")
+    shows("so on")
+    assert number.input_value() == str(LONG)
     page.locator(".row-notes").get_by_text("Answer cut").wait_for()
     assert page.locator("#tokens .tok.cut").count() == 1
     choose(page, "#template-overlong", "Keep it whole")
