@@ -184,7 +184,7 @@ def checked_names(names: Iterable[str], file: str, line: int) -> list[str]:
             "Write the names of the columns again and save the file as UTF-8.",
             file=file,
             line=line,
-            name=readable(unreadable),
+            name=readable(unreadable)[:_SHOWN],
         )
     twice = next((name for name in names if name and names.count(name) > 1), None)
     if twice:
@@ -193,7 +193,7 @@ def checked_names(names: Iterable[str], file: str, line: int) -> list[str]:
             "Rename one of them.",
             file=file,
             line=line,
-            name=twice,
+            name=twice[:_SHOWN],
         )
     return names
 
@@ -244,6 +244,7 @@ def _unclosed(lost: Sequence[str], start: int, delimiter: str, problem: str) -> 
 
 
 _SHOWN = 100
+"""Lines of a broken record that are looked at to say where, and characters of a column's name that are said."""
 
 
 def _wrong_quote(lost: Sequence[str], delimiter: str) -> tuple[int, int]:

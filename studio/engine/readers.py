@@ -249,7 +249,7 @@ def _open_text(source: TextFile, options: Options) -> Part:
     text = source.head()
     if not text.strip():
         raise StudioError("{file} is empty.", "Choose a file with at least one row.", file=source.name)
-    if _odd(text[:_LOOKED_AT]) > 0.05:
+    if _is_binary(text):
         raise _not_data(source.name, "a binary file")
     if _JSON_START.match(text) or _mostly_objects(text):
         return read_json(source)
@@ -266,13 +266,15 @@ def _mostly_objects(text: str) -> bool:
     return sum(line.lstrip().startswith('{"') for line in lines) * 2 > len(lines)
 
 
-_LOOKED_AT = 4000
 _CONTROLS = re.compile(r"[\x00\x02-\x08\x0e-\x1a\x7f]")
+"""Characters that no text has; \x01 is the delimiter of some tables."""
 
 
-def _odd(text: str) -> float:
-    """Which share of some text is control characters that no text has."""
-    return len(_CONTROLS.findall(text)) / len(text)
+def _is_binary(text: str) -> bool:
+    """Whether most lines, and not just some that are damaged, hold control characters."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    odd = sum(bool(_CONTROLS.search(line)) for line in lines)
+    return 2 * odd > len(lines) and len(_CONTROLS.findall(text)) > 0.02 * len(text)
 
 
 _SIGNATURES = {
@@ -366,8 +368,16 @@ def _refuse_empty(file: str, kind: str, quarantined: Sequence[Quarantined]) -> N
             file=file,
             line=first.line,
             character=first.column,
-            problem=values.get("problem", "it is not an object" if "kind" in values else str(first.reason)),
+            problem=values.get("problem") or _WRONG[next(name for name in _WRONG if name in values)],
         )
+
+
+_WRONG = {
+    "kind": "it is not an object",
+    "encoding": "it holds bytes that are no text",
+    "limit": "it is too long",
+}
+"""What is wrong with a line, by a value that its sentence has."""
 
 
 def _not_json(file: str, line: int, column: int, problem: str) -> StudioError:

@@ -190,6 +190,30 @@ def test_damaged_bytes_cost_their_record_only(tmp_path: Path) -> None:
     assert said(records)[0][:2] == (3, 4)
 
 
+def test_a_stretch_of_binary_in_a_text_costs_its_lines_only(tmp_path: Path) -> None:
+    binary = bytes(range(32)).replace(b"\n", b"") * 3
+    for name, text in (("a.jsonl", LINES), ("a.csv", CSV)):
+        head, tail = text[: text.index("\n") + 1].encode(), text[text.index("\n") + 1 :].encode()
+        rows = read_source(put(tmp_path, name, head + binary + b"\n" + tail)).rows
+        assert [row for row in rows if row in ROWS] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("[1]", "character 1: it is not an object."),
+        ("x", "character 1: Expecting value."),
+        (b'{"prompt": "Gr\xc3\xbc\xc3\x9fe \xff"}', "character 19: it holds bytes that are no text."),
+    ],
+)
+def test_a_file_without_a_line_that_can_be_read_says_what_is_wrong(
+    tmp_path: Path, line: str | bytes, problem: str
+) -> None:
+    line = line if isinstance(line, bytes) else line.encode()
+    message = refused(put(tmp_path, "a.jsonl", line + b"\n" + line))
+    assert message == f"a.jsonl holds no row that can be read. Line 1, {problem}"
+
+
 def test_numbers_of_any_size_and_absurd_depth(tmp_path: Path) -> None:
     rows = [
         '{"n": 1e999}',
