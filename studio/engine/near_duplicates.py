@@ -84,13 +84,14 @@ def signatures(texts: Sequence[str], progress: Progress | None = None) -> NDArra
     return numpy.concatenate(parts) if parts else numpy.empty((0, BINS), dtype=numpy.uint32)
 
 
-def band_keys(signatures: NDArray[numpy.uint32]) -> NDArray[numpy.uint64]:
-    """Shape (texts, BANDS): texts that share a key of one band are candidates."""
+def band_keys(signatures: NDArray[numpy.uint32], rows: int = BINS // BANDS) -> NDArray[numpy.uint64]:
+    """Shape (texts, bands), of `rows` bins each: texts that share a key of one band are candidates."""
     import numpy
 
-    bands = signatures.reshape(len(signatures), BANDS, BINS // BANDS).astype(numpy.uint64)
-    keys = numpy.zeros((len(signatures), BANDS), dtype=numpy.uint64)
-    for place in range(BINS // BANDS):
+    count = BINS // rows
+    bands = signatures[:, : count * rows].reshape(len(signatures), count, rows)
+    keys = numpy.zeros((len(signatures), count), dtype=numpy.uint64)
+    for place in range(rows):
         keys = _mixed(keys * numpy.uint64(0x9E3779B97F4A7C15) + bands[:, :, place] + numpy.uint64(1))
     return keys
 
@@ -103,7 +104,7 @@ def candidates(keys: NDArray[numpy.uint64]) -> NDArray[numpy.int64]:
     """
     import numpy
 
-    pairs = []
+    codes = numpy.empty(0, dtype=numpy.int64)
     for band in range(keys.shape[1]):
         column = keys[:, band]
         order = numpy.argsort(column, kind="stable")
@@ -114,30 +115,31 @@ def candidates(keys: NDArray[numpy.uint64]) -> NDArray[numpy.int64]:
         # Where the bucket begins that each place belongs to.
         heads = numpy.where(numpy.concatenate(([True], ~same)), numpy.arange(len(order)), 0)
         heads = numpy.maximum.accumulate(heads)[places]
+        found = [codes, order[places] * len(keys) + order[heads]]
         for distance in range(NEIGHBOURS):
             before = places - 1 - distance
             inside = before > heads
-            pairs.append(numpy.stack((order[before[inside]], order[places[inside]]), axis=1))
-        pairs.append(numpy.stack((order[heads], order[places]), axis=1))
-    if not pairs:
-        return numpy.empty((0, 2), dtype=numpy.int64)
-    whole = numpy.concatenate(pairs)
-    codes = numpy.unique(whole[:, 1].astype(numpy.int64) * len(keys) + whole[:, 0])
-    return numpy.stack((codes % len(keys), codes // len(keys)), axis=1)
+            found.append(order[places[inside]] * len(keys) + order[before[inside]])
+        codes = numpy.unique(numpy.concatenate(found))  # most pairs share more bands than one
+    return numpy.stack((codes % max(1, len(keys)), codes // max(1, len(keys))), axis=1)
 
 
 def likely(
     signatures: NDArray[numpy.uint32], pairs: NDArray[numpy.int64], threshold: float
 ) -> NDArray[numpy.int64]:
     """The pairs whose signatures agree about as much as texts do that reach the threshold."""
+    return pairs[agreement(signatures, pairs) >= threshold - MARGIN]
+
+
+def agreement(signatures: NDArray[numpy.uint32], pairs: NDArray[numpy.int64]) -> NDArray[numpy.float32]:
+    """In which share of their bins the signatures of each pair agree: about the Jaccard index of their texts."""
     import numpy
 
-    kept = []
+    shares = numpy.empty(len(pairs), dtype=numpy.float32)
     for start in range(0, len(pairs), _PAIRS):
         part = pairs[start : start + _PAIRS]
-        agreeing = (signatures[part[:, 0]] == signatures[part[:, 1]]).mean(axis=1)
-        kept.append(part[agreeing >= threshold - MARGIN])
-    return numpy.concatenate(kept) if kept else pairs
+        shares[start : start + _PAIRS] = (signatures[part[:, 0]] == signatures[part[:, 1]]).mean(axis=1)
+    return shares
 
 
 def verified(texts: Sequence[str], pairs: NDArray[numpy.int64], threshold: float) -> Iterator[Pair]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -19,8 +19,17 @@ from studio.engine.checks.parts import (
     speaks,
     texts,
 )
-from studio.engine.checks.registry import Evidence, drop, rewriting, row_check, set_check, without_code
+from studio.engine.checks.registry import (
+    Evidence,
+    Flagged,
+    drop,
+    rewriting,
+    row_check,
+    set_check,
+    without_code,
+)
 from studio.engine.checks.similar import alike
+from studio.engine.checks.sketches import Sketches, groups, sketched
 from studio.engine.checks.text import ends_open, is_structured, plain, repair_mojibake
 
 # ---- empty, repeated, unfinished --------------------------------------------------------------------------------
@@ -254,19 +263,6 @@ def control_characters(conversation: Conversation) -> str:
 # ---- contradictions and sums --------------------------------------------------------------------------------------
 
 
-def _same_prompt(conversations: Sequence[Conversation]) -> list[list[int]]:
-    """Positions of rows that ask exactly the same, with the same tools, system prompt and earlier turns."""
-    groups: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for position, conversation in enumerate(conversations):
-        if conversation.prompt.strip() and speaks(last_turn(conversation)):
-            before = tuple(
-                f"{message.role}:{plain(answer(message.content))}{calls(message)}"
-                for message in conversation.before_response()
-            )
-            groups[conversation.tools + before].append(position)
-    return [group for group in groups.values() if len(group) > 1]
-
-
 def _reply(conversation: Conversation) -> str:
     """What the last turn says and calls, in its plain form."""
     turn = last_turn(conversation)
@@ -285,8 +281,10 @@ def _unlike_the_commonest(conversations: Sequence[Conversation], group: list[int
 def _keep_commonest(
     conversations: Sequence[Conversation], evidence: Evidence
 ) -> dict[int, Conversation | None]:
-    groups = _same_prompt(conversations)
-    return dict.fromkeys(p for group in groups for p in _unlike_the_commonest(conversations, group))
+    positions = sorted(evidence)
+    table = sketched([conversations[position] for position in positions])
+    same = [[positions[place] for place in group] for group in groups(table["asked"])]
+    return dict.fromkeys(p for group in same for p in _unlike_the_commonest(conversations, group))
 
 
 @set_check(
@@ -302,12 +300,13 @@ def _keep_commonest(
     repair=_keep_commonest,
     source="Northcutt et al. 2021, 'Pervasive Label Errors', arXiv:2103.14749",
 )
-def conflicting_responses(conversations: Sequence[Conversation]) -> Evidence:
-    flagged: dict[int, str] = {}
-    for group in _same_prompt(conversations):
-        if _unlike_the_commonest(conversations, group):
-            flagged.update({position: conversations[position].prompt for position in group})
-    return flagged
+def conflicting_responses(conversations: Sequence[Conversation], table: Sketches) -> Evidence:
+    flagged: list[int] = []
+    for group in groups(table["asked"]):
+        replies = table["reply"][group]
+        if (replies != replies[0]).any() and _unlike_the_commonest(conversations, group.tolist()):
+            flagged += group.tolist()
+    return Flagged(conversations, flagged, lambda row: row.prompt)
 
 
 _NUMBER = r"[$€£]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import difflib
 import html
-import json
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from studio.domain.chat import Conversation, Message
 from studio.engine.checks.parts import last_answer, last_turn, speaks, texts
-from studio.engine.checks.registry import Evidence, rewriting, row_check, set_check
-from studio.engine.checks.text import is_json
+from studio.engine.checks.registry import Evidence, Flagged, rewriting, row_check, set_check
+from studio.engine.checks.sketches import TEXT, Sketches, sketched
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
 
 # ---- white space --------------------------------------------------------------------------------------------------
 
@@ -205,37 +208,26 @@ _ASKS_FOR_FORMAT = re.compile(
     blind_spots="Only JSON against text, and the keys of JSON objects, in at least twenty rows of which "
     "four in five agree.",
 )
-def mixed_formats(conversations: Sequence[Conversation]) -> Evidence:
-    shapes = [_shape(last_answer(conversation)) for conversation in conversations]
-    counted = [shape for shape in shapes if shape]
-    if len(counted) < _ENOUGH_ROWS:
+def mixed_formats(conversations: Sequence[Conversation], table: Sketches) -> Evidence:
+    import numpy
+
+    shapes = table["shape"]
+    kinds, counts = numpy.unique(shapes[shapes != 0], return_counts=True)
+    said = int(counts.sum())
+    if said < _ENOUGH_ROWS:
         return {}
-    shape, count = Counter(counted).most_common(1)[0]
-    if count < _MAJORITY * len(counted) or shape == "text":
-        return _stray_json(conversations, shapes) if shape == "text" else {}
-    return {p: conversations[p].response for p, other in enumerate(shapes) if other and other != shape}
+    usual, count = kinds[counts.argmax()], counts.max()
+    odd = numpy.flatnonzero((shapes != 0) & (shapes != usual)).tolist()
+    if usual == TEXT:
+        unasked = [position for position in odd if not _asks_for_format(conversations[position])]
+        odd = unasked if len(unasked) <= 0.05 * len(shapes) else []
+    elif count < _MAJORITY * said:
+        odd = []
+    return Flagged(conversations, odd, lambda row: row.response)
 
 
-def _shape(response: str) -> str:
-    """'text', or the keys of a JSON object."""
-    if not response.strip():
-        return ""
-    if not is_json(response):
-        return "text"
-    value = json.loads(response)
-    return "keys " + " ".join(sorted(value)) if isinstance(value, dict) else "list"
-
-
-def _stray_json(conversations: Sequence[Conversation], shapes: Sequence[str]) -> dict[int, str]:
-    stray = [p for p, shape in enumerate(shapes) if shape not in ("", "text")]
-    unasked = [
-        p
-        for p in stray
-        if not _ASKS_FOR_FORMAT.search(f"{conversations[p].system}\n{conversations[p].prompt}")
-    ]
-    if len(unasked) > 0.05 * len(shapes):
-        return {}
-    return {position: conversations[position].response for position in unasked}
+def _asks_for_format(conversation: Conversation) -> bool:
+    return bool(_ASKS_FOR_FORMAT.search(f"{conversation.system}\n{conversation.prompt}"))
 
 
 def _typo_of(text: str, usual: str) -> bool:
@@ -254,32 +246,37 @@ def _typo_of(text: str, usual: str) -> bool:
     )
 
 
-def _usual_prompts(conversations: Sequence[Conversation]) -> dict[str, str]:
-    """Rare system prompts that are a typo of a usual one, each with that one."""
-    counts = Counter(conversation.system for conversation in conversations if conversation.system.strip())
-    usual = [text for text, count in counts.most_common(20) if count >= 5]
-    rare = [text for text in counts if text not in usual][:500]
-    variants: dict[str, str] = {}
-    for text in rare:
-        near = next(
-            (other for other in usual if counts[text] <= 0.2 * counts[other] and _typo_of(text, other)), None
-        )
+def _typos(conversations: Sequence[Conversation], table: Sketches) -> list[tuple[NDArray[numpy.int64], str]]:
+    """Rows whose rare system prompt is a typo of a usual one, each group with that one."""
+    import numpy
+
+    column = table["system"]
+    values, first, counts = numpy.unique(column, return_index=True, return_counts=True)
+    kinds = sorted(
+        (-int(count), int(place), value)
+        for value, place, count in zip(values, first, counts, strict=True)
+        if value
+    )
+    usual = [(-less, conversations[place].system) for less, place, _ in kinds[:20] if -less >= 5]
+    found = []
+    for less, place, value in kinds[len(usual) : len(usual) + 500]:
+        text = conversations[place].system
+        near = next((other for count, other in usual if -less <= 0.2 * count and _typo_of(text, other)), None)
         if near is not None:
-            variants[text] = near
-    return variants
+            found.append((numpy.flatnonzero(column == value), near))
+    return found
 
 
 def _with_usual_prompt(
     conversations: Sequence[Conversation], evidence: Evidence
 ) -> dict[int, Conversation | None]:
-    variants = _usual_prompts(conversations)
     repaired: dict[int, Conversation | None] = {}
-    for position in evidence:
-        conversation = conversations[position]
-        others = [message for message in conversation.messages if message.role != "system"]
-        first = next(message for message in conversation.messages if message.role == "system")
-        system = replace(first, content=variants[conversation.system])
-        repaired[position] = replace(conversation, messages=(system, *others))
+    for positions, usual in _typos(conversations, sketched(conversations)):
+        for position in positions.tolist():
+            conversation = conversations[position]
+            others = [message for message in conversation.messages if message.role != "system"]
+            first = next(message for message in conversation.messages if message.role == "system")
+            repaired[position] = replace(conversation, messages=(replace(first, content=usual), *others))
     return repaired
 
 
@@ -294,10 +291,6 @@ def _with_usual_prompt(
     fix_title="Use the usual system prompt",
     repair=_with_usual_prompt,
 )
-def system_prompt_variants(conversations: Sequence[Conversation]) -> Evidence:
-    variants = _usual_prompts(conversations)
-    return {
-        p: conversation.system
-        for p, conversation in enumerate(conversations)
-        if conversation.system in variants
-    }
+def system_prompt_variants(conversations: Sequence[Conversation], table: Sketches) -> Evidence:
+    positions = [int(place) for places, _ in _typos(conversations, table) for place in places]
+    return Flagged(conversations, positions, lambda row: row.system)

@@ -2,40 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-import re
-import statistics
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from studio.domain.chat import Conversation
-from studio.engine.checks.parts import calls, last_answer, last_turn, speaks
-from studio.engine.checks.registry import Evidence, drop_all, set_check
-from studio.engine.checks.similar import similar_pairs
-from studio.engine.checks.text import is_structured, plain
-
-_DIGITS = re.compile(r"\d+")
-
-
-def _key(conversation: Conversation) -> tuple[str, ...]:
-    """What two rows have in common that are the same; the ids of calls are drawn by chance and do not count."""
-    turns = (
-        (m.role, m.name, " ".join(m.reasoning.split()), " ".join(m.content.split()), calls(m))
-        for m in conversation.messages
-    )
-    return (*conversation.tools, *(part for turn in turns for part in turn))
-
-
-def _repeats(conversations: Sequence[Conversation]) -> dict[int, int]:
-    """Positions of exact repeats, each with the position of the first."""
-    first: dict[tuple[str, ...], int] = {}
-    repeats: dict[int, int] = {}
-    for position, conversation in enumerate(conversations):
-        earlier = first.setdefault(_key(conversation), position)
-        if earlier != position:
-            repeats[position] = earlier
-    return repeats
+from studio.engine.checks.parts import last_answer
+from studio.engine.checks.registry import Evidence, Flagged, drop_all, set_check
+from studio.engine.checks.similar import similar_rows
+from studio.engine.checks.sketches import Sketches, groups, repeats
 
 
 @set_check(
@@ -51,8 +25,8 @@ def _repeats(conversations: Sequence[Conversation]) -> dict[int, int]:
     repair=drop_all,
     source="Lee et al. 2021, 'Deduplicating Training Data Makes Language Models Better', arXiv:2107.06499",
 )
-def duplicate_exact(conversations: Sequence[Conversation]) -> Evidence:
-    return {position: conversations[position].prompt for position in _repeats(conversations)}
+def duplicate_exact(conversations: Sequence[Conversation], table: Sketches) -> Evidence:
+    return Flagged(conversations, repeats(table), lambda row: row.prompt)
 
 
 @set_check(
@@ -70,63 +44,16 @@ def duplicate_exact(conversations: Sequence[Conversation]) -> Evidence:
     source="MinHash: Broder 1997, 'On the resemblance and containment of documents'; on training data: "
     "Lee et al. 2021, arXiv:2107.06499",
 )
-def duplicate_near(conversations: Sequence[Conversation]) -> Evidence:
-    repeats = _repeats(conversations)
-    positions = [
-        p
-        for p, c in enumerate(conversations)
-        if p not in repeats and c.prompt.strip() and speaks(last_turn(c))
-    ]
-    prompts = [plain(conversations[position].prompt) for position in positions]
-    responses = [plain(_done(conversations[position])) for position in positions]
-    asked = [(plain(conversations[p].system), conversations[p].tools) for p in positions]
-    numbers = [sorted(_DIGITS.findall(f"{a} {b}")) for a, b in zip(prompts, responses, strict=True)]
+def duplicate_near(conversations: Sequence[Conversation], table: Sketches) -> Evidence:
+    import numpy
 
-    def same(earlier: int, later: int) -> bool:
-        if numbers[earlier] != numbers[later] or asked[earlier] != asked[later]:
-            return False
-        return differ_in_form_only(prompts[earlier], prompts[later])
-
-    pairs = similar_pairs(prompts, responses, same)
-    return {positions[later]: conversations[positions[later]].prompt for _, later in pairs}
+    asked = table["asked"] != 0
+    asked[repeats(table)] = False
+    places = numpy.flatnonzero(asked)
+    found = similar_rows(conversations, table, places)
+    return Flagged(conversations, found, lambda row: row.prompt)
 
 
-def _done(conversation: Conversation) -> str:
-    """All that was thought, said, called and given back after the questions."""
-    done = [message for message in conversation.messages if message.role in ("assistant", "tool")]
-    return "\n".join(part for m in done for part in (m.reasoning, m.content, calls(m)) if part)
-
-
-def differ_in_form_only(left: str, right: str) -> bool:
-    """Whether two plain prompts ask the same: what differs are small words and endings, in a long text one "
-    "word in 20.
-
-    >>> differ_in_form_only("what do bees do in winter", "what does a bee do in the winter")
-    True
-    >>> differ_in_form_only("is the film good i love this film", "is the film good i love this song")
-    False
-    """
-    ours, theirs = Counter(left.split()), Counter(right.split())
-    missing = [word for word in (ours - theirs).elements() if word not in _SMALL]
-    added = [word for word in (theirs - ours).elements() if word not in _SMALL]
-    for word in list(missing):
-        near = difflib.get_close_matches(word, added, n=1, cutoff=0.75)
-        if near or (word[:-1] in added or word + "s" in added):
-            added.remove(near[0] if near else word[:-1] if word[:-1] in added else word + "s")
-            missing.remove(word)
-    return max(len(missing), len(added)) <= 0.05 * max(ours.total(), theirs.total())
-
-
-_SMALL = frozenset(
-    re.findall(
-        r"\w+",
-        "a an the of in on at to for from by with is are was were be do does did can could would should will i me "
-        "my you your please and or it this that these those what which who how s t",
-    )
-)
-
-
-_OPENING_WORDS = 4
 _ENOUGH_ROWS = 20
 
 
@@ -139,19 +66,15 @@ _ENOUGH_ROWS = 20
     remedy="Write different beginnings, or remove the phrase. Leave it where the phrase is wanted.",
     blind_spots="Only the first four words. JSON, tables and code are not looked at, nor are fewer than twenty rows.",
 )
-def low_diversity(conversations: Sequence[Conversation]) -> Evidence:
-    openings: dict[str, list[int]] = defaultdict(list)
-    prose = 0
-    for position, conversation in enumerate(conversations):
-        response = last_answer(conversation)
-        words = response.split()
-        if len(words) > 2 * _OPENING_WORDS and not is_structured(response.strip()):
-            prose += 1
-            openings[plain(" ".join(words[:_OPENING_WORDS]))].append(position)
-    often = [group for group in openings.values() if len(group) >= max(5, 0.2 * prose)]
+def low_diversity(conversations: Sequence[Conversation], table: Sketches) -> Evidence:
+    import numpy
+
+    openings = table["opening"]
+    prose = numpy.count_nonzero(openings)
     if prose < _ENOUGH_ROWS:
         return {}
-    return {position: last_answer(conversations[position]) for group in often for position in group}
+    often = [group for group in groups(openings) if len(group) >= max(5, 0.2 * prose)]
+    return Flagged(conversations, numpy.concatenate(often) if often else (), last_answer)
 
 
 @set_check(
@@ -163,21 +86,12 @@ def low_diversity(conversations: Sequence[Conversation]) -> Evidence:
     remedy="Check whether the response fits each prompt.",
     blind_spots="Labels and other responses of less than twelve words may repeat: they and JSON are not looked at.",
 )
-def same_response(conversations: Sequence[Conversation]) -> Evidence:
-    answered = [last_answer(conversation) for conversation in conversations]
-    said = [plain(response) for response in answered]
-    counts = Counter(said)
-    prompts: dict[str, set[str]] = defaultdict(set)
-    for response, conversation in zip(said, conversations, strict=True):
-        if counts[response] > 2:
-            prompts[response].add(plain(conversation.prompt))
-    return {
-        position: answered[position]
-        for position, response in enumerate(said)
-        if len(prompts.get(response, ())) > 2
-        and len(response.split()) >= 12
-        and not is_structured(answered[position])
-    }
+def same_response(conversations: Sequence[Conversation], table: Sketches) -> Evidence:
+    import numpy
+
+    prompts = table["prompt"]
+    many = [group for group in groups(table["response"]) if len(numpy.unique(prompts[group])) > 2]
+    return Flagged(conversations, numpy.concatenate(many) if many else (), last_answer)
 
 
 @set_check(
@@ -191,16 +105,17 @@ def same_response(conversations: Sequence[Conversation]) -> Evidence:
     blind_spots="Characters are counted here, not tokens; the maximum length is checked with the model's tokenizer.",
     source="Median absolute deviation: Iglewicz and Hoaglin 1993; here of the logarithm of the length, beyond 4.5",
 )
-def length_outlier(conversations: Sequence[Conversation]) -> Evidence:
-    lengths = {p: len(text) for p, c in enumerate(conversations) if (text := last_answer(c)).strip()}
-    if len(lengths) < _ENOUGH_ROWS:
+def length_outlier(conversations: Sequence[Conversation], table: Sketches) -> Evidence:
+    import numpy
+
+    said = numpy.flatnonzero(table["length"])
+    if len(said) < _ENOUGH_ROWS:
         return {}
-    logs = {position: math.log(length) for position, length in lengths.items()}
-    middle = statistics.median(logs.values())
-    spread = max(1.4826 * statistics.median(abs(value - middle) for value in logs.values()), 0.35)
-    return {
-        position: f"{lengths[position]} / {round(math.exp(middle))}"
-        for position, value in logs.items()
-        if abs(value - middle) > 4.5 * spread
-        or (lengths[position] > 20_000 and value - middle > math.log(10))
-    }
+    lengths = table["length"][said]
+    logs = numpy.log(lengths)
+    middle = float(numpy.median(logs))
+    spread = max(1.4826 * float(numpy.median(abs(logs - middle))), 0.35)
+    far = (abs(logs - middle) > 4.5 * spread) | ((lengths > 20_000) & (logs - middle > math.log(10)))
+    return Flagged(
+        conversations, said[far], lambda row: f"{len(last_answer(row))} / {round(math.exp(middle))}"
+    )

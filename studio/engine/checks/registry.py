@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from studio.domain.chat import Conversation
 from studio.domain.finding import Dimension, Finding, Severity, finding
 from studio.engine.checks.parts import Part, last_turn, rewritten, speaks
+from studio.engine.checks.sketches import Sketches, sketched
 
 Evidence = Mapping[int, str]
 """Flagged positions in the list of conversations, each with the words that show the defect."""
 
-Find = Callable[[Sequence[Conversation]], Evidence]
+Look = Callable[[Conversation], str]
+"""What a check of one row sees: the words that show the defect, or ''."""
+Judge = Callable[[Sequence[Conversation], Sketches], Evidence]
+"""A check of a whole set: it compares the rows' sketches, and reads only the rows that those point to."""
 Fix = Callable[[Conversation], "Conversation | None"]
 FixAll = Callable[[Sequence[Conversation], Evidence], Mapping[int, "Conversation | None"]]
 
@@ -28,8 +32,9 @@ class Check:
     """One question asked of the data: what it finds, why that matters, and what can be done about it.
 
     `message` is the sentence about what was found: it may hold {count}, {row} (the first flagged row) and {example}.
-    `find` is pure. `repair` gives for flagged positions the repaired conversation, or None where the row is dropped;
-    `fix_title` says what it does and is empty where there is no repair.
+    A check of one row has `look`, a check of a whole set `judge`; both are pure. `repair` gives for flagged positions
+    the repaired conversation, or None where the row is dropped; `fix_title` says what it does and is empty where there
+    is no repair.
     """
 
     id: str
@@ -40,7 +45,8 @@ class Check:
     why: str
     remedy: str
     blind_spots: str
-    find: Find
+    look: Look | None = None
+    judge: Judge | None = None
     fix_title: str = ""
     repair: FixAll | None = None
     source: str = ""
@@ -51,6 +57,14 @@ class Check:
     def fixable(self) -> bool:
         return self.repair is not None
 
+    def find(self, conversations: Sequence[Conversation], table: Sketches | None = None) -> Evidence:
+        """The flagged positions. `table` holds the conversations' sketches, where they are made already."""
+        if self.look is not None:
+            shown = ((position, self.look(row)) for position, row in enumerate(conversations))
+            return {position: evidence for position, evidence in shown if evidence}
+        assert self.judge is not None
+        return self.judge(conversations, sketched(conversations) if table is None else table)
+
     def findings(self, conversations: Sequence[Conversation]) -> list[Finding]:
         """One Finding that names the flagged rows, or none."""
         evidence = self.find(conversations)
@@ -58,20 +72,45 @@ class Check:
             return []
         positions = sorted(evidence)
         rows = [row_number(conversations, position) for position in positions]
-        example = shorten(evidence[positions[0]])
-        return [
-            finding(
-                self.id,
-                self.dimension,
-                self.severity,
-                dict.fromkeys(rows),
-                self.message,
-                self.remedy,
-                fixable=self.fixable,
-                row=rows[0],
-                example=example,
-            )
-        ]
+        return [self.finding(rows, evidence[positions[0]])]
+
+    def finding(self, rows: Sequence[int], example: str) -> Finding:
+        """The Finding that names these rows, with the words that show the first one's defect."""
+        return finding(
+            self.id,
+            self.dimension,
+            self.severity,
+            dict.fromkeys(rows),
+            self.message,
+            self.remedy,
+            fixable=self.fixable,
+            row=rows[0],
+            example=shorten(example),
+        )
+
+
+class Flagged(Mapping[int, str]):
+    """Evidence whose words are made only for the rows that are asked for, as a set may flag most of a million."""
+
+    def __init__(
+        self,
+        conversations: Sequence[Conversation],
+        positions: Iterable[int],
+        show: Callable[[Conversation], str],
+    ) -> None:
+        self._conversations, self._show = conversations, show
+        self._positions = dict.fromkeys(sorted(map(int, positions)))
+
+    def __getitem__(self, position: int) -> str:
+        if position not in self._positions:
+            raise KeyError(position)
+        return self._show(self._conversations[position])
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._positions)
+
+    def __len__(self) -> int:
+        return len(self._positions)
 
 
 CHECKS: dict[str, Check] = {}
@@ -112,12 +151,6 @@ def row_check(
     """
 
     def enter(function: Callable[[Conversation], str]) -> Callable[[Conversation], str]:
-        def find(conversations: Sequence[Conversation]) -> Evidence:
-            shown = (
-                (position, function(conversation)) for position, conversation in enumerate(conversations)
-            )
-            return {position: evidence for position, evidence in shown if evidence}
-
         def repair(
             conversations: Sequence[Conversation], evidence: Evidence
         ) -> dict[int, Conversation | None]:
@@ -134,7 +167,7 @@ def row_check(
                 why=why,
                 remedy=remedy,
                 blind_spots=blind_spots,
-                find=find,
+                look=function,
                 fix_title=fix_title,
                 repair=repair if fix else None,
                 source=source,
@@ -158,10 +191,10 @@ def set_check(
     fix_title: str = "",
     repair: FixAll | None = None,
     source: str = "",
-) -> Callable[[Find], Find]:
-    """Enter a function that looks at all conversations together. Its name is the check's id."""
+) -> Callable[[Judge], Judge]:
+    """Enter a function that compares rows by their sketches. Its name is the check's id."""
 
-    def enter(function: Find) -> Find:
+    def enter(function: Judge) -> Judge:
         _enter(
             Check(
                 id=function.__name__,
@@ -172,7 +205,7 @@ def set_check(
                 why=why,
                 remedy=remedy,
                 blind_spots=blind_spots,
-                find=function,
+                judge=function,
                 fix_title=fix_title,
                 repair=repair,
                 source=source,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from studio.domain.chat import Conversation
 from studio.domain.finding import DIMENSIONS, Dimension, Finding
-from studio.engine.checks.registry import CHECKS
+from studio.engine.checks import sketches
+from studio.engine.checks.registry import CHECKS, row_number, shorten
+from studio.engine.checks.sketches import Sketches, sketched
 
 WEIGHTS = {"error": 1.0, "warning": 0.5, "info": 0.1}
 """How much of a row is lost by a finding of this severity."""
@@ -35,11 +37,69 @@ def score(findings: Iterable[Finding], dimension: Dimension, rows: int) -> float
     return round(100 * (1 - min(1.0, sum(lost.values()) / rows)), 1) if rows else 100.0
 
 
+@dataclass(frozen=True)
+class Looked:
+    """What was seen of some rows by themselves. The parts of a set can be looked at anywhere, and `joined` in order."""
+
+    numbers: tuple[int, ...]
+    """The rows' numbers in their file."""
+    flagged: dict[str, tuple[tuple[int, ...], str]]
+    """Of each check that found something: the numbers of the rows, and the words that show the first one's defect."""
+    table: Sketches
+
+
+def look(conversations: Sequence[Conversation]) -> Looked:
+    """Every check of one row over the rows, and a sketch of each to compare them by."""
+    flagged = {}
+    for check in CHECKS.values():
+        if check.look is None:
+            continue
+        evidence = check.find(conversations)
+        if evidence:
+            rows = tuple(row_number(conversations, position) for position in evidence)
+            flagged[check.id] = rows, shorten(evidence[next(iter(evidence))])
+    numbers = tuple(row_number(conversations, position) for position in range(len(conversations)))
+    return Looked(numbers, flagged, sketched(conversations))
+
+
+def joined(parts: Sequence[Looked]) -> Looked:
+    """What was seen of the parts as what was seen of the whole."""
+    flagged: dict[str, tuple[tuple[int, ...], str]] = {}
+    for check in dict.fromkeys(name for part in parts for name in part.flagged):
+        found = [part.flagged[check] for part in parts if check in part.flagged]
+        flagged[check] = tuple(row for rows, _ in found for row in rows), found[0][1]
+    numbers = tuple(number for part in parts for number in part.numbers)
+    return Looked(numbers, flagged, sketches.joined([part.table for part in parts]))
+
+
+def judge(
+    conversations: Sequence[Conversation],
+    looked: Looked,
+    findings: Iterable[Finding] = (),
+    progress: Callable[[float], None] | None = None,
+) -> Report:
+    """The report on rows that were looked at, once they are compared with each other too.
+
+    `progress` is told which share of the checks is through, and may raise to end it.
+    """
+    found = list(findings)
+    for done, check in enumerate(CHECKS.values()):
+        if check.id in looked.flagged:
+            found.append(check.finding(*looked.flagged[check.id]))
+        elif check.judge is not None and len(looked.numbers):
+            evidence = check.find(conversations, looked.table)
+            if evidence:
+                positions = sorted(evidence)
+                found.append(check.finding([looked.numbers[p] for p in positions], evidence[positions[0]]))
+        if progress is not None:
+            progress((done + 1) / len(CHECKS))
+    scores = {str(dimension): score(found, dimension, len(looked.numbers)) for dimension in DIMENSIONS}
+    return Report(len(looked.numbers), found, scores)
+
+
 def run_checks(conversations: Sequence[Conversation], *, findings: Iterable[Finding] = ()) -> Report:
     """Every check over the conversations.
 
     `findings` are those already known, of the file and of the tokens; they come first in the report and are not scored.
     """
-    found = [*findings, *(item for check in CHECKS.values() for item in check.findings(conversations))]
-    scores = {dimension: score(found, dimension, len(conversations)) for dimension in DIMENSIONS}
-    return Report(len(conversations), found, {str(dimension): value for dimension, value in scores.items()})
+    return judge(conversations, look(conversations), findings)

@@ -1,84 +1,114 @@
-"""Which texts are nearly the same, found without comparing each with each: MinHash with banding."""
+"""Which rows are nearly the same, among a million, without comparing each with each.
+
+Candidates come from the sketches (`near_duplicates`); whether two rows are alike is decided on their texts.
+"""
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
-SHINGLE = 5
-"""Letters of one piece."""
-BANDS = 16
-BAND_ROWS = 3
-"""Two texts of which two thirds of the pieces agree share a band with a probability of 99.5 %."""
+from studio.domain.chat import Conversation
+from studio.engine import near_duplicates
+from studio.engine.checks.sketches import Sketches, done
+from studio.engine.checks.text import plain
+from studio.engine.near_duplicates import jaccard
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
 ALIKE = 0.66
+"""Two responses are alike if so much of their pieces is common to both."""
 PROMPTS_ALIKE = 0.5
 """Prompts are short, so that a single word weighs more; their words are compared as well."""
+TOGETHER = 0.55
+"""What prompt and response together have in common at least where both are alike, but for odd cases."""
+BAND_ROWS = 3
+"""Bins of one band: rows with two thirds of their pieces in common share one of 21 bands with 99.9 %."""
 NEIGHBOURS = 8
-"""With so many earlier rows a row is compared at most: those that share most bands."""
+"""With so many earlier rows a row is compared at most: those whose signatures agree most."""
+_AT_ONCE = 2_000
 
 
-def similar_pairs(
-    prompts: Sequence[str], responses: Sequence[str], same: Callable[[int, int], bool]
-) -> Iterator[tuple[int, int]]:
-    """Pairs (earlier, later) of positions whose prompts and whose responses are both alike; each later one once.
+def similar_rows(
+    conversations: Sequence[Conversation], table: Sketches, places: NDArray[numpy.int64]
+) -> list[int]:
+    """Positions of those of the rows at `places` that are nearly the same as an earlier one that is left.
 
-    `same` has the last word on a pair. A later one that is alike to an earlier one is not compared with further ones,
-    so that what remains is unlike.
+    A row that is alike to an earlier one is not compared with later ones, so that what remains is unlike.
+    """
+    pairs = candidate_pairs(table[places])
+    gone: set[int] = set()
+    for earlier, later in _alike_pairs(conversations, ((int(places[a]), int(places[b])) for a, b in pairs)):
+        if earlier not in gone:
+            gone.add(later)
+    return sorted(gone)
+
+
+def candidate_pairs(table: Sketches) -> NDArray[numpy.int64]:
+    """Pairs (earlier, later) whose signatures agree well, `NEIGHBOURS` a later one at most; ascending by the later one.
+
+    Only rows with the same system prompt, tools and numbers are paired. Shape (pairs, 2).
     """
     import numpy
 
-    random = numpy.random.default_rng(1)
-    factors = random.integers(1, 2**63, size=(BANDS * BAND_ROWS, 1), dtype=numpy.uint64) | numpy.uint64(1)
-    offsets = random.integers(0, 2**63, size=(BANDS * BAND_ROWS, 1), dtype=numpy.uint64)
-    pieces = [
-        (_pieces(prompt), _pieces(response)) for prompt, response in zip(prompts, responses, strict=True)
-    ]
-    buckets: dict[tuple[int, bytes], list[int]] = {}
-    for later, (prompt, response) in enumerate(pieces):
-        both = numpy.concatenate((prompt, response + numpy.uint64(1)))
-        signature = ((both * factors + offsets) >> numpy.uint64(32)).min(axis=1).reshape(BANDS, BAND_ROWS)
-        keys = [(band, signature[band].tobytes()) for band in range(BANDS)]
-        shared = Counter(position for key in keys for position in buckets.get(key, ()))
-        match = next(
-            (
-                position
-                for position, _ in shared.most_common(NEIGHBOURS)
-                if _share(pieces[position][1], response) >= ALIKE
-                and _share(pieces[position][0], prompt) >= PROMPTS_ALIKE
-                and same(position, later)
-            ),
-            None,
+    signature, told = table["signature"], table["told"]
+    keys = near_duplicates.band_keys(signature, BAND_ROWS)
+    keys ^= told[:, None]  # rows that were told other things share no band
+    pairs = near_duplicates.candidates(keys)
+    if not len(pairs):
+        return pairs
+    pairs = pairs[told[pairs[:, 0]] == told[pairs[:, 1]]]
+    agreeing = near_duplicates.agreement(signature, pairs)
+    good = agreeing >= TOGETHER - near_duplicates.MARGIN
+    pairs, agreeing = pairs[good], agreeing[good]
+    order = numpy.lexsort((pairs[:, 0], -agreeing, pairs[:, 1]))
+    pairs = pairs[order]
+    starts = numpy.searchsorted(pairs[:, 1], pairs[:, 1])
+    nearest = numpy.arange(len(pairs)) - starts < NEIGHBOURS
+    return pairs[nearest]
+
+
+def _alike_pairs(
+    conversations: Sequence[Conversation], pairs: Iterable[tuple[int, int]]
+) -> Iterator[tuple[int, int]]:
+    """Those pairs whose texts are alike, in their order. The texts of the last rows are kept at hand."""
+    texts: dict[int, _Texts] = {}
+
+    def at(position: int) -> _Texts:
+        found = texts.get(position)
+        if found is None:
+            if len(texts) >= _AT_ONCE:
+                del texts[next(iter(texts))]
+            found = texts[position] = _Texts(conversations[position])
+        return found
+
+    for earlier, later in pairs:
+        left, right = at(earlier), at(later)
+        if left.alike(right):
+            yield earlier, later
+
+
+class _Texts:
+    """Prompt and response of a row, and their pieces."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.prompt = plain(conversation.prompt)
+        self.asked, self.said = _pieces(self.prompt), _pieces(done(conversation))
+
+    def alike(self, other: _Texts) -> bool:
+        return (
+            jaccard(self.said, other.said) >= ALIKE
+            and jaccard(self.asked, other.asked) >= PROMPTS_ALIKE
+            and differ_in_form_only(self.prompt, other.prompt)
         )
-        if match is not None:
-            yield match, later
-            continue
-        for key in keys:
-            bucket = buckets.setdefault(key, [])
-            if len(bucket) < NEIGHBOURS:
-                bucket.append(later)
 
 
-def _pieces(text: str) -> Any:
-    """The distinct 5-letter pieces of a text as 64-bit hashes; a shorter text is one piece."""
-    import numpy
-
-    codes = numpy.frombuffer(
-        text.ljust(SHINGLE).encode("utf-32-le", "surrogatepass"), dtype=numpy.uint32
-    ).astype(numpy.uint64)
-    hashes = numpy.zeros(len(codes) - SHINGLE + 1, dtype=numpy.uint64)
-    for offset in range(SHINGLE):
-        hashes = hashes * numpy.uint64(0x9E3779B97F4A7C15) + codes[offset : offset + len(hashes)]
-    hashes ^= hashes >> numpy.uint64(29)
-    return numpy.unique(hashes * numpy.uint64(0xBF58476D1CE4E5B9))
-
-
-def _share(left: Any, right: Any) -> float:
-    """Which share of the pieces of both together is common to both (the Jaccard index)."""
-    import numpy
-
-    common = len(numpy.intersect1d(left, right, assume_unique=True))
-    return common / (len(left) + len(right) - common)
+_pieces = near_duplicates.pieces
 
 
 def alike(left: str, right: str) -> bool:
@@ -87,4 +117,33 @@ def alike(left: str, right: str) -> bool:
     >>> alike("yeast eats the sugars in the dough", "yeast eats all the sugars in the dough")
     True
     """
-    return _share(_pieces(left), _pieces(right)) >= ALIKE
+    return jaccard(_pieces(left), _pieces(right)) >= ALIKE
+
+
+def differ_in_form_only(left: str, right: str) -> bool:
+    """Whether two plain prompts ask the same: what differs are small words and endings, in a long text one "
+    "word in 20.
+
+    >>> differ_in_form_only("what do bees do in winter", "what does a bee do in the winter")
+    True
+    >>> differ_in_form_only("is the film good i love this film", "is the film good i love this song")
+    False
+    """
+    ours, theirs = Counter(left.split()), Counter(right.split())
+    missing = [word for word in (ours - theirs).elements() if word not in _SMALL]
+    added = [word for word in (theirs - ours).elements() if word not in _SMALL]
+    for word in list(missing):
+        near = difflib.get_close_matches(word, added, n=1, cutoff=0.75)
+        if near or (word[:-1] in added or word + "s" in added):
+            added.remove(near[0] if near else word[:-1] if word[:-1] in added else word + "s")
+            missing.remove(word)
+    return max(len(missing), len(added)) <= 0.05 * max(ours.total(), theirs.total())
+
+
+_SMALL = frozenset(
+    re.findall(
+        r"\w+",
+        "a an the of in on at to for from by with is are was were be do does did can could would should will i me "
+        "my you your please and or it this that these those what which who how s t",
+    )
+)

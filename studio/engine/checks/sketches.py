@@ -1,0 +1,178 @@
+"""What is kept of each row so that rows can be compared: a few hashes and numbers, a million of them in some 400 MB.
+
+A sketch depends on its row alone, so that sketches can be made of shards anywhere and laid end to end. The checks of
+whole sets look at these columns, and read only the rows that they point to.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from studio.domain.chat import Conversation
+from studio.engine.checks.parts import answer, calls, last_answer, last_turn, speaks
+from studio.engine.checks.text import is_json, is_structured, plain
+from studio.engine.near_duplicates import BINS, signatures
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+    Sketches = NDArray[numpy.void]
+else:
+    Sketches = "NDArray[numpy.void]"
+
+FIELDS = [
+    ("whole", "u8"),  # equal for rows that are the same but for spaces
+    (
+        "asked",
+        "u8",
+    ),  # equal for rows that ask the same after the same turns; 0: nothing is asked, or not answered
+    ("reply", "u8"),  # what the last turn says and calls, in its plain form
+    ("told", "u8"),  # system prompt, tools and numbers, which near duplicates have in common
+    ("opening", "u8"),  # the first words of a response in prose; 0: too short, or no prose
+    ("prompt", "u8"),  # all that the user says, in its plain form
+    ("response", "u8"),  # the last answer in its plain form, where it is long prose; else 0
+    ("shape", "u8"),  # TEXT, or the keys of a JSON object; 0: no response
+    ("system", "u8"),  # the system prompt to the letter; 0: none
+    ("length", "u4"),  # characters of the last answer; 0: blank
+    ("signature", "u4", (BINS,)),  # MinHash of prompt and response together
+]
+TEXT = 1
+"""The shape of a response that is no JSON."""
+OPENING_WORDS = 4
+LONG = 12
+"""Words of a response that no two prompts are likely to share by chance."""
+_DIGITS = re.compile(r"\d+")
+
+
+def sketched(conversations: Sequence[Conversation]) -> Sketches:
+    """One sketch a conversation, as a structured array of `FIELDS`."""
+    import numpy
+
+    table = numpy.zeros(len(conversations), dtype=FIELDS)
+    texts = []
+    for position, conversation in enumerate(conversations):
+        said = _Said(conversation)
+        table[position] = (*said.columns(), 0)
+        texts.append(f"{said.prompt}\n{said.done}" if said.exchange else "")
+    if len(table):
+        table["signature"] = signatures(texts)
+    return table
+
+
+def joined(parts: Sequence[Sketches]) -> Sketches:
+    """Sketches of shards as those of the whole."""
+    import numpy
+
+    return numpy.concatenate(parts) if parts else numpy.zeros(0, dtype=FIELDS)
+
+
+def repeats(table: Sketches) -> NDArray[numpy.int64]:
+    """Positions of rows that are the same as an earlier one."""
+    import numpy
+
+    _, first = numpy.unique(table["whole"], return_index=True)
+    later = numpy.ones(len(table), dtype=bool)
+    later[first] = False
+    return numpy.flatnonzero(later)
+
+
+def groups(column: NDArray[numpy.uint64]) -> list[NDArray[numpy.int64]]:
+    """Positions of the rows that share a value other than 0, for each value that several have; in ascending order."""
+    import numpy
+
+    places = numpy.flatnonzero(column)
+    order = places[numpy.argsort(column[places], kind="stable")]
+    borders = numpy.flatnonzero(numpy.diff(column[order])) + 1
+    found = [group for group in numpy.split(order, borders) if len(group) > 1]
+    return sorted(found, key=lambda group: int(group[0]))
+
+
+class _Said:
+    """What a conversation says, in the forms in which it is compared, each made once."""
+
+    def __init__(self, conversation: Conversation) -> None:
+        self.conversation = conversation
+        self.turn = last_turn(conversation)
+        self.answer = last_answer(conversation)
+        self.prompt = plain(conversation.prompt)
+        self.plain_answer = plain(self.answer)
+        self.system = plain(conversation.system) if conversation.system else ""
+        self.exchange = bool(conversation.prompt.strip()) and speaks(self.turn)
+        self.done = self._done() if self.exchange else ""
+
+    def columns(self) -> tuple[int, ...]:
+        row, words = self.conversation, self.answer.split(None, LONG)
+        prose = not is_structured(self.answer.strip()) if words else False
+        return (
+            _hash(*whole(row)),
+            self._asked() if self.exchange else 0,
+            _hash(self._reply()) if self.exchange else 0,
+            _hash(self.system, *row.tools, *sorted(_DIGITS.findall(f"{self.prompt} {self.done}"))),
+            _hash(plain(" ".join(words[:OPENING_WORDS]))) if prose and len(words) > 2 * OPENING_WORDS else 0,
+            _hash(self.prompt),
+            _hash(self.plain_answer) if prose and len(words) >= LONG else 0,
+            _shape(self.answer),
+            _hash(row.system) if row.system.strip() else 0,
+            min(len(self.answer), 2**32 - 1) if words else 0,
+        )
+
+    def _asked(self) -> int:
+        before = self.conversation.before_response()
+        if len(before) == 1:  # plain() of it is there already
+            return _hash(*self.conversation.tools, f"{before[0].role}:{self.prompt}")
+        turns = (f"{turn.role}:{plain(answer(turn.content))}{calls(turn)}" for turn in before)
+        return _hash(*self.conversation.tools, *turns)
+
+    def _reply(self) -> str:
+        called = calls(self.turn) if self.turn else ""
+        return f"{self.plain_answer} {called}".strip()
+
+    def _done(self) -> str:
+        """All that was thought, said, called and given back after the questions."""
+        done = [turn for turn in self.conversation.messages if turn.role in ("assistant", "tool")]
+        if (
+            len(done) == 1
+            and not (done[0].reasoning or done[0].tool_calls)
+            and done[0].content == self.answer
+        ):
+            return self.plain_answer
+        return plain("\n".join(part for m in done for part in (m.reasoning, m.content, calls(m)) if part))
+
+
+def done(conversation: Conversation) -> str:
+    """All that was thought, said, called and given back after the questions, in its plain form."""
+    return _Said(conversation).done
+
+
+def whole(conversation: Conversation) -> tuple[str, ...]:
+    """What two rows have in common that are the same; the ids of calls are drawn by chance and do not count."""
+    turns = (
+        (m.role, m.name, " ".join(m.reasoning.split()), " ".join(m.content.split()), calls(m))
+        for m in conversation.messages
+    )
+    return (*conversation.tools, *(part for turn in turns for part in turn))
+
+
+def _shape(response: str) -> int:
+    """TEXT, a number for the keys of a JSON object, or 0 for nothing."""
+    if not response.strip():
+        return 0
+    if not is_json(response):
+        return TEXT
+    value = json.loads(response)
+    return _hash("keys", *sorted(value)) if isinstance(value, dict) else _hash("list")
+
+
+def _hash(*texts: str) -> int:
+    """64 bits, the same in every process, never 0 or TEXT; each text is told from its neighbours by its length."""
+    digest = hashlib.blake2b(digest_size=8)
+    for text in texts:
+        encoded = text.encode("utf-8", "surrogatepass")
+        digest.update(b"%d:" % len(encoded))
+        digest.update(encoded)
+    return int.from_bytes(digest.digest(), "little") | 2
