@@ -17,16 +17,12 @@ from studio.domain.config import DataConfig
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding, finding
 from studio.domain.text import Text
-from studio.engine import mixing
-from studio.engine.fields import Unconvertible
-from studio.engine.formats import FORMATS, check_columns, convert, recognise, unused_fields
-from studio.engine.readers import Problem, Records, read_records
-from studio.engine.turns import INLINE_REASONING, REASONING, without_padding
+from studio.engine import conversion, mixing
+from studio.engine.conversion import Reading, about_problems, settle_format
+from studio.engine.formats import recognise
+from studio.engine.readers import Problem, Record, Records, read_records
 
 __all__ = ["Dataset", "TrainingData", "load_training", "read", "recognise", "split", "write_messages"]
-
-SHOWN_PROBLEMS = 20
-"""So many rows that cannot be used are told one by one; the rest in one sentence."""
 
 
 @dataclass(frozen=True)
@@ -80,31 +76,23 @@ def read(
     records = read_records(path, max_rows)
     if not records.rows:
         raise _nothing_usable(path, records.problems)
-    format = _settle_format(path, format, columns, records)
-    names, problems = records.columns, list(records.problems)
-    conversations: list[Conversation] = []
-    unused: dict[str, list[int]] = {}
-    for number, line, record in zip(records.row_numbers, records.lines, records.rows, strict=True):
-        record = without_padding(record) if records.kind == "parquet" else record
-        try:
-            conversation = convert(record, format, columns, number, names)
-        except Unconvertible as error:
-            problems.append(_located(error, path.name, number, line))
-            continue
-        conversations.append(conversation)
-        for name in unused_fields(record, format, conversation):
-            unused.setdefault(name, []).append(number)
-    problems.sort(key=lambda problem: problem.row)
-    if not conversations:
+    format = settle_format(path.name, format, columns, records.columns, records.rows)
+    rows = (
+        Record(number, line, value, path.name)
+        for number, line, value in zip(records.row_numbers, records.lines, records.rows, strict=True)
+    )
+    names = records.columns
+    found = conversion.converted(rows, Reading(format, columns, names, records.kind == "parquet"))
+    problems = sorted([*records.problems, *found.problems], key=lambda problem: problem.row)
+    if not found.conversations:
         raise _nothing_usable(path, problems)
     findings = [
         *_about_encoding(records, path.name),
         *(_about_own_format(path.name, format) if columns and format != "columns" else ()),
-        *_about_problems(problems),
-        *(_about_unused(name, rows) for name, rows in unused.items()),
-        *_about_inline_reasoning(conversations),
+        *about_problems(problems),
+        *found.findings,
     ]
-    return Dataset(path, format, names, records.rows, records.row_numbers, conversations, findings)
+    return Dataset(path, format, names, records.rows, records.row_numbers, found.conversations, findings)
 
 
 def _nothing_usable(path: Path, problems: Sequence[Problem]) -> StudioError:
@@ -113,88 +101,6 @@ def _nothing_usable(path: Path, problems: Sequence[Problem]) -> StudioError:
         "Correct the rows, or choose another format.",
         file=path.name,
         first=str(problems[0].text),
-    )
-
-
-def _settle_format(path: Path, format: str, columns: dict[str, str] | None, records: Records) -> str:
-    """The format to read by, once it is certain that the file has the columns for it."""
-    if format not in ("auto", *FORMATS):
-        raise StudioError(
-            "There is no format {format}.",
-            "Choose one of {formats}.",
-            format=format,
-            formats=", ".join(("auto", *FORMATS)),
-        )
-    if format == "auto":
-        own = recognise(records.columns, records.rows[:50]) or "unknown"
-        mapped = columns and (own == "unknown" or not set(columns.values()).isdisjoint(records.columns))
-        format = "columns" if mapped else own
-    elif columns and format != "columns":
-        raise StudioError(
-            "Columns are mapped by hand, but the format is {format}.",
-            "Choose the format 'columns', or remove the mapping.",
-            format=format,
-        )
-    if format == "unknown":
-        raise StudioError(
-            "{file} is in no format that is recognised. Its columns: {columns}.",
-            "Map its columns by hand, or name them prompt and response. In a CSV file, the first row holds the names.",
-            file=path.name,
-            columns=", ".join(map(str, records.columns)) or "none",
-        )
-    check_columns(format, records.columns, columns, path.name)
-    return format
-
-
-def _located(error: Unconvertible, file: str, row: int, line: int) -> Problem:
-    place = f"{file}:{line}" if line else file
-    return Problem(
-        row, replace(error.text, values={**error.text.values, "row": row, "place": place}), error.check
-    )
-
-
-def _about_problems(problems: Sequence[Problem]) -> list[Finding]:
-    remedy = Text("Correct the row in the file and read it again. It is left out; the other rows are used.")
-    # Those that cost the most lines are among them, wherever they stand.
-    costly = {
-        problem.row for problem in sorted(problems, key=lambda problem: -problem.lines)[:SHOWN_PROBLEMS]
-    }
-    shown = [problem for problem in problems if problem.row in costly]
-    findings = [Finding(item.check, "file", "error", (item.row,), item.text, remedy) for item in shown]
-    rest = [problem for problem in problems if problem.row not in costly]
-    if rest:
-        findings.append(
-            finding(
-                "unreadable_record",
-                "file",
-                "error",
-                [problem.row for problem in rest],
-                "Further rows cannot be used: {count}.",
-                "Correct the first ones and read the file again.",
-            )
-        )
-    return findings
-
-
-def _about_unused(name: str, rows: Sequence[int]) -> Finding:
-    if name.strip().lower() in REASONING:
-        return finding(
-            "unused_field",
-            "file",
-            "warning",
-            rows,
-            "Rows whose turns hold another reasoning in {name} than in the field before it: {count}. It is not used.",
-            "Join the two into one field.",
-            name=name,
-        )
-    return finding(
-        "unused_field",
-        "file",
-        "warning",
-        rows,
-        "Rows with a field {name} beside messages that hold a system message already: {count}. The field is not used.",
-        "Join the two into one system message.",
-        name=name,
     )
 
 
@@ -209,27 +115,6 @@ def _about_own_format(file: str, format: str) -> list[Finding]:
             "Nothing needs to be done where that is right. Else choose them for this file.",
             file=file,
             format=format,
-        )
-    ]
-
-
-def _about_inline_reasoning(conversations: Iterable[Conversation]) -> list[Finding]:
-    rows = [
-        conversation.row
-        for conversation in conversations
-        if any(INLINE_REASONING.match(text) for text in conversation.responses)
-    ]
-    if not rows:
-        return []
-    return [
-        finding(
-            "inline_reasoning",
-            "file",
-            "info",
-            rows,
-            "Rows with reasoning between <think> and </think> at the start of an answer: {count}. It stays there, and "
-            "the chat template says what becomes of it.",
-            "Nothing needs to be done. The tab Template shows what is trained.",
         )
     ]
 

@@ -1,0 +1,180 @@
+"""Raw records to conversations: the format settled, each record converted, and those that cannot be, named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from studio.domain.chat import Conversation
+from studio.domain.errors import StudioError
+from studio.domain.finding import Finding, finding
+from studio.domain.text import Text
+from studio.engine.fields import Unconvertible
+from studio.engine.formats import FORMATS, check_columns, convert, recognise, unused_fields
+from studio.engine.records import Problem, Record
+from studio.engine.turns import INLINE_REASONING, REASONING, without_padding
+
+SHOWN_PROBLEMS = 20
+"""So many rows that cannot be used are told one by one; the rest in one sentence."""
+LOOKED_AT = 50
+"""Records by which a format is recognised."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How records are read: a settled format, columns mapped by hand, the names of all columns, and whether the records
+    are rows of a table, whose columns give each of them nulls for what others have."""
+
+    format: str
+    columns: dict[str, str] | None
+    names: tuple[str, ...]
+    padded: bool
+
+
+@dataclass
+class Converted:
+    """What became of some records. Those of the parts of a file are `joined` in their order."""
+
+    conversations: list[Conversation] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    unused: dict[str, list[int]] = field(default_factory=dict)
+    """Numbers of the rows whose field of that name no conversation can hold."""
+    thoughtful: list[int] = field(default_factory=list)
+    """Numbers of the rows with reasoning at the start of an answer."""
+
+    def take(self, other: Converted) -> None:
+        """Add what was found in the part that follows, but for its conversations."""
+        self.problems += other.problems
+        self.thoughtful += other.thoughtful
+        for name, rows in other.unused.items():
+            self.unused.setdefault(name, []).extend(rows)
+
+    @property
+    def findings(self) -> list[Finding]:
+        """About what was converted; `about_problems` tells of what was not."""
+        unused = (_about_unused(name, rows) for name, rows in self.unused.items())
+        return [*unused, *_about_inline_reasoning(self.thoughtful)]
+
+
+def converted(records: Iterable[Record], reading: Reading) -> Converted:
+    """Each record as a conversation, or as a problem."""
+    result = Converted()
+    for number, line, value, file in records:
+        record = without_padding(value) if reading.padded else value
+        try:
+            conversation = convert(record, reading.format, reading.columns, number, reading.names)
+        except Unconvertible as error:
+            result.problems.append(_located(error, file, number, line))
+            continue
+        result.conversations.append(conversation)
+        for name in unused_fields(record, reading.format, conversation):
+            result.unused.setdefault(name, []).append(number)
+        if any(INLINE_REASONING.match(text) for text in conversation.responses):
+            result.thoughtful.append(number)
+    return result
+
+
+def settle_format(
+    file: str,
+    format: str,
+    columns: dict[str, str] | None,
+    names: tuple[str, ...],
+    rows: Sequence[dict[str, Any]],
+) -> str:
+    """The format to read by, once it is certain that the file has the columns for it. `rows` are its first ones."""
+    if format not in ("auto", *FORMATS):
+        raise StudioError(
+            "There is no format {format}.",
+            "Choose one of {formats}.",
+            format=format,
+            formats=", ".join(("auto", *FORMATS)),
+        )
+    if format == "auto":
+        own = recognise(names, rows[:LOOKED_AT]) or "unknown"
+        mapped = columns and (own == "unknown" or not set(columns.values()).isdisjoint(names))
+        format = "columns" if mapped else own
+    elif columns and format != "columns":
+        raise StudioError(
+            "Columns are mapped by hand, but the format is {format}.",
+            "Choose the format 'columns', or remove the mapping.",
+            format=format,
+        )
+    if format == "unknown":
+        raise StudioError(
+            "{file} is in no format that is recognised. Its columns: {columns}.",
+            "Map its columns by hand, or name them prompt and response. In a CSV file, the first row holds the names.",
+            file=file,
+            columns=", ".join(map(str, names)) or "none",
+        )
+    check_columns(format, names, columns, file)
+    return format
+
+
+def _located(error: Unconvertible, file: str, row: int, line: int) -> Problem:
+    place = f"{file}:{line}" if line else file
+    return Problem(
+        row, replace(error.text, values={**error.text.values, "row": row, "place": place}), error.check
+    )
+
+
+def about_problems(problems: Sequence[Problem]) -> list[Finding]:
+    """A Finding for each of those that cost most, and one for all others."""
+    remedy = Text("Correct the row in the file and read it again. It is left out; the other rows are used.")
+    # Those that cost the most lines are among them, wherever they stand.
+    costly = {
+        problem.row for problem in sorted(problems, key=lambda problem: -problem.lines)[:SHOWN_PROBLEMS]
+    }
+    shown = [problem for problem in problems if problem.row in costly]
+    findings = [Finding(item.check, "file", "error", (item.row,), item.text, remedy) for item in shown]
+    rest = [problem for problem in problems if problem.row not in costly]
+    if rest:
+        findings.append(
+            finding(
+                "unreadable_record",
+                "file",
+                "error",
+                [problem.row for problem in rest],
+                "Further rows cannot be used: {count}.",
+                "Correct the first ones and read the file again.",
+            )
+        )
+    return findings
+
+
+def _about_unused(name: str, rows: Sequence[int]) -> Finding:
+    if name.strip().lower() in REASONING:
+        return finding(
+            "unused_field",
+            "file",
+            "warning",
+            rows,
+            "Rows whose turns hold another reasoning in {name} than in the field before it: {count}. It is not used.",
+            "Join the two into one field.",
+            name=name,
+        )
+    return finding(
+        "unused_field",
+        "file",
+        "warning",
+        rows,
+        "Rows with a field {name} beside messages that hold a system message already: {count}. The field is not used.",
+        "Join the two into one system message.",
+        name=name,
+    )
+
+
+def _about_inline_reasoning(rows: Sequence[int]) -> list[Finding]:
+    if not rows:
+        return []
+    return [
+        finding(
+            "inline_reasoning",
+            "file",
+            "info",
+            rows,
+            "Rows with reasoning between <think> and </think> at the start of an answer: {count}. It stays there, and "
+            "the chat template says what becomes of it.",
+            "Nothing needs to be done. The tab Template shows what is trained.",
+        )
+    ]
