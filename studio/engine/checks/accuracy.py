@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from fractions import Fraction
 from itertools import pairwise
 
 from studio.domain.chat import Conversation
@@ -30,7 +29,8 @@ from studio.engine.checks.registry import (
 )
 from studio.engine.checks.similar import alike
 from studio.engine.checks.sketches import Sketches, groups, sketched
-from studio.engine.checks.text import ends_open, is_structured, plain, repair_mojibake
+from studio.engine.checks.sums import wrong_sum
+from studio.engine.checks.text import ends_open, holds_any, is_structured, lowered, plain, repair_mojibake
 
 # ---- empty, repeated, unfinished --------------------------------------------------------------------------------
 
@@ -64,12 +64,28 @@ def empty_response(conversation: Conversation) -> str:
 )
 def repeats_prompt(conversation: Conversation) -> str:
     for question, response in _exchanges(conversation):
+        response = _LABEL.sub("", response, count=1)
+        if not _begin_alike(question, response):
+            continue
         asked, said = plain(question), plain(response)
-        if len(asked.split()) < 4 and len(asked) < 16:
+        if len(asked.split()) < 4 and len(asked) < (8 if _UNSPACED.search(asked) else 16):
             continue
         if said and not said.replace(asked, "").strip():
             return response
     return ""
+
+
+_LABEL = re.compile(
+    r"\A\W*(?:q|question|prompt|instruction|input|user|human|you asked|问题|问|指令|用户)\s?[:：]\s*",
+    re.IGNORECASE,
+)
+_UNSPACED = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff]")
+
+
+def _begin_alike(question: str, response: str) -> bool:
+    """Whether the first letters are the same, in their plain form: a quick look before the whole is compared."""
+    asked, said = plain(question[:40])[:12], plain(response[:60])[:12]
+    return asked[: len(said)] == said[: len(asked)]
 
 
 def _exchanges(conversation: Conversation) -> list[tuple[str, str]]:
@@ -92,29 +108,51 @@ def _exchanges(conversation: Conversation) -> list[tuple[str, str]]:
     fix=drop,
 )
 def cut_off(conversation: Conversation) -> str:
-    turn = last_turn(conversation)
-    text = answer(turn.content).rstrip() if turn and not turn.tool_calls else ""
-    return text[-50:] if text and ends_open(text) else ""
+    for turn in conversation.messages:
+        if turn.role == "assistant" and not turn.tool_calls:
+            text = answer(turn.content).rstrip()
+            if text and ends_open(text):
+                return text[-50:]
+    return ""
 
 
+_REFUSING = ("t ", "cannot", "not ", "unable", "without", "against", "不", "无法", "没有")
+_CANNOT = r"(?:can't|cannot|can not|won't|will not|am unable to|am not able to|'m unable to|'m not able to)"
 _REFUSALS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"\bas an? (?:ai|artificial intelligence|large language|language)\b[^.!?]{0,60}?"
-        r"\b(?:can't|can not|cannot|unable|not able|don't have|do not have|not capable|not programmed)\b",
-        r"^(?:i'm|i am) an? (?:ai|large language model|language model)\b[^.!?]{0,60}?"
+        r"\bas an? (?:ai|artificial intelligence|large language|language|virtual assistant|"
+        r"chatbot)\b[^.!?]{0,60}?"
+        r"\b(?:can't|can not|cannot|unable|not able|don't have|do not have|not capable|not programmed|"
+        r"won't|not comfortable)\b",
+        r"^(?:i'm|i am) (?:just |only )?an? (?:ai|large language model|language model|virtual "
+        r"assistant)\b[^.!?]{0,60}?"
         r"\b(?:can't|cannot|unable|not able|don't have|do not have)\b",
         r"\b(?:i'm|i am) (?:very |so |really )?sorry,? (?:but )?(?:i|as)\b[^.!?]{0,40}?"
-        r"\b(?:can't|cannot|can not|am unable to|am not able to|won't|will not)\b[^.!?]{0,20}?"
+        r"\b(?:can't|cannot|can not|am unable to|am not able to|won't|will not|'m unable to|'m not able "
+        r"to)\b[^.!?]{0,20}?"
         r"\b(?:assist|help you with th|help with th|fulfil|comply|answer|generate|create|provide (?:that|"
         r"this|any|the|an?)"
-        r" (?:information|content|answer|response|instructions?)|do that|complete|engage)",
-        r"^(?:sorry,? (?:but )?|unfortunately,? )?i (?:can't|cannot|can not|won't|am unable to|am not able to) "
-        r"(?:help|assist)(?: you)? with (?:that|this|your|such)\b",
-        r"^(?:sorry,? (?:but )?|unfortunately,? )?i (?:can't|cannot|can not|won't|am unable to|am not able to) "
-        r"(?:fulfil\w*|comply with|complete) (?:that|this|your|the) (?:request|instruction|task)",
-        r"(?:作为|身为)一?[个名]?(?:AI|人工智能|语言模型|大语言模型)[^。！？]{0,30}?(?:无法|不能|没有)",
-        r"(?:抱歉|对不起)[^。！？]{0,12}(?:无法|不能)(?:提供|回答|完成|满足|协助|帮助)",
+        r" (?:information|content|answer|response|instructions?|advice)|do that|complete|engage|discuss|write)",
+        rf"^(?:(?:i'm |i am )?(?:sorry|afraid),? (?:but )?|(?:i )?apologi[sz]e,? (?:but )?|my apologies,? "
+        rf"(?:but )?|"
+        rf"unfortunately,? )?(?:that )?i ?{_CANNOT} (?:help|assist)(?: you)? with (?:that|this|your|such|it)\b",
+        rf"^(?:(?:i'm |i am )?(?:sorry|afraid),? (?:but )?|(?:i )?apologi[sz]e,? (?:but )?|my apologies,? "
+        rf"(?:but )?|"
+        rf"unfortunately,? )?(?:that )?i ?{_CANNOT} (?:fulfil\w*|comply with|complete|process|answer|respond "
+        rf"to|provide|"
+        r"discuss|generate|create|write) (?:that|this|your|the|such|any) ?(?:kind of |type of |sort of )?"
+        r"(?:request|instructions?|task|question|information|content|text|topic|advice|material|one)\b",
+        r"^(?:sorry,? (?:but )?|i'm afraid |i am afraid )?(?:i'm|i am) not (?:able|allowed|permitted|"
+        r"comfortable) "
+        r"(?:to )?(?:\w+ )?(?:help|assist|answer|discuss|writ|provid|do that|do this|shar|respond)",
+        r"^(?:sorry|i apologi[sz]e)[^.!?]{0,40}\b(?:against|violates?) (?:my|our|the) (?:\w+ )?"
+        r"(?:guidelines|polic(?:y|ies)|programming|principles)",
+        r"^i (?:must|have to|will have to|need to) (?:respectfully |politely )?(?:decline|refuse)\b",
+        r"(?:作为|身为|我[是只]*)一?[个名款]?(?:AI|人工智能|语言模型|大语言模型|智能助手)[^。！？]{0,30}?(?:无法|不能|没有|不会)",
+        r"^[^。！？]{0,6}(?:抱歉|对不起|不好意思|很遗憾)[^。！？]{0,14}(?:无法|不能|没法|没办法|不可以|不便)[^。！？]{0,8}"
+        r"(?:提供|回答|完成|满足|协助|帮助|帮|生成|讨论|处理|回应|执行|写)",
+        r"^我(?:无法|不能)(?:提供|回答|完成|满足|协助|帮助|生成|讨论|回应)(?:你|您|这|该|此|相关|任何)",
     )
 ]
 
@@ -134,21 +172,35 @@ _REFUSALS = [
 )
 def refusal(conversation: Conversation) -> str:
     start = last_answer(conversation).lstrip()[:200].replace("’", "'")
+    if not holds_any(lowered(start), _REFUSING):
+        return ""
     return start if any(pattern.search(start) for pattern in _REFUSALS) else ""
 
 
+_GAP_WORDS = ("lorem", "todo", "tbd", "fixme")
 _WHOLE_PLACEHOLDER = re.compile(
-    r"\W*(?:n/?a|tbd|tba|todo|fixme|xxx+|asdf\w*|nan|null|undefined|placeholder|lorem ipsum|no ?input|no ?output|"
-    r"(?:your|the|insert|add|write|enter)(?: \w+)? (?:answer|response|output|text)(?: here)?|"
-    r"#ref!|#n/a|待补充|待填写)\W*|"
-    r"[.…?\-_*]+",
+    r"\W*(?:n/?a|tbd|tba|todo\b.{0,40}|fixme\b.{0,40}|xxx+|asdf\w*|nan|null|undefined|placeholder(?: text)?|"
+    r"lorem ipsum|no ?input|no ?output|"
+    r"(?:your|the|insert|add|write|enter|put)(?: \w+){0,2} (?:answer|response|output|text|content)(?: "
+    r"(?:goes )?here)?|"
+    r"(?:answer|response|output|text|content) (?:goes |to be (?:added|written|filled) ?)?(?:here|later|in)?|"
+    r"to be (?:added|written|completed|determined|filled(?: in)?|done|announced)(?: later| soon)?|coming soon|"
+    r"(?:no|missing) (?:answer|response|output|text)(?: (?:given|provided|yet|available))?|"
+    r"#ref!|#n/a|#value!|#name\?|待补充|待填写|待定|待完善|暂无(?:回答|内容|答案|数据)?|此处填写.{0,8}|"
+    r"(?:请|在此|在这里)(?:填写|输入|插入).{0,8}(?:答案|回答|内容|回复))\W*|"
+    r"[.…?？。\-_*]+",
     re.IGNORECASE,
 )
 _PLACEHOLDER = (
     re.compile(r"\blorem ipsum dolor\b", re.IGNORECASE),
-    re.compile(r"[\[<{(](?:insert|add|fill in|put|enter)\b[^\])}>\n]{0,40}[\])}>]", re.IGNORECASE),
+    re.compile(
+        r"[\[<{(](?:please )?(?:insert|add|fill in|put|enter)\b[^\])}>\n]{0,40}[\])}>]", re.IGNORECASE
+    ),
+    re.compile(
+        r"[【\[<（(](?:请|在此|此处|在这里)?(?:填写|输入|插入|补充|填入)[^\]】>）)\n]{0,20}[】\]>）)]"
+    ),
     re.compile(r"[\[<{(](?:your|the) (?:answer|response|output)(?: here)?[\])}>]", re.IGNORECASE),
-    re.compile(r"\A\W*(?:TODO|TBD|FIXME)\b"),
+    re.compile(r"(?:\A\W*|^\s*(?:#|//)?\s*)(?:TODO|TBD|FIXME)\b", re.MULTILINE),
     re.compile(r"\{\{\s*[A-Z]\w*(?: \w+){0,3}\s*\}\}"),
 )
 _ABOUT_PLACEHOLDERS = re.compile(
@@ -168,16 +220,20 @@ _ABOUT_PLACEHOLDERS = re.compile(
     fix=drop,
 )
 def placeholder(conversation: Conversation) -> str:
-    if _ABOUT_PLACEHOLDERS.search(conversation.prompt):
+    found = next(filter(None, map(_gap, answers(conversation))), "")
+    return "" if found and _ABOUT_PLACEHOLDERS.search(conversation.prompt) else found
+
+
+def _gap(response: str) -> str:
+    """The placeholder that a response is, or that stands in it."""
+    response = response.strip()
+    if 0 < len(response) < 80 and _WHOLE_PLACEHOLDER.fullmatch(response):
+        return response
+    if not (holds_any(response, "[<{(") or holds_any(lowered(response), _GAP_WORDS)):
         return ""
-    for response in answers(conversation):
-        text = without_code(response).strip()
-        if response.strip() and _WHOLE_PLACEHOLDER.fullmatch(response.strip()):
-            return response
-        found = next((match for pattern in _PLACEHOLDER if (match := pattern.search(text))), None)
-        if found:
-            return found.group()
-    return ""
+    text = without_code(response).strip()
+    found = next((match for pattern in _PLACEHOLDER if (match := pattern.search(text))), None)
+    return found.group() if found else ""
 
 
 # ---- damaged text -------------------------------------------------------------------------------------------------
@@ -190,10 +246,11 @@ def placeholder(conversation: Conversation) -> str:
     message="Rows with garbled characters: {count}. Row {row}: {example}",
     why="Text that was read in the wrong encoding (â€™ for ’, Ã© for é) teaches the model to write it so.",
     remedy="Repair the rows, or export the data again as UTF-8.",
-    blind_spots="UTF-8 read as Windows-1252 is found and repaired; other mix-ups of encodings are not.",
+    blind_spots="UTF-8 read in a one-byte encoding is found and repaired by ftfy; a single misread letter may not be, "
+    "and other mix-ups of encodings, such as GBK for UTF-8, are not.",
     fix_title="Read the characters in the right encoding",
     fix=rewriting(repair_mojibake, *EVERYTHING),
-    source="The confusion of UTF-8 with Windows-1252 as in ftfy, Speer 2019, doi:10.5281/zenodo.2591652",
+    source="ftfy: Speer 2019, doi:10.5281/zenodo.2591652",
 )
 def mojibake(conversation: Conversation) -> str:
     for text in texts(conversation, *EVERYTHING):
@@ -204,7 +261,7 @@ def mojibake(conversation: Conversation) -> str:
     return ""
 
 
-_LOST = ("\ufffd", "锟斤拷", "烫烫烫")
+_LOST = ("\ufffd", "锟斤拷", "烫烫烫", "屯屯屯")
 
 
 @row_check(
@@ -220,7 +277,7 @@ _LOST = ("\ufffd", "锟斤拷", "烫烫烫")
 )
 def lost_characters(conversation: Conversation) -> str:
     for text in texts(conversation, *EVERYTHING):
-        mark = next((mark for mark in _LOST if mark in text), None)
+        mark = None if text.isascii() else next((mark for mark in _LOST if mark in text), None)
         if mark:
             at = text.index(mark)
             return text[max(0, at - 20) : at + 20]
@@ -228,12 +285,18 @@ def lost_characters(conversation: Conversation) -> str:
 
 
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u2060\ufeff\ufff9-\ufffb]")
-_DIRECTION = re.compile(r"[\u202a-\u202e\u2066-\u2069]")
-_RIGHT_TO_LEFT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u00ad\u200b\u2060-\u2064\ufeff\ufff9-\ufffb]|"
+    "(?<=[A-Za-z])[\u200c\u200d](?=[A-Za-z])|"
+    "(?<![\U0001f3f4\U000e0020-\U000e007f])[\U000e0000-\U000e007f]+"  # hidden letters; behind a black flag a real flag
+)
+_DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 
 def _without_controls(text: str) -> str:
+    if text.replace("\n", "").replace("\t", "").replace("\r", "").isprintable():
+        return text
     text = _CONTROL.sub("", _ANSI.sub("", text))
     return text if _RIGHT_TO_LEFT.search(text) else _DIRECTION.sub("", text)
 
@@ -255,8 +318,8 @@ def control_characters(conversation: Conversation) -> str:
     for text in texts(conversation, *EVERYTHING):
         cleaned = _without_controls(text)
         if cleaned != text:
-            codes = {c for c in text if _CONTROL.match(c) or _DIRECTION.match(c) or c == "\x1b"}
-            return " ".join(f"U+{ord(code):04X}" for code in sorted(codes))
+            codes = set(text) - set(cleaned) or {c for c in text if not c.isprintable() and c not in "\n\r\t"}
+            return " ".join(f"U+{ord(code):04X}" for code in sorted(codes) if not code.isprintable())
     return ""
 
 
@@ -309,21 +372,6 @@ def conflicting_responses(conversations: Sequence[Conversation], table: Sketches
     return Flagged(conversations, flagged, lambda row: row.prompt)
 
 
-_NUMBER = r"[$€£]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"
-_EQUATION = re.compile(
-    rf"(?<![\w.,:^%°)\]²³√$€£])(?<![-+*/×÷·^(=x−–][ ])(?<![-+*/×÷·^=−–])(?P<a>{_NUMBER})\s*"
-    rf"(?P<op>[-+*/×÷·−–x])\s*(?P<b>{_NUMBER})\s*=\s*(?P<c>[-−]?{_NUMBER})"
-    r"(?![\d%^!°²³])(?!\s?[-+*/×÷·−–=^%(]\s?[\d(a-z])(?![.,:]\d)",
-    re.IGNORECASE,
-)
-_OTHER_ARITHMETIC = re.compile(
-    r"\b(?:binary|hex\w*|octal|base[ -]?\d+|mod(?:ulo|ular)?|xor|boolean|remainder|round\w*|approx\w*|"
-    r"incorrect\w*|wrong\w*|"
-    r"mistakes?|errors?|false|joke|riddle|matrix|vector|fraction)\b|二进制|余数",
-    re.IGNORECASE,
-)
-
-
 @row_check(
     "accuracy",
     "error",
@@ -331,55 +379,18 @@ _OTHER_ARITHMETIC = re.compile(
     message="Rows with a sum that is wrong: {count}. Row {row}: {example}",
     why="The model learns the wrong result.",
     remedy="Correct the sum, or drop the row.",
-    blind_spots="Only sums of two numbers written out, such as 6 x 4 = 24. Longer sums, units between the numbers, "
-    "and rows about rounding, remainders or other number systems are not looked at.",
+    blind_spots="Only numbers with signs or words between them, such as 6 x 4 + 1 = 25, 6 times 4 is 24, 6乘以4等于24; "
+    "sums with brackets, powers or units, and rows about rounding, remainders or other number systems are not "
+    "looked at.",
     fix_title="Drop the row",
     fix=drop,
 )
 def wrong_arithmetic(conversation: Conversation) -> str:
     for response in answers(conversation):
-        if (
-            "=" not in response
-            or _OTHER_ARITHMETIC.search(response)
-            or _OTHER_ARITHMETIC.search(conversation.prompt)
-        ):
-            continue
-        for match in _EQUATION.finditer(without_code(response)):
-            if match.group() not in conversation.prompt and not _holds(*match.group("a", "op", "b", "c")):
-                return match.group()
+        found = wrong_sum(without_code(response), conversation.prompt)
+        if found:
+            return found
     return ""
-
-
-def _value(text: str) -> tuple[Fraction, int]:
-    """A written number and how many decimals it shows. A comma before anything but three digits is a "
-    "decimal comma."""
-    text = text.lstrip("$€£")
-    text = (
-        text.replace(",", "")
-        if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", text)
-        else text.replace(",", ".")
-    )
-    return Fraction(text if not text.startswith(".") else "0" + text), len(text.partition(".")[2])
-
-
-def _holds(a: str, operator: str, b: str, c: str) -> bool:
-    """Whether `a operator b = c`, as exactly as `c` is written; a truncated quotient counts as right."""
-    left, right = _value(a)[0], _value(b)[0]
-    sign = -1 if c[0] in "-−" else 1
-    shown, decimals = _value(c.lstrip("-−"))
-    shown *= sign
-    if operator in "/÷":
-        if right == 0:
-            return True
-        true, tolerance = left / right, Fraction(1, 10**decimals)
-    else:
-        true = {"+": left + right, "-": left - right, "−": left - right, "–": left - right}.get(
-            operator, left * right
-        )
-        tolerance = Fraction(1, 2 * 10**decimals) if decimals else Fraction(1, 1000)
-        if true.denominator > 1 and not decimals:
-            tolerance = Fraction(1, 2)
-    return abs(true - shown) <= tolerance
 
 
 @row_check(
@@ -389,19 +400,38 @@ def _holds(a: str, operator: str, b: str, c: str) -> bool:
     message="Rows whose response says the same over and over: {count}. Row {row}: {example}",
     why="The model learns to fall into loops.",
     remedy="Shorten the response, or drop the row.",
-    blind_spots="Loops of less than half the response. Songs with many refrains may be flagged.",
+    blind_spots="Loops of less than half the response, unless the end says the same five times in a row. "
+    "Songs with many refrains may be flagged.",
     fix_title="Drop the row",
     fix=drop,
     source="Holtzman et al. 2019, 'The Curious Case of Neural Text Degeneration', arXiv:1904.09751",
 )
 def repetition(conversation: Conversation) -> str:
     thoughts = texts(conversation, "reasoning")
-    for response in (*conversation.responses, *thoughts):
-        words = response.split()
-        if len(words) < 50 or is_structured(response):
-            continue
+    return next(filter(None, map(_loop, (*conversation.responses, *thoughts))), "")
+
+
+def _loop(text: str) -> str:
+    """The four words that come back most often where most of a text repeats itself, or the piece its end repeats."""
+    words: Sequence[str] = text.split()
+    if len(words) < 50:
+        words = text if len(text) > 100 and _UNSPACED.search(text) else ()
+    # Where two words in five are new, no more than three in five can repeat
+    if words and len(set(words)) < 0.4 * len(words) + 3 and not is_structured(text):
         grams = Counter(zip(words, words[1:], words[2:], words[3:], strict=False))
-        repeated = sum(count for count in grams.values() if count > 1)
-        if repeated - sum(count > 1 for count in grams.values()) > 0.6 * (len(words) - 3):
-            return " ".join(grams.most_common(1)[0][0])
-    return ""
+        repeated = sum(count - 1 for count in grams.values())
+        if repeated > 0.6 * (len(words) - 3):
+            return ("" if isinstance(words, str) else " ").join(grams.most_common(1)[0][0])
+    return _loop_at_end(text)
+
+
+_END = re.compile(r"(.{3,120}?)\1{4,}.{0,120}\Z", re.DOTALL)
+
+
+def _loop_at_end(text: str) -> str:
+    """What the end says five times in a row, if it is words: a model that ran on writes so."""
+    tail = text[-900:].rstrip()
+    if len(tail) < 60 or tail.count(tail[-12:]) < 5 or is_structured(text) or "|" in tail[-80:]:
+        return ""
+    found = _END.search(tail[-400:])
+    return found.group(1).strip() if found and sum(map(str.isalpha, found.group(1))) >= 3 else ""

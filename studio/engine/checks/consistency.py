@@ -10,9 +10,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from studio.domain.chat import Conversation, Message
-from studio.engine.checks.parts import last_answer, last_turn, speaks, texts
-from studio.engine.checks.registry import Evidence, Flagged, rewriting, row_check, set_check
+from studio.engine.checks.parts import answer, last_answer, last_turn, speaks, texts
+from studio.engine.checks.registry import (
+    Evidence,
+    Flagged,
+    drop,
+    rewriting,
+    row_check,
+    set_check,
+    without_code,
+)
 from studio.engine.checks.sketches import TEXT, Sketches, sketched
+from studio.engine.checks.text import is_latin, lowered, script_of, scripts_in
 
 if TYPE_CHECKING:
     import numpy
@@ -132,7 +141,9 @@ _TAG = re.compile(
 _DEAD = re.compile(r"<(script|style)\b[^>]*>.*?</\1\s*>", re.IGNORECASE | re.DOTALL)
 _BREAK = re.compile(r"<br\s*/?>|</(?:p|div|li|tr|h[1-6])>", re.IGNORECASE)
 _ENTITY = re.compile(
-    r"&(?:amp|lt|gt|quot|apos|nbsp|#39|#x27|#34|hellip|mdash|ndash|rsquo|lsquo|ldquo|rdquo|eacute|uuml);"
+    r"&(?:amp|lt|gt|quot|apos|nbsp|hellip|[mn]dash|[rl][sd]quo|[rl]aquo|bull|middot|copy|reg|trade|deg|euro|"
+    r"pound|"
+    r"times|[aeiouAEIOU](?:acute|grave|circ|uml)|[nao]tilde|[cC]cedil|szlig|#\d{2,5}|#x[0-9a-fA-F]{2,5});"
 )
 _ABOUT_MARKUP = re.compile(
     r"html|xml|\btags?\b|markup|web ?(?:page|site)|css|javascript|\breact\b|\bvue\b|php|svg|\bdiv\b|"
@@ -152,6 +163,8 @@ def _is_markup(conversation: Conversation) -> bool:
 
 def _markup_in(text: str) -> re.Match[str] | None:
     if "<" not in text and "&" not in text:
+        return None
+    if not (_TAG.search(text) or _ENTITY.search(text)):
         return None
     prose = "\n".join(
         line for line in re.sub(r"`[^`\n]*`", "", text).split("\n") if not line.lstrip().startswith("|")
@@ -183,10 +196,79 @@ def _without_markup(text: str) -> str:
     fix=rewriting(_without_markup, "content"),
 )
 def html_leftover(conversation: Conversation) -> str:
-    if _is_markup(conversation):
-        return ""
     found = next((match for text in texts(conversation, "content") if (match := _markup_in(text))), None)
-    return found.group() if found else ""
+    return found.group() if found and not _is_markup(conversation) else ""
+
+
+# ---- a mix of languages --------------------------------------------------------------------------------------------
+
+_STRAY = re.compile(
+    "[\u0400-\u052f]{2,}|[\u0590-\u05ff]{2,}|[\u0600-\u06ff]{2,}|[\u0900-\u0dff]{2,}|[\u0e00-\u0e7f]{2,}|"
+    "[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+|[\uac00-\ud7a3]+"
+)
+_LOOKALIKE = re.compile(
+    "[A-Za-z][\u0400-\u04ff\u0391-\u03c9]+[A-Za-z]|[A-Za-z]{2}[\u0430-\u044f]|[\u0430-\u044f][A-Za-z]{2}"
+)
+_ENGLISH_RUN = re.compile(r"(?:(?<![A-Za-z])[a-z]{2,}(?:,? |(?![A-Za-z]))){3,}")
+_BORROWED = re.compile("[(（\\[「『“\"‘'《【«*_`:：=/|][ ]?$")
+_FOREIGN_ASKED = re.compile(
+    r"translat|languag|bilingual|interpret|\b(?:english|chinese|mandarin|japanese|korean|russian|arabic|"
+    r"hebrew|hindi|"
+    r"greek|thai|ukrainian|persian|kanji|hiragana|pinyin|cyrillic|alphabet|script|unicode|multilingual)\b|"
+    r"翻译|译|英文|英语|中文|日语|日文|双语|俄语|韩语|单词|词汇"
+)
+
+
+@row_check(
+    "consistency",
+    "warning",
+    title="Words of another language in the response",
+    message="Rows whose response slips into another language: {count}. Row {row}: {example}",
+    why="Models slip into another language for a word or two; trained on such text, they do it more often.",
+    remedy="Write these words in the language of the response, or drop the row.",
+    blind_spots="Told by the writing system: stray Spanish words in an English text are not found. Foreign words in "
+    "brackets or quotation marks, and rows that are about a language, are let pass; so are more than a few "
+    "such words, and "
+    "English terms in a text of another writing system.",
+    fix_title="Drop the row",
+    fix=drop,
+    source="Marchisio et al. 2024, 'Understanding and Mitigating Language Confusion in LLMs', arXiv:2406.20052",
+)
+def mixed_languages(conversation: Conversation) -> str:
+    for response in conversation.responses:
+        if is_latin(response):
+            continue
+        found = _stray_words(without_code(answer(response)), conversation)
+        if found:
+            return found
+    return ""
+
+
+def _stray_words(text: str, conversation: Conversation) -> str:
+    """The words in a writing system that is neither the text's own nor that of what was asked."""
+    found = [*_STRAY.finditer(text), *_LOOKALIKE.finditer(text)]
+    if not found:
+        return ""
+    asked = f"{conversation.system}\n{conversation.prompt}"
+    own = script_of(text)
+    known = scripts_in(asked) | ({own, "kana", "han"} if own in ("han", "kana") else {own})
+    if own is None or _FOREIGN_ASKED.search(lowered(asked)):
+        return ""
+    if own == "han" and "latin" not in known:
+        found += _ENGLISH_RUN.finditer(text)
+    stray = [match for match in found if _is_stray(match, known)]
+    return stray[0].group() if 0 < len(stray) <= 8 and not _any_borrowed(stray) else ""
+
+
+def _is_stray(match: re.Match[str], known: set[str | None]) -> bool:
+    if match.re is not _STRAY:
+        return True
+    return script_of(match.group() * 10) not in known and match.group() not in ("の",)
+
+
+def _any_borrowed(stray: Sequence[re.Match[str]]) -> bool:
+    """Whether a foreign word is cited or explained on purpose: behind a bracket, a quotation mark or a colon."""
+    return any(_BORROWED.search(match.string[max(0, match.start() - 2) : match.start()]) for match in stray)
 
 
 # ---- formats and system prompts -----------------------------------------------------------------------------------

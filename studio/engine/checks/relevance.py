@@ -10,7 +10,17 @@ from itertools import pairwise
 from studio.domain.chat import Conversation, Message
 from studio.engine.checks.parts import last_answer
 from studio.engine.checks.registry import drop, row_check, without_code
-from studio.engine.checks.text import is_structured, language_of, script_of, scripts_in
+from studio.engine.checks.text import (
+    are_sisters,
+    identified,
+    is_latin,
+    is_plainly_english,
+    is_structured,
+    language_of,
+    lowered,
+    script_of,
+    scripts_in,
+)
 
 
 @row_check(
@@ -31,7 +41,8 @@ def empty_prompt(conversation: Conversation) -> str:
 
 _LANGUAGE_ASKED = re.compile(
     r"translat|language|interpret|localiz|localis|foreign|spelling|multilingual|"
-    r"\b(?:english|german|french|spanish|italian|portuguese|dutch|polish|swedish|russian|chinese|mandarin|cantonese|"
+    r"\b(?:english|german|french|spanish|italian|portuguese|dutch|polish|swedish|russian|chinese|mandarin|"
+    r"cantonese|"
     r"japanese|korean|arabic|hebrew|hindi|greek|latin|turkish|vietnamese|thai|danish|norwegian|finnish|"
     r"czech|ukrainian|"
     r"romanian|hungarian|indonesian|persian|pinyin|cyrillic)\b|"
@@ -39,8 +50,7 @@ _LANGUAGE_ASKED = re.compile(
     r"tradui|traduc|traduz|langue|idioma|lingua|\b(?:anglais|français|allemand|espagnol|inglés|español|"
     r"alemán|francés|"
     r"inglese|italiano|tedesco|inglês|português)\w*|"
-    r"翻译|翻成|译成|译为|语言|[英中法德日韩俄]文|[英汉法德日韩俄]语|西班牙语|перев[её]|язык|по-\w+ски|翻訳|[英日]本?語|번역|영어",
-    re.IGNORECASE,
+    r"翻译|用(?:英|中|法|德|日|韩|俄)|翻成|译成|译为|语言|[英中法德日韩俄外]文|[英汉法德日韩俄]语|西班牙语|перев[её]|язык|по-\w+ски|翻訳|[英日]本?語|번역|영어",
 )
 
 
@@ -51,29 +61,62 @@ _LANGUAGE_ASKED = re.compile(
     message="Rows whose response is in another language than the prompt: {count}. Row {row}: {example}",
     why="The model learns to change the language unasked.",
     remedy="Translate the response, or drop the row. Where the change is wanted, say so in the prompt.",
-    blind_spots="Only writing systems and nine European languages are told apart, from at least five words. "
-    "Prompts that mention a language or a translation are not looked at.",
+    blind_spots="Texts of fewer than about six words, and languages that are close, such as Malay and Indonesian, are "
+    "not told apart. Prompts that mention a language or a translation are not looked at.",
     fix_title="Drop the row",
     fix=drop,
-    source="Small words as marks of a language: Cavnar and Trenkle 1994, 'N-Gram-Based Text Categorization'",
+    source="Small words first, then py3langid: Lui and Baldwin 2012, 'langid.py: An Off-the-shelf Language "
+    "Identification Tool'",
 )
 def wrong_language(conversation: Conversation) -> str:
-    response = without_code(last_answer(conversation))
-    asked = f"{conversation.system}\n{conversation.prompt}"
-    if is_structured(response) or _LANGUAGE_ASKED.search(asked):
+    prompt, response = conversation.prompt, without_code(last_answer(conversation))
+    if is_plainly_english(prompt) and is_plainly_english(response) and is_latin(response):
         return ""
+    if is_structured(response) or not _in_another(conversation, prompt, response):
+        return ""
+    asked = f"{conversation.system}\n{prompt}"
+    return "" if _LANGUAGE_ASKED.search(lowered(asked)) else response
+
+
+def _in_another(conversation: Conversation, prompt: str, response: str) -> bool:
+    """Whether the response is in a script or a language in which the prompt is not."""
     script = script_of(response)
     if script is None:
-        return ""
-    if script not in scripts_in(asked):
-        return response if script_of(conversation.prompt) else ""
-    if script != "latin":
-        return ""
+        return False
+    if script not in scripts_in(f"{conversation.system}\n{prompt}"):
+        return script_of(prompt) is not None
+    if script in ("latin", "cyrillic", "arabic", "devanagari"):
+        return _speaks_another(prompt, response)
+    return False
+
+
+def _speaks_another(prompt: str, response: str) -> bool:
+    """Whether small words, or where they say nothing the letters, tell of two languages."""
     spoken = language_of(response, words_needed=6)
-    if spoken is None:
-        return ""
-    heard = {language_of(line) for line in (conversation.prompt, *conversation.prompt.split("\n"))} - {None}
-    return response if heard and spoken not in heard else ""
+    heard = {language_of(line) for line in (prompt, *prompt.split("\n"))} - {None}
+    if not heard and is_plainly_english(prompt):
+        heard = {"English"}
+    if spoken and heard:
+        return spoken not in heard
+    if spoken == "English" and prompt.isascii() and len(prompt.split()) < _WORDS_TO_IDENTIFY:
+        return False
+    return _letters_tell_of_another(prompt, response)
+
+
+_WORDS_TO_IDENTIFY = 6
+
+
+def _letters_tell_of_another(prompt: str, response: str) -> bool:
+    lines = [line for line in (prompt, *prompt.split("\n")) if len(line.split()) >= 4]
+    if len(response.split()) < _WORDS_TO_IDENTIFY or not lines or len(lines) > 20:
+        return False
+    spoken = identified(response, sure=0.8)
+    if spoken in (None, "la"):  # Latin is nearly always "lorem ipsum"
+        return False
+    heard = {identified(line, sure=0.0) for line in lines}
+    return identified(prompt, sure=0.6) is not None and not any(
+        are_sisters(spoken, one) for one in heard if one
+    )
 
 
 _MAY_FOLLOW = {"user": ("assistant",), "assistant": ("user", "tool"), "tool": ("assistant", "tool")}
@@ -142,6 +185,30 @@ def _one_after_the_other(first: str, second: str) -> str:
 @row_check(
     "relevance",
     "error",
+    title="Question without an answer",
+    message="Rows with a question that nobody answers: {count}. Row {row}: {example}",
+    why="Chat templates expect an answer to each question; what is asked in vain is read but teaches nothing, and many "
+    "templates refuse it.",
+    remedy="Write the answer, or take the question out.",
+    blind_spots="An answer that is there but does not answer. A row without any response counts as an empty response.",
+    fix_title="Join questions that follow each other; remove what follows the last answer",
+    fix=_in_order,
+)
+def unanswered(conversation: Conversation) -> str:
+    roles = [message.role for message in conversation.messages]
+    if "assistant" not in roles:
+        return ""
+    followers = (*roles[1:], "user")
+    alone = (
+        at for at, (role, after) in enumerate(zip(roles, followers, strict=True)) if role == after == "user"
+    )
+    at = next(alone, None)
+    return "" if at is None else conversation.messages[at].content.strip() or "user"
+
+
+@row_check(
+    "relevance",
+    "error",
     title="Turns out of order",
     message="Rows whose turns are out of order: {count}. Row {row}: {example}",
     why="Chat templates expect user and assistant in turn and a response at the end; many refuse anything else.",
@@ -153,4 +220,13 @@ def _one_after_the_other(first: str, second: str) -> str:
 )
 def role_order(conversation: Conversation) -> str:
     messages = conversation.messages
-    return "" if _in_turn(messages) else ", ".join(message.role for message in messages) or "–"
+    if _in_turn(messages) or _in_turn(_without_unanswered(messages)):
+        return ""
+    return ", ".join(message.role for message in messages) or "–"
+
+
+def _without_unanswered(messages: Sequence[Message]) -> list[Message]:
+    """Without questions before another question or at the end, which are a finding of their own."""
+    followers = (*messages[1:], None)
+    pairs = zip(messages, followers, strict=True)
+    return [a for a, b in pairs if a.role != "user" or (b is not None and b.role != "user")]

@@ -6,6 +6,22 @@ import json
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+
+lowered: Callable[[str], str] = lru_cache(maxsize=16)(str.lower)
+"""A text in small letters; the checks that look at the same row share it."""
+
+
+def holds_any(text: str, marks: Iterable[str]) -> bool:
+    """Whether at least one of the marks stands in the text: the cheap question before a costly pattern."""
+    return any(mark in text for mark in marks)
+
+
+def marks(listed: str) -> tuple[str, ...]:
+    """The marks of a list such as `ignore|forget `, in which spaces count."""
+    return tuple(listed.split("|"))
+
 
 # ---- form ---------------------------------------------------------------------------------------------------------
 
@@ -51,10 +67,12 @@ _FENCE = re.compile(r"^[ \t]*(```|~~~)", re.MULTILINE)
 _CLOSERS = {")": "(", "]": "[", "}": "{"}
 _LIST_ITEM = re.compile(r"\s*(?:[-*+•–—#>|]|\(?\d{1,3}[.):]|\(?[a-zA-Z][.)]\s|[A-Z][\w ]{0,30}:)")
 _SENTENCE_END = re.compile(r"[.!?…:;]['\"”’)\]*_]*$|[。！？；：…][」』”’）]*$")
+_FULL_STOPS = frozenset(".!?。！？…")
 _DANGLING = frozenset(
     re.findall(
         r"\w+",
-        "the a an and or but of with because whose which into from their your our my its every than if while although",
+        "the a an and or but of with because whose which into from their your our my its every than if while "
+        "although",
     )
 )
 _CODE_LINE = re.compile(
@@ -69,13 +87,15 @@ _SIGNED = re.compile(r"[-–—~]\s*[A-ZÀ-Þ][\w.]*(?: [A-ZÀ-Þ][\w.]*){0,4}$"
 def ends_open(text: str) -> bool:
     """Whether a text stops before its end: in a code block, a JSON value, a bracket or a sentence."""
     text = text.rstrip()
-    if len(_FENCE.findall(text)) % 2:
+    if ("```" in text or "~~~" in text) and len(_FENCE.findall(text)) % 2:
         return True
     if text.endswith("```"):
         return False
     if text[:1] in ("{", "[") and _json_breaks_off(text):
         return True
-    body = re.sub(r"```.*?```", "", text, flags=re.DOTALL).rstrip()
+    if text[-1:] in _FULL_STOPS:
+        return False
+    body = re.sub(r"```.*?```", "", text, flags=re.DOTALL).rstrip() if "```" in text else text
     return bool(body) and _prose_breaks_off(body)
 
 
@@ -164,6 +184,16 @@ _SCRIPTS = (
     ("thai", re.compile(r"[\u0e00-\u0e7f]")),
 )
 
+_NOT_LATIN = re.compile(
+    "[\u0370-\u1dff\u2c80-\u2dff\u2e80-\ua71f\ua800-\ufaff\ufb1d-\ufdff\ufe70-\ufeff\uff66-\uffdc]"
+)
+
+
+def is_latin(text: str) -> bool:
+    """Whether no letter of another writing system stands in the text."""
+    return text.isascii() or not _NOT_LATIN.search(text)
+
+
 _STOPWORDS = {
     "English": "the of and to in is that it for was with as be this are on you have not by at from they "
     "which can how what "
@@ -192,6 +222,14 @@ _STOPWORDS = {
     "Swedish": "och att det som en på är av för med den till inte om ett har jag var men så vi kan från "
     "eller vad hur",
 }
+_ENGLISH_ONLY = frozenset(
+    re.findall(
+        r"\w+",
+        "the of and to that it for with this are you your not by from they which what how there their would "
+        "could "
+        "should write explain describe following sentence",
+    )
+)
 _LANGUAGES_OF: dict[str, list[str]] = {}
 for _language, _words in _STOPWORDS.items():
     for _word in _words.split():
@@ -199,13 +237,13 @@ for _language, _words in _STOPWORDS.items():
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
 
 
-_ENOUGH_LETTERS = 4000
+_ENOUGH_LETTERS = 2000
 
 
 def _script_shares(text: str) -> dict[str, float]:
     """Each script's share of the letters; empty below ten letters. Han among kana is Japanese and counts as both."""
     text = text[:_ENOUGH_LETTERS]
-    if text.isascii():
+    if is_latin(text):
         return {"latin": 1.0} if sum(map(str.isalpha, text)) >= 10 else {}
     counts = {name: len(pattern.findall(text)) for name, pattern in _SCRIPTS}
     # a Chinese character says as much as a short word
@@ -251,61 +289,72 @@ def language_of(text: str, words_needed: int = 4) -> str | None:
     )
 
 
+def is_plainly_english(text: str) -> bool:
+    """Whether the first words hold enough that only English has; quick, and no answer for other texts."""
+    words = lowered(text[:600]).split()
+    return sum(map(_ENGLISH_ONLY.__contains__, words)) >= max(1, 0.12 * len(words))
+
+
+_SISTERS = (
+    {"id", "ms", "jv", "su"},
+    {"no", "nb", "nn", "da", "sv"},
+    {"hr", "sr", "bs", "sl"},
+    {"cs", "sk"},
+    {"gl", "pt", "es", "an", "ca", "oc"},
+    {"nl", "af"},
+    {"ru", "uk", "be", "bg", "mk"},
+    {"fa", "ar", "ur", "ps", "ug"},
+    {"hi", "mr", "ne"},
+)
+"""Languages that are easily taken for each other in a short text."""
+
+
+def are_sisters(left: str, right: str) -> bool:
+    return left == right or any(left in group and right in group for group in _SISTERS)
+
+
+@lru_cache(maxsize=1)
+def _identifier() -> Callable[[str], tuple[str, float]]:
+    """py3langid's model of 97 languages; it takes a second to read, so only where a text calls for it."""
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True).classify
+
+
+def identified(text: str, sure: float) -> str | None:
+    """The language's ISO code where py3langid gives it at least this probability.
+
+    >>> identified("Bugün hava çok güzel ve parka gidiyoruz.", 0.8)
+    'tr'
+    """
+    language, probability = _identifier()(text[:_ENOUGH_LETTERS])
+    return language if probability >= sure else None
+
+
 # ---- misread encodings --------------------------------------------------------------------------------------------
 
-_CP1252 = {
-    bytes([byte]).decode("cp1252"): byte
-    for byte in range(0x80, 0x100)
-    if byte not in (0x81, 0x8D, 0x8F, 0x90, 0x9D)
-}
-_BYTES = {**{chr(byte): byte for byte in range(0x80, 0x100)}, **_CP1252}
-_HIGH_RUN = re.compile("[" + re.escape("".join(_BYTES)) + "]{2,}")
-_SEQUENCE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
-# Latin-1 letters and marks, punctuation, currency, arrows and emoji: what misread Western text is made of
-_LIKELY_LEADS = (
-    b"\xc2",
-    b"\xc3",
-    b"\xe2\x80",
-    b"\xe2\x82",
-    b"\xe2\x84",
-    b"\xe2\x86",
-    b"\xe2\x9c",
-    b"\xf0\x9f",
-)
+_HIGH_RUN = re.compile("[\x80-\xff\u0100-\u02dc\u0401-\u0491\u2013-\u203a\u20ac\u2122]{2}|Ã ")
+"""What UTF-8 looks like when it is read as a one-byte encoding: characters beyond ASCII side by side."""
+_CLOSES_A_QUOTE = re.compile(r"(?<=[A-ZÀ-Þ])[ÃÂ](?=[”’»])")
+"""The end of a quoted word in capitals, as in “IRMÃ”, looks like a misread letter."""
+_KEEPERS = {"Ã": "\ue0c3", "Â": "\ue0c2"}
 
 
 def repair_mojibake(text: str) -> str:
-    """Text in which UTF-8 was read as Windows-1252, read again as UTF-8; other text as it is.
+    """Text in which UTF-8 was read in a one-byte encoding, read again as UTF-8; other text as it is.
 
     >>> repair_mojibake("cafÃ© â€“ itâ€™s 5 â‚¬"), repair_mojibake("São Tomé – naïve")
     ('café – it’s 5 €', 'São Tomé – naïve')
     """
-    for _ in range(3):  # text can be misread more than once
-        repaired = _HIGH_RUN.sub(_reread, text)
-        if repaired == text:
-            break
-        text = repaired
-    return text
+    if text.isascii() or not _HIGH_RUN.search(text):
+        return text
+    import ftfy
+    from ftfy.badness import is_bad
 
-
-def _reread(match: re.Match[str]) -> str:
-    data = bytes(_BYTES[character] for character in match.group())
-    parts: list[str] = []
-    position = 0
-    sequences = list(_SEQUENCE.finditer(data))
-    many = len(sequences) >= 3 and sum(len(item.group()) for item in sequences) == len(data)
-    for item in sequences:
-        parts.append(match.group()[position : item.start()])
-        written = match.group()[item.start() : item.end()]
-        likely = item.group().startswith(_LIKELY_LEADS) and not _closes_a_quote(match, item)
-        parts.append(item.group().decode("utf-8", errors="replace") if likely or many else written)
-        position = item.end()
-    parts.append(match.group()[position:])
-    repaired = "".join(parts)
-    return match.group() if "\ufffd" in repaired or re.search(r"[\x80-\x9f]", repaired) else repaired
-
-
-def _closes_a_quote(match: re.Match[str], item: re.Match[bytes]) -> bool:
-    """Whether Ã or Â with a curly quote is the end of a quoted word in capitals, as in “IRMÃ”."""
-    text, start = match.string, match.start() + item.start()
-    return text[start + 1] in "”’»" and start > 0 and text[start - 1].isupper()
+    kept = _CLOSES_A_QUOTE.sub(lambda match: _KEEPERS[match.group()], text)
+    if not is_bad(kept):
+        return text
+    fixed = ftfy.fix_encoding(kept)
+    for letter, keeper in _KEEPERS.items():
+        fixed = fixed.replace(keeper, letter)
+    return text if "\ufffd" in fixed and "\ufffd" not in text else fixed

@@ -89,8 +89,16 @@ BAD = {
         talk("q", "It is $5 + $3 = $9."),
         talk("q", "10 / 4 = 3.5"),
         talk("q", "0.5 * 0.5 = 0.5"),
+        talk("q", "12 + 7 × 2 = 38"),
+        talk("q", "Six times four is, of course: 6 times 4 is 26."),
+        talk("q", "20% of 50 is 15."),
+        talk("q", "所以3乘以5等于18。"),
     ],
-    "repetition": [talk("q", "and then we went home again " * 30)],
+    "repetition": [
+        talk("q", "and then we went home again " * 30),
+        talk("q", LONG * 2 + "It rains. " * 12),
+        talk("q", "然后我们就回家了，" * 30),
+    ],
     "wrong_language": [
         talk(
             "What is a good hobby for someone who sits all day?",
@@ -106,10 +114,25 @@ BAD = {
             "Объясни, почему небо голубое.", "Air scatters short waves of light more strongly than long ones."
         ),
     ],
-    "role_order": [
+    "unanswered": [
         talk("q", "a", "q2"),
-        talk("a", "q", "a", roles="aua"),
         talk("q", "q2", "a", roles="uua"),
+        talk("q", "a", "t", "q", "q", "a", roles="uatuua"),
+    ],
+    "mixed_languages": [
+        talk(
+            "How is bread made?",
+            "Knead the dough for ten minutes, then let it 休息 in a warm place until it doubles.",
+        ),
+        talk("How is bread made?", "Let the dough rest in a warm place, чтобы it doubles in size."),
+        talk("How do I pay?", "Open the website of your bank and choose Pаyment in the menu there."),
+        talk(
+            "面包怎么做？", "先把面粉和水 mix them together very well，然后揉成光滑的面团，放在温暖的地方。"
+        ),
+        talk("面包怎么做？", "先把面粉和水混合，然后揉成光滑的面团，放在теплый地方发酵一小时。"),
+    ],
+    "role_order": [
+        talk("a", "q", "a", roles="aua"),
         talk("a", roles="a"),
         talk("q", "a", "s", "q", "a", roles="uasua"),
     ],
@@ -140,6 +163,14 @@ BAD = {
         talk("q", "SSN 123-45-6789"),
         talk("我的手机号是13812345678", "好"),
         talk("q", "身份证 11010519491231002X"),
+        talk("q", "CPF 529.982.247-25"),
+        talk("q", "numéro 2 55 08 14 168 025 38"),
+        talk("q", "DNI 12345678Z"),
+        talk("q", "codice fiscale RSSMRA85T10A562S"),
+        talk("q", "NI number QQ 12 34 56 C".replace("QQ", "AB")),
+        talk("q", "Aadhaar: 2345 6789 0123"),
+        talk("q", "MAC 3c:22:fb:9a:10:7e"),
+        talk("q", "2a02:8109:9a40:1b2c:d4f:77aa:1:9c3"),
     ],
     "secret": [
         talk("q", "aws_access_key_id = AKIAIOSFODNN7EXAMPLE"),
@@ -148,6 +179,9 @@ BAD = {
         talk("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "a"),
         talk("q", "password: correct7horse8battery"),
         talk("q", "Authorization: Bearer 8f7d6a5s4d3f2g1h0j9k8l7z"),
+        talk("q", "postgres://app:t9Kq-w2Lm@db.internal:5432/main"),
+        talk("q", "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"),
+        talk("q", "数据库密码是Zx9#kP2wq7。"),
     ],
     "toxic": [
         talk("q", "You're an idiot if you can't do this."),
@@ -236,6 +270,10 @@ GOOD = {
         talk("q", "5 - 8 = -3"),
         talk("q", "1,000 * 3 = 3,000"),
         talk("q", "2024-01-05 = Friday"),
+        talk("q", "Now 8 - 2 x = 10, so 2 x = -2 and 3 + 5 = 2 y."),
+        talk("q", "3 / 20 = 15 %"),
+        talk("q", "12 + 7 × 2 = 26; 6 times 7 is 42; 20% of 50 is 10; 3乘以5等于15。"),
+        talk("q", "For x 2 + 3 = 7 holds."),
     ],
     "repetition": [talk("q", LONG * 2), talk("q", '{"a": 1, "b": 2, "c": 3}, ' * 30)],
     "wrong_language": [
@@ -256,6 +294,20 @@ GOOD = {
         ),
         talk("東京の人口は何人ですか。教えてください。", "約一千四百万人"),
         talk("Make it formal: I'm gonna go for a walk.", "I am going to take a stroll."),
+    ],
+    "unanswered": [talk("q", "a"), talk("q"), talk("q", "a", "t", "a", roles="uata")],
+    "mixed_languages": [
+        talk("What is the capital of Japan?", "It is Tokyo (東京), which means eastern capital."),
+        talk("How do you say hello in Russian?", "You say привет to a friend and здравствуйте to others."),
+        talk(
+            "What is α in statistics?",
+            "The level α is the chance to reject what is true, and β the other error.",
+        ),
+        talk("怎么安装 Python？", "先下载 Python 安装包，然后运行 pip install numpy 安装常用的库。"),
+        talk("Name a Greek physicist and a µ unit.", "Archimedes; a µm is a millionth of a metre."),
+        talk(
+            "Tell me about the word in the title.", "The title is “Война и мир”, and it means war and peace."
+        ),
     ],
     "role_order": [
         talk("q", "a"),
@@ -288,6 +340,7 @@ GOOD = {
         talk("q", "12 34 56 78 90"),
         talk("q", "1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9 + 10"),
         talk("Build the number 13812345678 from primes", "13812345678"),
+        talk("q", "CPF 529.982.247-26, DNI 12345678A, +999 123 456 789, at 10:20:30:40"),
         talk("q", "`[\\w.%+-]+@[a-z]+\\.[a-z]{2,}`"),
     ],
     "secret": [
@@ -296,6 +349,7 @@ GOOD = {
         talk("q", "A token: the smallest piece of text."),
         talk("q", "risk-assessment-for-organisations-in-europe"),
         talk("q", "password = input('Password: ')"),
+        talk("q", "token = tokens[0]; key = config.key2; see https://user@host.org/a1:b2"),
     ],
     "toxic": [
         talk("q", "Scunthorpe is a classic assessment of cockpit class."),

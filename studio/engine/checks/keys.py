@@ -1,0 +1,104 @@
+"""Secrets in a text, such as service keys and passwords: by the forms that they have, and the text without them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from studio.engine.checks.text import holds_any, lowered, marks
+
+_SECRETS = (
+    re.compile(
+        r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END (?:[A-Z]+ )*PRIVATE KEY(?: "
+        r"BLOCK)?-----|\Z)",
+        re.DOTALL,
+    ),
+    re.compile(r"\bsk-(?:[a-z]+\d*-)*[A-Za-z0-9_-]{20,}"),
+    re.compile(r"\b(?:[spr]k_(?:live|test)|whsec)_[A-Za-z0-9]{16,}"),
+    re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36,}\b|\bgithub_pat_[A-Za-z0-9_]{22,}"),
+    re.compile(
+        r"\bglpat-[A-Za-z0-9_-]{20,}|\bnpm_[A-Za-z0-9]{36}\b|\bpypi-[A-Za-z0-9_-]{50,}|\bdop_v1_[a-f0-9]{64}\b"
+    ),
+    re.compile(r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),
+    re.compile(r"\bAIza[0-9A-Za-z_-]{35}|\bya29\.[0-9A-Za-z_-]{30,}"),
+    re.compile(r"\bhf_[A-Za-z0-9]{30,}\b|\bgsk_[A-Za-z0-9]{40,}\b|\br8_[A-Za-z0-9]{37,}\b"),
+    re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
+    re.compile(r"(\b[Bb]earer )(?=[A-Za-z._~+/-]*\d)[A-Za-z0-9._~+/-]{20,}=*"),
+    re.compile(r"(://[^\s:/@{}<>\[\]$]{2,40}:)(?=[^\s@]*[\W\d])[^\s:/@{}<>\[\]$*]{6,60}(?=@[\w.-]+)"),
+    re.compile(
+        r"((?:password|passwd|passphrase|\bpwd|secret|api[_ -]?key|access[_ -]?key(?: id)?|auth[_ -]?key|"
+        r"token|credentials?)"
+        r"(?:[_ ]?(?:key|value))?[\"']?\s?(?:[:=]|\bis)\s?)[\"']?"
+        r"(?=[^\s\"']*\d)(?=[^\s\"']*[A-Za-z])[^\s\"'<>{}()$]{8,}[\"']?",
+        re.IGNORECASE,
+    ),
+    re.compile(r"((?:密码|口令|密钥|令牌)(?:是|为|[:：=])\s?)(?=[!-~]*\d)(?=[!-~]*[A-Za-z])[!-~]{8,}"),
+)
+_SECRET_MARKS = marks(
+    "private key|sk-|k_live_|k_test_|whsec_|ghp_|gho_|ghu_|ghs_|ghr_|github_pat_|glpat-|npm_|pypi-|"
+    "dop_v1_|xox|aiza|ya29.|hf_|gsk_|r8_|eyj|bearer |://|passw|passphrase|pwd|secret|key|token|"
+    "credential|akia|asia|accountkey|sg.|sq0|-us|hooks.slack|密码|口令|密钥|令牌"
+)
+"""One of these stands in every text that holds a secret of a known kind, in small letters."""
+_NOT_SECRET = re.compile(
+    r"x{4,}|\.{3}|your|placeholder|1234567890|<SECRET>|abcdefgh|\*{3}|_here\b|https?://|\\|\.(?:com|org|py|"
+    r"js)\b",
+    re.IGNORECASE,
+)
+
+_PAGE = re.compile(r"(?:page|next|prev|previous|sync|continuation|resume)[_-]?\Z", re.IGNORECASE)
+"""What stands before `token` where it only marks a place in a list of results."""
+
+
+def _mark_secret(match: re.Match[str]) -> str:
+    """`<SECRET>` behind the words that announce it, such as `password =`; the match itself where it is
+    only an example."""
+    announced = match.group(1) if match.re.groups else ""
+    value = match.group()[len(announced) :]
+    if _NOT_SECRET.search(value) or len(set(value)) <= 6 or _PAGE.search(match.string[: match.start()][-20:]):
+        return match.group()
+    if announced and _is_code(value):
+        return match.group()
+    quote = value[0] if value[0] in "\"'" else ""
+    end = "" if quote else value[len(value.rstrip(".,;:!?。，")) :] if announced else ""
+    return f"{announced}{quote}<SECRET>{quote}{end}"
+
+
+def _is_code(value: str) -> bool:
+    """Whether what stands behind `token =` is an expression such as tokens[0] or config.key2, not a text of its own."""
+    return bool(re.match(r"[a-z_]+[\[.]|[a-z]+(?:_[a-z]+)+\d?,?$|[a-z]+\d?[,;]?$", value))
+
+
+_KNOWN_KEYS = ("aws.AWSKeyDetector", "azure_storage_key.AzureStorageKeyDetector", "discord.DiscordBotTokenDetector",
+               "mailchimp.MailchimpDetector", "sendgrid.SendGridDetector", "slack.SlackDetector",
+               "square_oauth.SquareOAuthDetector", "telegram_token.TelegramBotTokenDetector")  # fmt: skip
+"""Detectors of detect-secrets whose keys have a form of their own that the patterns above do not know."""
+
+
+@lru_cache(maxsize=1)
+def _detectors() -> list[Any]:
+    from importlib import import_module
+
+    pairs = (name.split(".") for name in _KNOWN_KEYS)
+    return [getattr(import_module(f"detect_secrets.plugins.{module}"), name)() for module, name in pairs]
+
+
+_MIXED = re.compile(r"\d(?:[A-Za-z]|(?<=[^\s\d.,:;$€£(/\[+]\d))|://[^\s/]+@")
+"""A digit beside a letter or a sign, as keys and passwords have it."""
+_LONG_TOKEN = re.compile(r"[A-Za-z0-9_/+-]{20}")
+_TELEGRAM_OR_DISCORD = re.compile(r"\d{8}:[\w-]{35}|[MNO][\w-]{23,25}\.[\w-]{6}\.[\w-]{27}")
+
+
+def without_secrets(text: str) -> str:
+    if "PRIVATE KEY" not in text and not _MIXED.search(text):
+        return text
+    if not holds_any(lowered(text), _SECRET_MARKS) and not _TELEGRAM_OR_DISCORD.search(text):
+        return text
+    for pattern in _SECRETS:
+        text = pattern.sub(_mark_secret, text)
+    if _LONG_TOKEN.search(text):
+        for found in {found for detector in _detectors() for found in detector.analyze_string(text)}:
+            if not _NOT_SECRET.search(found) and len(set(found)) > 6:
+                text = text.replace(found, "<SECRET>")
+    return text
