@@ -17,7 +17,7 @@ _ENGLISH = {
     "brainstorming": "brainstorm suggest propose name ideas generate recommend",
     "arithmetic": "calculate compute solve convert sum multiply divide add subtract equation",
     "logic": "deduce infer puzzle riddle sequence syllogism",
-    "creative_writing": "poem story haiku verse lyrics song fiction dialogue joke compose imagine slogan",
+    "creative_writing": "poem story haiku verse lyrics song limerick acrostic horror fiction dialogue joke slogan",
     "coding": "code program implement debug function script python javascript java sql html css algorithm regex query",
     "explanation": "explain describe elaborate illustrate clarify why how outline discuss",
     "letter": "email e-mail letter memo cover notice",
@@ -33,7 +33,7 @@ _ENGLISH = {
 _CHINESE = {
     "summary": "总结 概括 概述 摘要 归纳 缩写",
     "rewriting": "改写 重写 润色 换一种说法 扩写 简化",
-    "translation": "翻译 译成 译为",
+    "translation": "翻译 译成 译为 翻成",
     "classification": "分类 归类 判断 识别 属于哪",
     "extraction": "提取 抽取 找出 列出 摘出",
     "brainstorming": "想出 建议几 起个名 取名 头脑风暴 点子 创意",
@@ -64,8 +64,12 @@ _SIGNS: dict[str, str] = {}
 for _task, _words in _CHINESE.items():
     for _word in _words.split():
         _SIGNS.setdefault(_word, _task)
-_WEAK = frozenset(_ENGLISH["open_question"].split()) | frozenset(_CHINESE["open_question"].split())
+_WEAK = frozenset(
+    f"{_ENGLISH['open_question']} {_CHINESE['open_question']} why how 为什么 为何 怎么 如何".split()
+)
 """Words that say no more than that something is asked: a later word that says more goes before."""
+_BEGINNING = 4
+"""They count among so many words at the start only: further on they are no question."""
 _ENGLISH_WORD = re.compile(r"[a-z][a-z-]+")
 _CHINESE_SIGN = re.compile("|".join(map(re.escape, sorted(_SIGNS, key=len, reverse=True))))
 
@@ -87,9 +91,10 @@ def task_of(prompt: str) -> tuple[str, str]:
 
 def _first(words: list[str], tasks: dict[str, str]) -> tuple[str, str]:
     weak = ""
-    for word in words:
+    for place, word in enumerate(words):
         if word in tasks:
             if word not in _WEAK:
                 return tasks[word], word
-            weak = weak or word
+            if place < _BEGINNING:
+                weak = weak or word
     return (tasks[weak], weak) if weak else (OTHER, "")

@@ -100,7 +100,7 @@ def test_languages_and_forms_are_told_from_what_stands_there() -> None:
 def test_the_first_word_that_says_something_tells_the_task() -> None:
     told = {
         "Write a haiku about snow.": "creative_writing",
-        "How do I write a Python function that sorts?": "explanation",
+        "How do I write a Python function that sorts?": "coding",
         "Classify these animals.": "classification",
         "比较猫和狗。": "comparison",
         "帮我写一封请假邮件": "letter",
