@@ -71,6 +71,9 @@ def check(options: argparse.Namespace, store: Store) -> int:
                 "rows": data.total,
                 "format": data.format,
                 "score": report.scores,
+                "token_lengths": next(
+                    (dict(f.text.values) for f in tokens if f.check == "token_lengths"), None
+                ),
                 "findings": [found.to_json() for found in report.findings],
             }
         )

@@ -23,6 +23,7 @@ from studio.engine.model_facts import ModelFacts, facts
 from studio.engine.model_files import read_config
 from studio.engine.starter import is_prepared
 from studio.engine.templates import Template
+from studio.engine.token_lengths import length_findings
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
 from studio.services import speeds
 from studio.services.continual import continued
@@ -271,7 +272,8 @@ def token_report(
     rows = EncodedCache(store.encoded_dir).encode(encoder, conversations)
     context = facts(read_config(path), 0).context
     length = min(max_length or context, context)
-    return list(select(encoder, conversations, rows, length, overlong, context).findings)
+    lengths = length_findings([row.total for row in rows if row.total], context)
+    return [*lengths, *select(encoder, conversations, rows, length, overlong, context).findings]
 
 
 HELD_OUT_TOKENS = (

@@ -50,7 +50,9 @@ def test_the_groups_stand_in_a_table_with_names_shares_and_rows_to_open() -> Non
 
 
 def test_a_sample_and_a_set_too_small_for_a_map_are_said() -> None:
-    assert "2 different rows of 9" in map_views.similarity_map(EN, SimilarityMap(FOUND.points, FOUND.clusters, 9))
+    assert "2 different rows of 9" in map_views.similarity_map(
+        EN, SimilarityMap(FOUND.points, FOUND.clusters, 9)
+    )
     assert "<svg" not in map_views.similarity_map(EN, SimilarityMap((), (), 3))
 
 
