@@ -116,8 +116,24 @@ def cut_off(conversation: Conversation) -> str:
     return ""
 
 
-_REFUSING = ("t ", "cannot", "not ", "unable", "without", "against", "不", "无法", "没有")
-_CANNOT = r"(?:can't|cannot|can not|won't|will not|am unable to|am not able to|'m unable to|'m not able to)"
+_REFUSING = (
+    "t ",
+    "cannot",
+    "not ",
+    "unable",
+    "without",
+    "against",
+    "declin",
+    "refus",
+    "comfortable",
+    "不",
+    "无法",
+    "没有",
+)
+_CANNOT = (
+    r"(?:can't|cannot|can not|won't|will not|am unable to|am not able to|'m unable to|'m not able to|"
+    r"won't be able to|will not be able to)"
+)
 _REFUSALS = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
@@ -148,11 +164,21 @@ _REFUSALS = [
         r"(?:to )?(?:\w+ )?(?:help|assist|answer|discuss|writ|provid|do that|do this|shar|respond)",
         r"^(?:sorry|i apologi[sz]e)[^.!?]{0,40}\b(?:against|violates?) (?:my|our|the) (?:\w+ )?"
         r"(?:guidelines|polic(?:y|ies)|programming|principles)",
-        r"^i (?:must|have to|will have to|need to) (?:respectfully |politely )?(?:decline|refuse)\b",
+        r"^i (?:must|have to|will have to|need to|'m going to have to) (?:respectfully |politely "
+        r")?(?:decline|refuse)\b",
+        rf"^(?:(?:i'm |i am )?(?:sorry|afraid),? (?:but )?|unfortunately,? |regrettably,? )?i ?{_CANNOT} "
+        rf"(?:provide|give|share|"
+        r"create|generate|produce|write|offer)(?: you)?(?: with)? (?:\w+ ){0,3}(?:instructions?|information|"
+        r"content|advice|"
+        r"material|details|guidance|assistance|opinions?)\b",
+        rf"^(?:that|this)(?:'s| is) (?:not )?(?:something|a (?:topic|request|question)) (?:that )?i ?{_CANNOT}",
+        r"^i (?:do not|don't) feel comfortable\b",
         r"(?:作为|身为|我[是只]*)一?[个名款]?(?:AI|人工智能|语言模型|大语言模型|智能助手)[^。！？]{0,30}?(?:无法|不能|没有|不会)",
         r"^[^。！？]{0,6}(?:抱歉|对不起|不好意思|很遗憾)[^。！？]{0,14}(?:无法|不能|没法|没办法|不可以|不便)[^。！？]{0,8}"
         r"(?:提供|回答|完成|满足|协助|帮助|帮|生成|讨论|处理|回应|执行|写)",
-        r"^我(?:无法|不能)(?:提供|回答|完成|满足|协助|帮助|生成|讨论|回应)(?:你|您|这|该|此|相关|任何)",
+        r"^我(?:无法|不能|没有办法|没办法)(?:为[你您])?(?:提供|回答|完成|满足|协助|帮助|生成|讨论|回应)(?:[你您]|这|该|此|相关|任何|类似)",
+        r"^(?:抱歉|对不起|不好意思|很遗憾)[^。！？]{0,20}(?:没有办法|没办法|无法|不能)[。！]",
+        r"(?:这个|该|此)(?:问题|请求|要求)我(?:没办法|没有办法|无法|不能)(?:回答|完成|处理|满足)",
     )
 ]
 
@@ -181,6 +207,7 @@ _GAP_WORDS = ("lorem", "todo", "tbd", "fixme")
 _WHOLE_PLACEHOLDER = re.compile(
     r"\W*(?:n/?a|tbd|tba|todo\b.{0,40}|fixme\b.{0,40}|xxx+|asdf\w*|nan|null|undefined|placeholder(?: text)?|"
     r"lorem ipsum|no ?input|no ?output|"
+    r"(?:model |final )?(?:answer|response|output|text)|"
     r"(?:your|the|insert|add|write|enter|put)(?: \w+){0,2} (?:answer|response|output|text|content)(?: "
     r"(?:goes )?here)?|"
     r"(?:answer|response|output|text|content) (?:goes |to be (?:added|written|filled) ?)?(?:here|later|in)?|"
@@ -229,7 +256,7 @@ def _gap(response: str) -> str:
     response = response.strip()
     if 0 < len(response) < 80 and _WHOLE_PLACEHOLDER.fullmatch(response):
         return response
-    if not (holds_any(response, "[<{(") or holds_any(lowered(response), _GAP_WORDS)):
+    if not (holds_any(response, "[<{(【（") or holds_any(lowered(response), _GAP_WORDS)):
         return ""
     text = without_code(response).strip()
     found = next((match for pattern in _PLACEHOLDER if (match := pattern.search(text))), None)
@@ -431,7 +458,7 @@ _END = re.compile(r"(.{3,120}?)\1{4,}.{0,120}\Z", re.DOTALL)
 def _loop_at_end(text: str) -> str:
     """What the end says five times in a row, if it is words: a model that ran on writes so."""
     tail = text[-900:].rstrip()
-    if len(tail) < 60 or tail.count(tail[-12:]) < 5 or is_structured(text) or "|" in tail[-80:]:
+    if len(tail) < 30 or tail.count(tail[-6:]) < 5 or is_structured(text) or "|" in tail[-80:]:
         return ""
     found = _END.search(tail[-400:])
-    return found.group(1).strip() if found and sum(map(str.isalpha, found.group(1))) >= 3 else ""
+    return found.group(1).strip() if found and sum(map(str.isalpha, found.group(1))) >= 2 else ""

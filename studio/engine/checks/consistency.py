@@ -210,7 +210,12 @@ _LOOKALIKE = re.compile(
     "[A-Za-z][\u0400-\u04ff\u0391-\u03c9]+[A-Za-z]|[A-Za-z]{2}[\u0430-\u044f]|[\u0430-\u044f][A-Za-z]{2}"
 )
 _ENGLISH_RUN = re.compile(r"(?:(?<![A-Za-z])[a-z]{2,}(?:,? |(?![A-Za-z]))){3,}")
-_BORROWED = re.compile("[(（\\[「『“\"‘'《【«*_`:：=/|][ ]?$")
+_SMALL_WORDS = re.compile(
+    r"\b(?:the|and|of|to|is|are|it|you|them|with|some|more|then|before|for|that|this|very|again|in|on|a|we)\b"
+)
+_BORROWED = re.compile("[(（\\[「『“\"‘'《【«*_`]$")
+_EXPLAINED = re.compile(r"[:：=/|]\s?$")
+_NO_LETTER = re.compile(r"\s*(?:[^\w\s]|$)")
 _FOREIGN_ASKED = re.compile(
     r"translat|languag|bilingual|interpret|\b(?:english|chinese|mandarin|japanese|korean|russian|arabic|"
     r"hebrew|hindi|"
@@ -255,7 +260,7 @@ def _stray_words(text: str, conversation: Conversation) -> str:
     if own is None or _FOREIGN_ASKED.search(lowered(asked)):
         return ""
     if own == "han" and "latin" not in known:
-        found += _ENGLISH_RUN.finditer(text)
+        found += [run for run in _ENGLISH_RUN.finditer(text) if len(_SMALL_WORDS.findall(run.group())) >= 2]
     stray = [match for match in found if _is_stray(match, known)]
     return stray[0].group() if 0 < len(stray) <= 8 and not _any_borrowed(stray) else ""
 
@@ -268,7 +273,13 @@ def _is_stray(match: re.Match[str], known: set[str | None]) -> bool:
 
 def _any_borrowed(stray: Sequence[re.Match[str]]) -> bool:
     """Whether a foreign word is cited or explained on purpose: behind a bracket, a quotation mark or a colon."""
-    return any(_BORROWED.search(match.string[max(0, match.start() - 2) : match.start()]) for match in stray)
+    return any(map(_is_borrowed, stray))
+
+
+def _is_borrowed(match: re.Match[str]) -> bool:
+    before = match.string[max(0, match.start() - 2) : match.start()]
+    explained = _EXPLAINED.search(before) and _NO_LETTER.match(match.string, match.end())
+    return bool(_BORROWED.search(before) or explained)
 
 
 # ---- formats and system prompts -----------------------------------------------------------------------------------

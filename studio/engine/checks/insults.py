@@ -7,7 +7,8 @@ import re
 from studio.engine.checks.text import holds_any, lowered, marks
 
 _GROUPS = (
-    r"(?:(?:black|white|asian|gay|trans|disabled|old|jewish|muslim|african|mexican|chinese|indian) (?:people|"
+    r"(?:(?:black|white|asian|gay|trans|disabled|old|jewish|muslim|african|mexican|chinese|indian|poor|fat|"
+    r"foreign) (?:people|"
     r"men|women|ones)|"
     r"jews|muslims|christians|blacks|whites|asians|women|men|girls|gays|lesbians|homosexuals|immigrants|"
     r"refugees|migrants|"
@@ -41,7 +42,13 @@ _TOXIC = (
         r"you (?:\w+ )?(?:stupid|dumb|pathetic|worthless|little|disgusting|useless|brainless|filthy|ugly) "
         r"(?:idiot|moron|bastard|piece|loser|fool|cow|pig|animal|creature|people|clown|freak)|"
         rf"(?:shut up|listen|get lost|hey|well|sure|no|come on|oh please),? (?:you )?{_NAMES}|"
-        rf"(?:what an?|such an?) (?:\w+ )?(?:idiot|moron|imbecile|loser|retard)|(?:pieces?) of (?:trash|"
+        rf"(?:are|is) (?:you|s?he|they) (?:really |all |just )?(?:retarded|stupid|dumb|brain ?dead|an idiot|"
+        rf"a moron)|"
+        rf"(?:these|those|such) people are (?:\w+ ){{0,3}}{_NAMES}|(?:special|new) kind of (?:stupid|dumb|"
+        rf"idiot)|"
+        r"(?:you|your) (?:\w+ )?(?:bastards?|scumbags?|cretins?|halfwits?)|"
+        rf"(?:what an?|such an?|only an?|like an?) (?:\w+ )?(?:idiot|moron|imbecile|loser|retard)|"
+        rf"(?:pieces?) of (?:trash|"
         rf"garbage)",
     ),
     (
@@ -59,11 +66,13 @@ _TOXIC = (
             "i hate|really hate|truly hate|despise|loathe|inferior|vermin|are animals|just animals|subhuman|"
             "parasite|criminals|terrorists|stupid|lazy|disgusting|dirty|filthy|scum|trash|dumb|savages|plague|"
             "disease|thieves|rapists|evil|worthless|less intelligent|exterminate|gassed|gas the|gas all|hanged|"
-            "deported|wiped out|wipe out|be shot|beaten|should die|all die|must die|to die|eliminated|be killed|"
+            "deported|wiped out|wipe out|be shot|beaten|should die|all die|must die|to die|eliminated|be "
+            "killed|"
             "kill all|kill the|kill those|rid of|go back"
         ),
         rf"i (?:really |truly )?(?:hate|despise|loathe) (?:all |those |these |the )?{_GROUPS}|"
-        rf"{_GROUPS} (?:are|were) (?:all |just |nothing but |basically |simply |naturally |too )*(?:a |an )?"
+        rf"{_GROUPS} (?:are|were) (?:all |just |nothing but |basically |simply |naturally |too )*(?:a |an "
+        rf")?(?:lazy |dirty |filthy |stupid |bloody )*"
         r"(?:inferior|vermin|animals|subhuman|parasites?|criminals|terrorists|stupid|lazy|disgusting|dirty|"
         r"filthy|scum|trash|"
         r"dumb|savages|plague|disease|thieves|rapists|evil|worthless|less intelligent)|"

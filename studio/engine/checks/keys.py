@@ -12,28 +12,32 @@ _SECRETS = (
     re.compile(
         r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END (?:[A-Z]+ )*PRIVATE KEY(?: "
         r"BLOCK)?-----|\Z)",
-        re.DOTALL,
+        re.DOTALL | re.ASCII,
     ),
-    re.compile(r"\bsk-(?:[a-z]+\d*-)*[A-Za-z0-9_-]{20,}"),
-    re.compile(r"\b(?:[spr]k_(?:live|test)|whsec)_[A-Za-z0-9]{16,}"),
-    re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36,}\b|\bgithub_pat_[A-Za-z0-9_]{22,}"),
+    re.compile(r"\bsk-(?:[a-z]+\d*-)*[A-Za-z0-9_-]{20,}", re.ASCII),
+    re.compile(r"\b(?:[spr]k_(?:live|test)|whsec)_[A-Za-z0-9]{16,}", re.ASCII),
+    re.compile(r"\bgh[pousr]_[A-Za-z0-9]{36,}\b|\bgithub_pat_[A-Za-z0-9_]{22,}", re.ASCII),
     re.compile(
         r"\bglpat-[A-Za-z0-9_-]{20,}|\bnpm_[A-Za-z0-9]{36}\b|\bpypi-[A-Za-z0-9_-]{50,}|\bdop_v1_[a-f0-9]{64}\b"
     ),
-    re.compile(r"\bxox[abeprs]-[A-Za-z0-9-]{10,}"),
-    re.compile(r"\bAIza[0-9A-Za-z_-]{35}|\bya29\.[0-9A-Za-z_-]{30,}"),
-    re.compile(r"\bhf_[A-Za-z0-9]{30,}\b|\bgsk_[A-Za-z0-9]{40,}\b|\br8_[A-Za-z0-9]{37,}\b"),
-    re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}"),
-    re.compile(r"(\b[Bb]earer )(?=[A-Za-z._~+/-]*\d)[A-Za-z0-9._~+/-]{20,}=*"),
-    re.compile(r"(://[^\s:/@{}<>\[\]$]{2,40}:)(?=[^\s@]*[\W\d])[^\s:/@{}<>\[\]$*]{6,60}(?=@[\w.-]+)"),
+    re.compile(r"\bxox[abeprs]-[A-Za-z0-9-]{10,}", re.ASCII),
+    re.compile(r"\bAIza[0-9A-Za-z_-]{35}|\bya29\.[0-9A-Za-z_-]{30,}", re.ASCII),
+    re.compile(r"\bhf_[A-Za-z0-9]{30,}\b|\bgsk_[A-Za-z0-9]{40,}\b|\br8_[A-Za-z0-9]{37,}\b", re.ASCII),
+    re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}", re.ASCII),
+    re.compile(r"(\b[Bb]earer )(?=[A-Za-z._~+/-]*\d)[A-Za-z0-9._~+/-]{20,}=*", re.ASCII),
+    re.compile(
+        r"(://[^\s:/@{}<>\[\]$]{2,40}:)(?=[^\s@]*[\W\d])[^\s:/@{}<>\[\]$*]{6,60}(?=@[\w.-]+)", re.ASCII
+    ),
     re.compile(
         r"((?:password|passwd|passphrase|\bpwd|secret|api[_ -]?key|access[_ -]?key(?: id)?|auth[_ -]?key|"
         r"token|credentials?)"
         r"(?:[_ ]?(?:key|value))?[\"']?\s?(?:[:=]|\bis)\s?)[\"']?"
         r"(?=[^\s\"']*\d)(?=[^\s\"']*[A-Za-z])[^\s\"'<>{}()$]{8,}[\"']?",
-        re.IGNORECASE,
+        re.IGNORECASE | re.ASCII,
     ),
-    re.compile(r"((?:密码|口令|密钥|令牌)(?:是|为|[:：=])\s?)(?=[!-~]*\d)(?=[!-~]*[A-Za-z])[!-~]{8,}"),
+    re.compile(
+        r"((?:密码|口令|密钥|令牌)(?:是|为|[:：=])\s?)(?=[!-~]*\d)(?=[!-~]*[A-Za-z])[!-~]{8,}", re.ASCII
+    ),
 )
 _SECRET_MARKS = marks(
     "private key|sk-|k_live_|k_test_|whsec_|ghp_|gho_|ghu_|ghs_|ghr_|github_pat_|glpat-|npm_|pypi-|"
@@ -42,9 +46,8 @@ _SECRET_MARKS = marks(
 )
 """One of these stands in every text that holds a secret of a known kind, in small letters."""
 _NOT_SECRET = re.compile(
-    r"x{4,}|\.{3}|your|placeholder|1234567890|<SECRET>|abcdefgh|\*{3}|_here\b|https?://|\\|\.(?:com|org|py|"
-    r"js)\b",
-    re.IGNORECASE,
+    r"x{4,}|\.{3}|your|placeholder|1234567890|<SECRET>|abcdefgh|\*{3}|_here\b",
+    re.IGNORECASE | re.ASCII,
 )
 
 _PAGE = re.compile(r"(?:page|next|prev|previous|sync|continuation|resume)[_-]?\Z", re.IGNORECASE)
@@ -66,8 +69,10 @@ def _mark_secret(match: re.Match[str]) -> str:
 
 
 def _is_code(value: str) -> bool:
-    """Whether what stands behind `token =` is an expression such as tokens[0] or config.key2, not a text of its own."""
-    return bool(re.match(r"[a-z_]+[\[.]|[a-z]+(?:_[a-z]+)+\d?,?$|[a-z]+\d?[,;]?$", value))
+    """Whether what stands behind `token =` is an address or an expression such as tokens[0], not a text of its own."""
+    return bool(re.search(r"https?://|\\|\.(?:com|org|py|js)\b", value)) or bool(
+        re.match(r"[a-z_]+[\[.]|[a-z]+(?:_[a-z]+)+\d?,?$|[a-z]+\d?[,;]?$", value)
+    )
 
 
 _KNOWN_KEYS = ("aws.AWSKeyDetector", "azure_storage_key.AzureStorageKeyDetector", "discord.DiscordBotTokenDetector",
@@ -84,10 +89,10 @@ def _detectors() -> list[Any]:
     return [getattr(import_module(f"detect_secrets.plugins.{module}"), name)() for module, name in pairs]
 
 
-_MIXED = re.compile(r"\d(?:[A-Za-z]|(?<=[^\s\d.,:;$€£(/\[+]\d))|://[^\s/]+@")
+_MIXED = re.compile(r"\d(?:[A-Za-z]|(?<=[^\s\d.,:;$€£(/\[+]\d))|://[^\s/]+@", re.ASCII)
 """A digit beside a letter or a sign, as keys and passwords have it."""
-_LONG_TOKEN = re.compile(r"[A-Za-z0-9_/+-]{20}")
-_TELEGRAM_OR_DISCORD = re.compile(r"\d{8}:[\w-]{35}|[MNO][\w-]{23,25}\.[\w-]{6}\.[\w-]{27}")
+_LONG_TOKEN = re.compile(r"[A-Za-z0-9_/+-]{20}", re.ASCII)
+_TELEGRAM_OR_DISCORD = re.compile(r"\d{8}:[\w-]{35}|[MNO][\w-]{23,25}\.[\w-]{6}\.[\w-]{27}", re.ASCII)
 
 
 def without_secrets(text: str) -> str:

@@ -123,7 +123,16 @@ def last_turn(conversation: Conversation) -> Message | None:
 
 def speaks(message: Message | None) -> bool:
     """Whether a turn answers or calls a tool: reasoning alone is not said to anyone."""
-    return message is not None and (bool(message.tool_calls) or bool(answer(message.content).strip()))
+    return message is not None and (bool(message.tool_calls) or not is_blank(answer(message.content)))
+
+
+def is_blank(text: str) -> bool:
+    """Whether nothing in a text can be seen: spaces, and marks without a width.
+
+    >>> is_blank(" \u200b\n"), is_blank("0")
+    (True, False)
+    """
+    return not text.strip() or (len(text) < 20 and not any(c.isprintable() and not c.isspace() for c in text))
 
 
 def calls(message: Message) -> str:

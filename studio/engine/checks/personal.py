@@ -5,40 +5,47 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-_EMAIL = re.compile(r"(?<![\w.+/%-])[A-Za-z0-9][\w.+-]*@(?:[a-zA-Z0-9-]+\.)+[a-zA-Z]{2,}\b")
+_EMAIL = re.compile(r"(?<![\w.+/%-])[A-Za-z0-9][\w.+-]*@(?:[a-zA-Z0-9-]+\.)+[a-zA-Z]{2,}\b", re.ASCII)
 _ROLE_ADDRESS = re.compile(
     r"(?:info|support|contact|hello|help|sales|office|service|no-?reply|admin|webmaster|press)@", re.I
 )
 _CARD = re.compile(
     r"(?<![\d.,-])(?:4\d{3}|5[1-5]\d{2}|2[2-7]\d{2}|3[47]\d{2}|6(?:011|5\d{2})|62\d{2})(?:[ "
-    r"-]?\d){9,15}(?![\d.,]?\d)"
+    r"-]?\d){9,15}(?![\d.,]?\d)",
+    re.ASCII,
 )
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b")
-_SOCIAL_SECURITY = re.compile(r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
+_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b", re.ASCII)
+_SOCIAL_SECURITY = re.compile(
+    r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])", re.ASCII
+)
 _CHINESE_ID = re.compile(
-    r"(?<!\d)[1-8]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?![\dA-Za-z])"
+    r"(?<!\d)[1-8]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?![\dA-Za-z])",
+    re.ASCII,
 )
 _IP = re.compile(
-    r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)"
+    r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)", re.ASCII
 )
 _ORDINARY_IP = re.compile(
     r"(?:0\.|10\.|127\.|169\.254\.|172\.(?:1[6-9]|2\d|3[01])\.|192\.168\.|22[4-9]\.|2[34]\d\.|25\d\.|"
-    r"1\.2\.3\.4$|8\.8\.[84]\.[84]$|1\.[01]\.[01]\.1$|9\.9\.9\.9$)"
+    r"1\.2\.3\.4$|8\.8\.[84]\.[84]$|1\.[01]\.[01]\.1$|9\.9\.9\.9$)",
+    re.ASCII,
 )
 _VERSION = re.compile(r"(?:version|v|release|build|python|section|chapter|§)[\s:.]*$", re.IGNORECASE)
 _PHONES = (
     # +49 170 1234567, +1 (202) 555-0143
-    re.compile(r"(?<![\w+])\+[1-9]\d{0,2}(?:[ .\-/]?\(?\d{1,5}\)?){2,6}(?![\w%])"),
+    re.compile(r"(?<![\w+])\+[1-9]\d{0,2}(?:[ .\-/]?\(?\d{1,5}\)?){2,6}(?![\w%])", re.ASCII),
     # (202) 555-0143, 202-555-0143, 202.555.0143
-    re.compile(r"(?<![\w.$€£+-])(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-. ])[2-9]\d{2}[-.]\d{4}(?![\w-]|[.,]\d)"),
+    re.compile(
+        r"(?<![\w.$€£+-])(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-. ])[2-9]\d{2}[-.]\d{4}(?![\w-]|[.,]\d)", re.ASCII
+    ),
     # 06 12 34 56 78
-    re.compile(r"(?<![\d.,])0[1-9](?:[ .]\d{2}){4}(?![\d.,]?\d)"),
+    re.compile(r"(?<![\d.,])0[1-9](?:[ .]\d{2}){4}(?![\d.,]?\d)", re.ASCII),
     # 07700 900123, 030 12345678, 0151/23456789
-    re.compile(r"(?<![\d.,/-])0\d{2,4}[ /-]\d{5,8}(?![\d.,/-]?\d)"),
+    re.compile(r"(?<![\d.,/-])0\d{2,4}[ /-]\d{5,8}(?![\d.,/-]?\d)", re.ASCII),
     # 13812345678
-    re.compile(r"(?<!\d)1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?!\d)"),
+    re.compile(r"(?<!\d)1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?!\d)", re.ASCII),
 )
-_FREE_OF_CHARGE = re.compile(r"(?:\+?1[-. ]?)?\(?8(?:00|88|77|66|55|44|33)\)?[-. ]")
+_FREE_OF_CHARGE = re.compile(r"(?:\+?1[-. ]?)?\(?8(?:00|88|77|66|55|44|33)\)?[-. ]", re.ASCII)
 _ABOUT_PHONES = re.compile(
     r"phone|mobile|cell|call|\btel\b|tel[.:]|text me|whatsapp|ring me|reach|contact|number is|手机|电话|微信|联系|号码|"
     r"拨打|致电",
@@ -136,26 +143,29 @@ def _is_indian(match: re.Match[str]) -> bool:
 _IDENTITIES: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], bool]], ...] = (
     ("", _CHINESE_ID, lambda m: _is_chinese_id(m.group())),
     ("-", _SOCIAL_SECURITY, lambda m: True),
-    ("-", re.compile(r"(?<![\d.])\d{3}\.\d{3}\.\d{3}-\d{2}(?!\d)"), lambda m: _is_brazilian(m.group())),
-    ("", re.compile(r"(?<!\d)[12] ?\d\d ?(?:0[1-9]|1[0-2]) ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d(?!\d)"),
+    ("-", re.compile(r"(?<![\d.])\d{3}\.\d{3}\.\d{3}-\d{2}(?!\d)", re.ASCII), lambda m: _is_brazilian(m.group())),
+    ("", re.compile(r"(?<!\d)[12] ?\d\d ?(?:0[1-9]|1[0-2]) ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d(?!\d)", re.ASCII),
      lambda m: _is_french(m.group())),
-    ("", re.compile(r"\b(?:\d{8}|[XYZ]-?\d{7})-?[A-HJ-NP-TV-Z]\b"), lambda m: _is_spanish(m.group())),
-    ("", re.compile(r"\b[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]\b"), lambda m: _is_italian(m.group())),
-    ("", re.compile(r"\b(?![DFIQUV])[A-Z](?![DFIOQUV])[A-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]\b"),
+    ("", re.compile(r"\b(?:\d{8}|[XYZ]-?\d{7})-?[A-HJ-NP-TV-Z]\b", re.ASCII), lambda m: _is_spanish(m.group())),
+    ("", re.compile(r"\b[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]\b", re.ASCII), lambda m: _is_italian(m.group())),
+    ("", re.compile(r"\b(?![DFIQUV])[A-Z](?![DFIOQUV])[A-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]\b", re.ASCII),
      lambda m: not m.group()[:2].startswith(("BG", "GB", "NK", "KN", "TN", "NT", "ZZ"))),
-    ("", re.compile(r"(?<!\d)[2-9]\d{3} \d{4} \d{4}(?! ?\d)"), _is_indian),
+    ("", re.compile(r"(?<!\d)[2-9]\d{3} \d{4} \d{4}(?! ?\d)", re.ASCII), _is_indian),
 )  # fmt: skip
 """A character that such a number holds, its form, and whether its check digits are right."""
 
-_MANY_DIGITS = re.compile(r"\d(?:[ .()/\-\u2011]{0,2}[\dA-Z]){6}")
-_FEW_DIGITS = re.compile(r"\d\.\d{1,3}\.\d")
-_MAC = re.compile(r"(?<![\w:-])(?:[0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?![\w:-])")
+_MANY_DIGITS = re.compile(r"\d(?:[ .()/\-\u2011]{0,2}[\dA-Z]){6}", re.ASCII)
+_FEW_DIGITS = re.compile(r"\d\.\d{1,3}\.\d", re.ASCII)
+_MAC = re.compile(
+    r"(?<![\w:-])(?:[0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?![\w:-])", re.ASCII
+)
 _IP6 = re.compile(
     r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:){7}[0-9A-Fa-f]{1,4}(?![\w:])|"
     r"(?<![\w:.])(?:2[0-9a-f]{3}|"
-    r"fd[0-9a-f]{2}):(?:[0-9A-Fa-f]{1,4}:){0,5}:(?:[0-9A-Fa-f]{1,4}:){0,5}[0-9A-Fa-f]{1,4}(?![\w:])"
+    r"fd[0-9a-f]{2}):(?:[0-9A-Fa-f]{1,4}:){0,5}:(?:[0-9A-Fa-f]{1,4}:){0,5}[0-9A-Fa-f]{1,4}(?![\w:])",
+    re.ASCII,
 )
-_PAIRED = re.compile(r":[0-9A-Fa-f]{0,4}:|-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-")
+_PAIRED = re.compile(r":[0-9A-Fa-f]{0,4}:|-[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-", re.ASCII)
 _NOT_PERSONAL_IP6 = re.compile(r"2001:0?db8", re.IGNORECASE)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from studio.domain.chat import Conversation, Message
-from studio.engine.checks.parts import last_answer
+from studio.engine.checks.parts import is_blank, last_answer
 from studio.engine.checks.registry import drop, row_check, without_code
 from studio.engine.checks.text import (
     are_sisters,
@@ -36,7 +36,7 @@ from studio.engine.checks.text import (
 )
 def empty_prompt(conversation: Conversation) -> str:
     users = [message.content for message in conversation.messages if message.role == "user"]
-    return "" if users and all(content.strip() for content in users) else "empty"
+    return "empty" if not users or any(map(is_blank, users)) else ""
 
 
 _LANGUAGE_ASKED = re.compile(
@@ -83,6 +83,8 @@ def _in_another(conversation: Conversation, prompt: str, response: str) -> bool:
     script = script_of(response)
     if script is None:
         return False
+    if script == "kana" and script_of(prompt) == "han" and "kana" not in _exactly(prompt):
+        return True
     if script not in scripts_in(f"{conversation.system}\n{prompt}"):
         return script_of(prompt) is not None
     if script in ("latin", "cyrillic", "arabic", "devanagari"):
@@ -90,29 +92,42 @@ def _in_another(conversation: Conversation, prompt: str, response: str) -> bool:
     return False
 
 
+def _exactly(text: str) -> set[str]:
+    """The scripts in a text with Chinese characters and kana told apart."""
+    return scripts_in(text) - ({"kana"} if not _KANA.search(text) else set())
+
+
+_KANA = re.compile("[\u3040-\u30ff]")
+
+
 def _speaks_another(prompt: str, response: str) -> bool:
     """Whether small words, or where they say nothing the letters, tell of two languages."""
     spoken = language_of(response, words_needed=6)
     heard = {language_of(line) for line in (prompt, *prompt.split("\n"))} - {None}
-    if not heard and is_plainly_english(prompt):
-        heard = {"English"}
+    if any(map(is_plainly_english, _SENTENCE.split(prompt))):
+        heard.add("English")
     if spoken and heard:
         return spoken not in heard
     if spoken == "English" and prompt.isascii() and len(prompt.split()) < _WORDS_TO_IDENTIFY:
         return False
-    return _letters_tell_of_another(prompt, response)
+    return _letters_tell_of_another(prompt, response, heard == {"English"})
 
 
 _WORDS_TO_IDENTIFY = 6
 
 
-def _letters_tell_of_another(prompt: str, response: str) -> bool:
+_SENTENCE = re.compile(r"(?<=[.!?:])\s|\n")
+
+
+def _letters_tell_of_another(prompt: str, response: str, asked_in_english: bool) -> bool:
     lines = [line for line in (prompt, *prompt.split("\n")) if len(line.split()) >= 4]
     if len(response.split()) < _WORDS_TO_IDENTIFY or not lines or len(lines) > 20:
         return False
     spoken = identified(response, sure=0.8)
     if spoken in (None, "la"):  # Latin is nearly always "lorem ipsum"
         return False
+    if asked_in_english:
+        return spoken != "en" and not is_plainly_english(response)
     heard = {identified(line, sure=0.0) for line in lines}
     return identified(prompt, sure=0.6) is not None and not any(
         are_sisters(spoken, one) for one in heard if one

@@ -29,11 +29,20 @@ _SPOKEN = (
 _SPOKEN_EQUALS = re.compile(r"(?<=\d)\s?(?:equals|is equal to|makes|is|等于|是)\s?(?=[$€£¥]?\d)")
 _SUM_WORDS = (" plus ", " minus ", " times ", " multiplied by ", " divided by ", "加", "减", "乘", "除以")
 _OTHER_ARITHMETIC = re.compile(
-    r"\b(?:binary|hex\w*|octal|base[ -]?\d+|mod(?:ulo|ular)?|xor|boolean|remainder|round\w*|approx\w*|"
-    r"incorrect\w*|wrong\w*|"
-    r"mistakes?|errors?|false|joke|riddle|matrix|vector|fraction)\b|二进制|十六进制|余数|错误|约等于|四舍五入",
+    r"\b(?:binary|hex\w*|octal|base[ -]?\d+|mod(?:ulo|ular)?|xor|boolean|remainder|round(?:ed|s|ing)?|"
+    r"approx\w*|"
+    r"matrix|vector|fraction)\b|二进制|十六进制|余数|约等于|四舍五入",
     re.IGNORECASE,
 )
+_ON_PURPOSE = re.compile(
+    r"\b(?:incorrect\w*|wrong\w*|mistakes?|errors?|false|joke|riddle)\b|错误|错的", re.IGNORECASE
+)
+_WRONG_WANTED = re.compile(
+    r"(?:wrong|incorrect|false|mistake)[^.?!\n]{0,25}(?:sum|equation|arithmetic|calculation|math)|错[^。？！\n]{0,8}算",
+    re.IGNORECASE,
+)
+_NEAR_BY = 25
+"""So many letters around a sum tell whether it is wrong on purpose."""
 
 
 def wrong_sum(text: str, asked: str) -> str:
@@ -48,15 +57,19 @@ def wrong_sum(text: str, asked: str) -> str:
     written = _written(text) if spoken else text
     for match in _EQUATION.finditer(written):
         if not _holds(*match.group("left", "right")) and match.group() not in asked:
-            return "" if _is_other_arithmetic(text, asked) else match.group()
+            return "" if _is_other_arithmetic(written, match, asked) else match.group()
     for match in _PERCENT.finditer(written):
         part, whole, result = match.groups()
         if not _near(_value(part)[0] * _value(whole)[0] / 100, result, exact=False):
-            return "" if _is_other_arithmetic(text, asked) else match.group()
+            return "" if _is_other_arithmetic(written, match, asked) else match.group()
     return ""
 
 
-def _is_other_arithmetic(text: str, asked: str) -> bool:
+def _is_other_arithmetic(text: str, match: re.Match[str], asked: str) -> bool:
+    """Whether numbers mean something else here, or the sum is shown as a wrong one."""
+    around = text[max(0, match.start() - _NEAR_BY) : match.end() + _NEAR_BY]
+    if _ON_PURPOSE.search(around) or _WRONG_WANTED.search(asked):
+        return True
     return bool(_OTHER_ARITHMETIC.search(text) or _OTHER_ARITHMETIC.search(asked))
 
 
@@ -95,7 +108,7 @@ def _holds(left: str, right: str) -> bool:
 def _near(true: Fraction, written: str, *, exact: bool) -> bool:
     shown, decimals = _value(written.lstrip("-−"))
     shown = -shown if written[0] in "-−" else shown
-    if not exact:
+    if not exact and true.denominator > 1:
         return abs(true - shown) <= Fraction(1, 10**decimals)
     if decimals or true.denominator > 1:
         return abs(true - shown) <= Fraction(1, 2 * 10**decimals)

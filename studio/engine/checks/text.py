@@ -72,7 +72,10 @@ _DANGLING = frozenset(
     re.findall(
         r"\w+",
         "the a an and or but of with because whose which into from their your our my its every than if while "
-        "although",
+        "although "
+        "when where i we he she they has have had will would could should may must is are was were be been "
+        "to for at by "
+        "as am both either",
     )
 )
 _CODE_LINE = re.compile(
@@ -99,11 +102,18 @@ def ends_open(text: str) -> bool:
     return bool(body) and _prose_breaks_off(body)
 
 
+_JSON_START = re.compile(r"[\[{\s]*\"")
+
+
 def _json_breaks_off(text: str) -> bool:
     try:
         json.loads(text)
     except json.JSONDecodeError as error:
-        at_end = error.pos >= len(text) or (error.msg.startswith("Unterminated string") and '"' in text[:3])
+        at_end = (
+            error.pos >= len(text)
+            or (error.pos >= len(text) - 6 and not text.endswith(("}", "]")))
+            or (error.msg.startswith("Unterminated string") and bool(_JSON_START.match(text)))
+        )
         return at_end and _open_brackets(text) > 0
     except (ValueError, RecursionError):
         return False
@@ -131,17 +141,45 @@ def _prose_breaks_off(text: str) -> bool:
     if not last[-1].isalpha() or _looks_like_code(last):
         return _bracket_open_at_end(last)
     if _CJK.match(last[-1]):
-        return len(last) > 80 and "。" in last and not _LIST_ITEM.match(lines[-1])
+        return "。" in text and not _LIST_ITEM.match(lines[-1]) and _chinese_breaks_off(last)
     if not _ENDS_BY_MARKS.match(last[-1]):
         return False
     words = last.split()
-    if len(words) < _PROSE_WORDS or _SIGNED.search(last) or words[-1].startswith(("#", "@", "http", "www.")):
+    if _SIGNED.search(last) or words[-1].startswith(("#", "@", "http", "www.")):
         return False
-    if words[-1].lower() in _DANGLING and not words[-2].endswith(","):
+    dangles = words[-1].lower() in _DANGLING and (len(words) >= 20 or not "".join(words[-2:-1]).endswith(","))
+    if len(words) < _PROSE_WORDS:
+        open_end = dangles or _bracket_open_at_end(last) or _begins_a_paragraph(lines, words)
+        return open_end and len(words) > 1 and _others_end_in_marks(lines, last)
+    if dangles:
         return True
     if _bracket_open_at_end(last):
         return True
     return _others_end_in_marks(lines, last)
+
+
+def _chinese_breaks_off(line: str) -> bool:
+    """Whether what stands behind a line's last end mark is the beginning of a sentence, not a name below a letter."""
+    begun = re.split("[。！？；]", line)[-1]
+    if len(begun) > 30 or "，" in begun or line.count("“") > line.count("”"):
+        return True
+    return (len(begun) >= 5 and "。" in line) or line.count("。") >= 3
+
+
+_CLOSING = frozenset(
+    re.findall(
+        r"\w+", "regards wishes sincerely faithfully truly love thanks cheers soon yours hugs greetings"
+    )
+)
+
+
+def _begins_a_paragraph(lines: list[str], words: list[str]) -> bool:
+    """Whether a few last words stand alone below paragraphs that all end in a mark, and close no letter."""
+    others = [line.strip() for line in lines[:-1]]
+    if len(others) < 2 or not all(map(_SENTENCE_END.search, others)) or _LIST_ITEM.match(lines[-1]):
+        return False
+    small = {word.lower() for word in words}
+    return any(word.islower() for word in words[1:]) and not small & _CLOSING
 
 
 def _bracket_open_at_end(line: str) -> bool:
@@ -152,13 +190,13 @@ def _bracket_open_at_end(line: str) -> bool:
 
 
 def _looks_like_code(line: str) -> bool:
-    return len(_CODE_LINE.findall(line)) >= 2
+    return len(_CODE_LINE.findall(line)) >= max(2, len(line.split()) // 5)
 
 
 def _others_end_in_marks(lines: list[str], last: str) -> bool:
     """Whether a last line without an end mark stands out: the text's other sentences have one."""
     inner = len(re.findall(r"[.!?] +[A-ZÀ-ÞΑ-ΩА-Я]", last))
-    if _LIST_ITEM.match(lines[-1]):
+    if _LIST_ITEM.match(lines[-1]) and len(last.split()) < 25:
         items = [line.strip() for line in lines[:-1] if _LIST_ITEM.match(line)]
         ended = sum(bool(_SENTENCE_END.search(item)) for item in items)
         return len(items) >= 3 and ended == len(items) and len(last.split()) >= _PROSE_WORDS
