@@ -20,9 +20,13 @@ from studio.domain.text import Text
 from studio.engine import conversion, mixing
 from studio.engine.conversion import Reading, about_problems, settle_format
 from studio.engine.formats import recognise
+from studio.engine.leakage import Groups, about_leakage, across, between, prompt_key, twins
 from studio.engine.readers import Problem, Record, Records, read_records
 
 __all__ = ["Dataset", "TrainingData", "load_training", "read", "recognise", "split", "write_messages"]
+
+LARGEST_GROUP = 0.25
+"""Near duplicates that are kept on one side are so much of the smaller side at most."""
 
 
 @dataclass(frozen=True)
@@ -137,22 +141,24 @@ def _about_encoding(records: Records, file: str) -> list[Finding]:
 
 
 def split(
-    conversations: Sequence[Conversation], share: float, seed: int
+    conversations: Sequence[Conversation],
+    share: float,
+    seed: int,
+    alike: Iterable[tuple[int, int]] | None = None,
 ) -> tuple[list[Conversation], list[Conversation]]:
     """Conversations for training and held-out ones, both in the order of the file; the same for the same seed.
 
     Both parts are alike: the held-out rows are drawn evenly from all kinds of rows (by their answer where there are few
-    different ones, else by length). Rows with the same prompt stay on one side. With a share above 0 and at least two
-    prompts, each part gets at least one row.
+    different ones, else by length). Rows with the same prompt stay on one side, and near duplicates too. With a share
+    above 0 and at least two prompts, each part gets at least one row. `alike`: positions of near duplicates, where
+    they are known already.
     """
-    by_prompt: dict[tuple[str, ...], list[Conversation]] = {}
-    for conversation in conversations:
-        by_prompt.setdefault(_prompt_key(conversation), []).append(conversation)
-    if share <= 0 or len(by_prompt) < 2:
+    if share <= 0 or len({prompt_key(conversation) for conversation in conversations}) < 2:
         return list(conversations), []
-    kinds = _kinds([rows[0] for rows in by_prompt.values()])
+    kept_together = _together(conversations, share, twins(conversations) if alike is None else alike)
+    kinds = _kinds([rows[0] for rows in kept_together])
     random_ = random.Random(seed)
-    groups = [*zip(kinds, by_prompt.values(), strict=True)]
+    groups = [*zip(kinds, kept_together, strict=True)]
     random_.shuffle(groups)
     groups.sort(key=lambda group: group[0])
     wanted = min(max(1, round(len(groups) * share)), len(groups) - 1)
@@ -165,12 +171,25 @@ def split(
     )
 
 
-def _prompt_key(conversation: Conversation) -> tuple[str, ...]:
-    return tuple(
-        " ".join(message.content.lower().split())
-        for message in conversation.messages
-        if message.role != "assistant"
-    )
+def _together(
+    conversations: Sequence[Conversation], share: float, alike: Iterable[tuple[int, int]]
+) -> list[list[Conversation]]:
+    """The rows in groups that must not be torn apart, at least two.
+
+    Near duplicates join their groups as long as these stay small: a set of rows that are all alike could not be split.
+    """
+    by_prompt: dict[tuple[str, ...], list[Conversation]] = {}
+    for conversation in conversations:
+        by_prompt.setdefault(prompt_key(conversation), []).append(conversation)
+    position = {key: number for number, key in enumerate(by_prompt)}
+    largest = max(2, round(len(conversations) * min(share, 1 - share) * LARGEST_GROUP))
+    groups = Groups([len(rows) for rows in by_prompt.values()], largest)
+    for earlier, later in alike:
+        groups.join(*(position[prompt_key(conversations[place])] for place in (earlier, later)))
+    joined: dict[int, list[Conversation]] = {}
+    for number, rows in enumerate(by_prompt.values()):
+        joined.setdefault(groups.of(number), []).extend(rows)
+    return list(joined.values()) if len(joined) > 1 else list(by_prompt.values())
 
 
 def _kinds(conversations: Sequence[Conversation]) -> list[str]:
@@ -197,17 +216,19 @@ def load_training(data: DataConfig, seed: int) -> TrainingData:
             *_naming(dataset.path, findings),
             *_naming(held_out_set.path, [*held_out_set.findings, *about_held_out]),
         ]
-        train = usable
+        train, alike = usable, between(usable, held_out)
         held_out_sha256 = _sha256(held_out_set.path)
     else:
-        train, held_out = split(usable, data.held_out_share, seed)
+        pairs = list(twins(usable)) if data.held_out_share > 0 else []
+        train, held_out = split(usable, data.held_out_share, seed, pairs)
+        alike = across(pairs, usable, held_out)
     if not train:
         raise StudioError(
             "{file} has no row to train on: every row lacks a prompt or a response.",
             "Fill in the responses, or choose other columns.",
             file=dataset.path.name,
         )
-    leaked = _about_leakage(train, held_out)
+    leaked = about_leakage(train, held_out, alike)
     findings += _naming(dataset.path, leaked) if data.held_out_path else leaked
     general, about_general = _general(data, len(train), seed)
     return TrainingData(
@@ -283,24 +304,6 @@ def _answers(conversation: Conversation) -> bool:
     """Whether the assistant says something, or calls a tool."""
     said = [message for message in conversation.messages if message.role == "assistant"]
     return any(message.content.strip() or message.tool_calls for message in said)
-
-
-def _about_leakage(train: Sequence[Conversation], held_out: Sequence[Conversation]) -> list[Finding]:
-    """Rows for training whose prompt and response are also among the held-out ones: they make the measure too good."""
-    measured = {(conversation.messages, conversation.tools) for conversation in held_out}
-    leaked = [c.row for c in train if (c.messages, c.tools) in measured]
-    if not leaked:
-        return []
-    return [
-        finding(
-            "leakage",
-            "split",
-            "warning",
-            leaked,
-            "Rows that are trained on are also held out to measure on: {count}.",
-            "Remove the duplicates, so that the held-out loss is measured on rows the model has not seen.",
-        )
-    ]
 
 
 def _sha256(path: Path) -> str:

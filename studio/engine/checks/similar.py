@@ -43,7 +43,7 @@ def similar_rows(
     """
     pairs = candidate_pairs(table[places])
     gone: set[int] = set()
-    for earlier, later in _alike_pairs(conversations, ((int(places[a]), int(places[b])) for a, b in pairs)):
+    for earlier, later in alike_pairs(conversations, ((int(places[a]), int(places[b])) for a, b in pairs)):
         if earlier not in gone:
             gone.add(later)
     return sorted(gone)
@@ -73,7 +73,7 @@ def candidate_pairs(table: Sketches) -> NDArray[numpy.int64]:
     return pairs[nearest]
 
 
-def _alike_pairs(
+def alike_pairs(
     conversations: Sequence[Conversation], pairs: Iterable[tuple[int, int]]
 ) -> Iterator[tuple[int, int]]:
     """Those pairs whose texts are alike, in their order. The texts of the last rows are kept at hand."""
