@@ -97,11 +97,11 @@ class Pair:
         model = self.model(side)
         with torch.inference_mode():
             inputs = torch.tensor([ids], device=self.device)
-            output = model(input_ids=inputs, past_key_values=cache, use_cache=True, **_only(model, last))
+            output = model(input_ids=inputs, past_key_values=cache, use_cache=True, **only_last(model, last))
         return output.logits[0, -last:].float().cpu(), output.past_key_values
 
 
-def _only(model: Any, last: int) -> dict[str, int]:
+def only_last(model: Any, last: int) -> dict[str, int]:
     """Keep a model from computing logits that are not asked for, where it knows how to."""
     known = "logits_to_keep" in inspect.signature(model.forward).parameters
     return {"logits_to_keep": last} if known else {}
