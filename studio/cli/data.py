@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.cli import masks, parsing
+from studio.cli import data_making, masks, parsing
 from studio.cli.parsing import add_group, add_verb
 from studio.cli.printing import DONE, print_finding, print_json
 from studio.services.store import Store
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 def add_to(verbs: Verbs) -> None:
     """Declare the verbs of this module."""
-    inner = add_group(verbs, "data", "check, clean and convert data files; list and delete uploads")
+    inner = add_group(verbs, "data", "check, clean, convert and write data files; list and delete uploads")
     look_over = add_verb(inner, "check", check, "the quality checklist")
     repair = add_verb(inner, "clean", clean, "apply repairs and write the result")
     rewrite = add_verb(inner, "convert", convert, "write any supported format as messages JSONL")
+    data_making.add_to(inner)
     add_verb(inner, "list", list_uploads, "the datasets that were uploaded")
     remove = add_verb(
         inner, "delete", delete, "remove an upload with its repaired rows; runs keep their own copy"

@@ -31,6 +31,8 @@ _TAIL = 24
 """Tokens in which the text is looked for that ends a turn without a token of its own."""
 ATTEMPTS = 4
 """Rows written for one that is wanted, at most."""
+_EXPECTED = 0.6
+"""Share of rows that pass, before the first were looked at."""
 DUPLICATES = frozenset({"duplicate_exact", "duplicate_near"})
 
 Progress = Callable[[float, float], None]
@@ -39,15 +41,15 @@ Progress = Callable[[float, float], None]
 
 @dataclass(frozen=True)
 class Writing:
-    """How the rows are drawn. Instructions are drawn freely, as they have to differ; answers closer to the likeliest."""
+    """How rows are drawn: instructions freely, as they have to differ, answers closer to the likeliest."""
 
     rows: int
     seed: int = 0
-    batch: int = 16
-    instruction_tokens: int = 128
+    batch: int = 48
+    instruction_tokens: int = 96
     instruction_temperature: float = 1.0
     instruction_top_p: float = 0.95
-    answer_tokens: int = 384
+    answer_tokens: int = 320
     answer_temperature: float = 0.7
     answer_top_p: float = 0.9
 
@@ -131,7 +133,7 @@ def write(
     failed: Counter[str] = Counter()
     kept, dropped, written = list[Conversation](), Counter[str](), 0
     while len(kept) < writing.rows and written < most:
-        share = max(len(kept) / written, 1 / ATTEMPTS) if written else 1.0
+        share = max(len(kept) / written, 1 / ATTEMPTS) if written else _EXPECTED
         target = min(most, written + math.ceil((writing.rows - len(kept)) / share))
         while written < target:
             numbers = range(written, min(target, written + writing.batch))
@@ -170,7 +172,12 @@ def sift(rows: Sequence[Conversation]) -> tuple[list[Conversation], Counter[str]
 
 
 def _batch(
-    pair: Pair, encoder: Encoder, start: Opening, writing: Writing, numbers: range, tell: Callable[[float], None]
+    pair: Pair,
+    encoder: Encoder,
+    start: Opening,
+    writing: Writing,
+    numbers: range,
+    tell: Callable[[float], None],
 ) -> Iterator[Conversation | str]:
     """One conversation a number, or why there is none."""
     room = ChatSettings(
@@ -269,9 +276,7 @@ def _ended(encoder: Encoder, ids: Sequence[int], end: Opening) -> str | None:
     return None
 
 
-def _padded(
-    prompts: Sequence[Sequence[int]], pad_id: int, device: str
-) -> tuple[torch.Tensor, torch.Tensor]:
+def _padded(prompts: Sequence[Sequence[int]], pad_id: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and mask of shape (prompts, longest)."""
     import torch
 
@@ -281,9 +286,7 @@ def _padded(
     return torch.tensor(ids, device=device), torch.tensor(mask, device=device)
 
 
-def _forward(
-    pair: Pair, inputs: torch.Tensor, mask: torch.Tensor, cache: Any
-) -> tuple[torch.Tensor, Any]:
+def _forward(pair: Pair, inputs: torch.Tensor, mask: torch.Tensor, cache: Any) -> tuple[torch.Tensor, Any]:
     """Logits of the next token, (rows, vocabulary) as float32 on the CPU, and the cache with the inputs in it."""
     import torch
 
@@ -301,5 +304,3 @@ def _forward(
             **only_last(model, 1),
         )
     return output.logits[:, -1].float().cpu(), output.past_key_values
-
-

@@ -112,7 +112,7 @@ class ChatWorker:
 
     def _loaded(self) -> Pair:
         if self._pair is None:
-            _use_all_cores()
+            use_all_cores()
             self._pair = self.subject.load()
         return self._pair
 
@@ -141,7 +141,8 @@ def _not_measured(problem: str) -> StudioError:
     )
 
 
-def _use_all_cores() -> None:
+def use_all_cores() -> None:
+    """Let torch compute on every core that this process may use."""
     import torch
 
     if "OMP_NUM_THREADS" not in os.environ:

@@ -21,6 +21,7 @@ from studio.services import process
 from studio.services.continual import copy_adapter
 from studio.services.files import read_json
 from studio.services.log import tail
+from studio.services.mixture import mixture_of
 from studio.services.plan import load_data, plan
 from studio.services.run_files import RunFiles, State
 from studio.services.store import Store
@@ -89,6 +90,7 @@ class Jobs:
         try:
             files.write_data(data.train, data.held_out)
             files.write_findings(data.findings)
+            files.write_mixture(mixture_of(config, data.train))
             copy_adapter(self.store, config, files)
             files.write_state(State("queued"))
             files.write_run(config, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,13 @@ class RunFiles:
         for name, rows in (("train", train), ("held_out", held_out)):
             lines = (json.dumps(_record(row), ensure_ascii=False) for row in rows)
             write_text(folder / f"{name}.jsonl", "".join(line + "\n" for line in lines))
+
+    def write_mixture(self, mixture: Mapping[str, Any]) -> None:
+        """Where the general rows among those in data/ were drawn from, and how; {} where there are none."""
+        write_json(self.folder / "data" / "mixture.json", mixture)
+
+    def mixture(self) -> dict[str, Any]:
+        return read_json(self.folder / "data" / "mixture.json") or {}
 
     def write_findings(self, findings: Iterable[Finding]) -> None:
         """What was found in reading the files: rows that are not among those in data/."""

@@ -130,8 +130,13 @@ class Store:
 
     # Datasets
 
-    def save_dataset(self, source: Path, name: str | None = None) -> DatasetEntry:
-        """Copy a file into the home as a new dataset; the original is never changed afterwards."""
+    def save_dataset(
+        self, source: Path, name: str | None = None, origin: Mapping[str, Any] | None = None
+    ) -> DatasetEntry:
+        """Copy a file into the home as a new dataset; the original is never changed afterwards.
+
+        `origin` says how rows came to be that the studio made itself.
+        """
         name = name or source.name
         folder = self._fresh(self.datasets_dir, slug(Path(name).stem))
         try:
@@ -148,6 +153,7 @@ class Store:
                         "original": original.name,
                         "in_use": original.name,
                         "created": now(),
+                        **({"origin": dict(origin)} if origin else {}),
                     },
                 )
         except BaseException:

@@ -201,6 +201,7 @@ class Worker:
                 "cores": machine.cores,
                 "memory": machine.memory_bytes,
             },
+            "mixture": self.files.mixture(),
             "rows": dict(Counter(row.source or "data" for row in self.files.train_rows())),
             "sha256": {
                 "train_rows": _sha256(self.files.folder / "data" / "train.jsonl"),

@@ -1,0 +1,84 @@
+"""Does one task in the background: python -m studio.services.task_worker HOME TASK"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from studio.domain.errors import StudioError
+from studio.services import failures, self_writing
+from studio.services.chat_worker import use_all_cores
+from studio.services.files import read_json, write_json
+from studio.services.store import Store
+from studio.services.tasks import TaskFiles
+
+_EVERY = 0.5
+"""Seconds between two words about how far it is."""
+WORK = {"write": self_writing.run}
+
+
+class Said:
+    """Writes down how far a task is, and how long the rest will take at the pace of its present phase."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.phase = ""
+        self.begun = self.when = 0.0
+
+    def __call__(self, phase: str, done: float, total: float) -> None:
+        moment = time.monotonic()
+        if phase != self.phase:
+            self.phase, self.begun = phase, moment
+        elif moment - self.when < _EVERY:
+            return
+        self.when = moment
+        left = (moment - self.begun) * (total - done) / done if done and total else None
+        write_json(
+            self.file,
+            {"state": "running", "phase": phase, "done": done, "total": total, "seconds_left": left},
+        )
+
+
+def work(store: Store, files: TaskFiles) -> int:
+    """Do the task, and write down its result or why there is none; returns the exit status."""
+    task: dict[str, Any] = read_json(files.request) or {}
+    try:
+        use_all_cores()
+        result = WORK[task["kind"]](store, task["request"], Said(files.state))
+    except Exception as error:
+        traceback.print_exc()
+        told = failures.explained(error, _NO_MEMORY, _failed)
+        error = json.loads(json.dumps(failures.to_json(told), default=str))
+        write_json(files.state, {"state": "failed", "error": error})
+        return 1
+    write_json(files.state, {"state": "finished", "result": result})
+    return 0
+
+
+_NO_MEMORY = StudioError(
+    "There is too little memory for this work with the model.",
+    "Stop runs, the chat and other programs that use it, or choose a smaller model.",
+)
+
+
+def _failed(problem: str) -> StudioError:
+    return StudioError(
+        "The work with the model failed: {problem}.",
+        "Try again; if it fails again, report it.",
+        problem=problem,
+    )
+
+
+def main() -> int:
+    """Do the task named on the command line."""
+    sys.stdin.read()  # until the starter has written this process down
+    store = Store(sys.argv[1])
+    return work(store, TaskFiles(store.home / "tasks" / sys.argv[2]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""Work with a model that is no run: each task in a process and a folder of its own, which say how far it is."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from studio.domain.errors import StudioError
+from studio.services import failures, process
+from studio.services.files import explained, now, read_json, write_json
+from studio.services.store import Store
+
+Kind = Literal["write"]
+State = Literal["running", "finished", "stopped", "failed"]
+
+_GRACE = 10.0
+"""Seconds between a task's being written and its process's being written down; within them it counts as running."""
+_KEPT = 8
+"""Tasks whose folders stay; the oldest that are over go first."""
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """A task as it is now."""
+
+    id: str
+    kind: Kind
+    request: dict[str, Any]
+    state: State
+    phase: str = "loading"
+    done: float = 0.0
+    total: float = 0.0
+    seconds_left: float | None = None
+    """None as long as it is not known."""
+    result: dict[str, Any] | None = None
+    error: StudioError | None = None
+
+
+@dataclass(frozen=True)
+class TaskFiles:
+    """tasks/<id>/ in the home."""
+
+    folder: Path
+
+    @property
+    def request(self) -> Path:
+        """What was asked for; written first."""
+        return self.folder / "task.json"
+
+    @property
+    def process(self) -> Path:
+        return self.folder / "process.json"
+
+    @property
+    def state(self) -> Path:
+        """How far it is, or how it ended; replaced as a whole."""
+        return self.folder / "state.json"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "worker.log"
+
+
+def start(store: Store, kind: Kind, request: Mapping[str, Any]) -> str:
+    """Start a task in a process of its own, which outlives the page; returns its id."""
+    _forget_old(store)
+    files = TaskFiles(_fresh(store, kind))
+    write_json(files.request, {"schema": 1, "kind": kind, "request": dict(request), "created": now()})
+    process.start_detached(
+        ["studio.services.task_worker", str(store.home), files.folder.name],
+        files.log,
+        lambda pid, started: write_json(files.process, {"pid": pid, "started": started}),
+    )
+    return files.folder.name
+
+
+def status(store: Store, task: str) -> TaskStatus:
+    """StudioError where there is no such task."""
+    files = _files(store, task)
+    asked = read_json(files.request) or {}
+    said = read_json(files.state) or {}
+    state: State = said.get("state", "running")
+    error = failures.from_json(said["error"]) if "error" in said else None
+    if state == "running" and not _is_alive(files, asked["created"]):
+        # It may have come to its end since it was looked at.
+        said = read_json(files.state) or {}
+        if said.get("state", "running") != "running":
+            return status(store, task)
+        state, error = (
+            "failed",
+            StudioError("The process ended before it was done.", "Start it again."),
+        )
+    return TaskStatus(
+        task,
+        asked["kind"],
+        asked["request"],
+        state,
+        said.get("phase", "loading"),
+        said.get("done", 0.0),
+        said.get("total", 0.0),
+        said.get("seconds_left"),
+        said.get("result"),
+        error,
+    )
+
+
+def running(store: Store, kind: Kind) -> TaskStatus | None:
+    """The newest task of this kind that is at work."""
+    found = (status(store, task) for task in sorted(_ids(store), reverse=True))
+    return next((task for task in found if task.kind == kind and task.state == "running"), None)
+
+
+def cancel(store: Store, task: str) -> None:
+    """End a task at once; what it made so far is given up."""
+    files = _files(store, task)
+    written = read_json(files.process) or {}
+    process.kill(written.get("pid"), written.get("started"))
+    if (read_json(files.state) or {}).get("state", "running") == "running":
+        write_json(files.state, {"state": "stopped"})
+
+
+def _is_alive(files: TaskFiles, created: str) -> bool:
+    written = read_json(files.process)
+    if written is None:
+        return time.time() - datetime.fromisoformat(created.replace("Z", "+00:00")).timestamp() < _GRACE
+    return process.is_alive(written["pid"], written["started"])
+
+
+def _folder(store: Store) -> Path:
+    return store.home / "tasks"
+
+
+def _ids(store: Store) -> list[str]:
+    return [file.parent.name for file in _folder(store).glob("*/task.json")]
+
+
+def _files(store: Store, task: str) -> TaskFiles:
+    # Compared with what is there, never joined to a path as it comes.
+    if task not in _ids(store):
+        raise StudioError("There is no task {task}.", "Start it again.", task=task)
+    return TaskFiles(_folder(store) / task)
+
+
+def _fresh(store: Store, kind: str) -> Path:
+    folder = _folder(store) / f"{now().replace(':', '').replace('.', '')}-{kind}"
+    with explained(folder):
+        folder.mkdir(parents=True)
+    return folder
+
+
+def _forget_old(store: Store) -> None:
+    over = [task for task in sorted(_ids(store)) if status(store, task).state != "running"]
+    for task in over[: max(0, len(over) - _KEPT)]:
+        shutil.rmtree(_folder(store) / task, ignore_errors=True)
