@@ -13,9 +13,10 @@ from studio.domain.errors import StudioError
 from studio.domain.run import Run
 from studio.services.continual import continued
 from studio.services.plan import load_data
-from studio.ui import form, run_views, views
+from studio.ui import form, run_views, self_written_panel, views
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
+from studio.ui.self_written_panel import SELF
 
 if TYPE_CHECKING:
     from studio.services.store import Store
@@ -88,6 +89,7 @@ def build(page: Page, error: gr.HTML) -> None:
             source = gr.Dropdown(
                 label=t("mode.source"), info=t("mode.source.info"), choices=[], elem_id="mode-source"
             )
+        writing = self_written_panel.build(page, error)
         earlier = gr.Dropdown(
             label=t("mode.earlier"),
             info=t("mode.earlier.info"),
@@ -97,13 +99,16 @@ def build(page: Page, error: gr.HTML) -> None:
         )
         follows = gr.HTML(elem_id="mode-follows")
     # The slider is not among those that follow the draft: an answer that is late would pull it from under the hand.
-    following = [panel, mode, about, mixture, source, earlier, follows]
+    following = [panel, mode, about, mixture, source, writing, earlier, follows]
+    chosen_source = gr.State("")
 
     def enter(say: Words, draft: Draft) -> tuple[Any, ...]:
-        return _percent(draft), *_shown(page, say, draft)
+        return _percent(draft), draft.general, *_shown(page, say, draft, draft.general)
 
-    def follow(say: Words, draft: Draft) -> tuple[Any, ...]:
-        return _shown(page, say, draft)
+    def follow(say: Words, draft: Draft, general: str, picked: str | None) -> tuple[Any, ...]:
+        # Rows that the model has just written take the place of the wish for them.
+        source = SELF if picked == SELF and draft.general == general else draft.general
+        return draft.general, *_shown(page, say, draft, source)
 
     def chosen(say: Words, draft: Draft, name: str) -> tuple[Any, ...]:
         runs = _continuable(page)
@@ -117,17 +122,26 @@ def build(page: Page, error: gr.HTML) -> None:
     def shared(say: Words, draft: Draft, percent: float) -> Draft:
         return draft.with_value(SHARE, round(percent / 100, 4) or None)
 
-    def drawn_from(say: Words, draft: Draft, dataset: str | None) -> Draft:
-        return replace(draft, general=dataset or "")
+    def drawn_from(say: Words, draft: Draft, dataset: str | None) -> tuple[Any, ...]:
+        if dataset == SELF:
+            return gr.skip(), gr.Column(visible=True)
+        return replace(draft, general=dataset or ""), gr.Column(visible=False)
 
     def gone_on(say: Words, draft: Draft, run_id: str) -> Draft:
         return continuing(draft, run_id, page.jobs.config(run_id))
 
-    page.on_enter("data", enter, [share, *following], error=error)
-    page.on(page.draft.change, follow, [], following, error=error, latest=True)
+    page.on_enter("data", enter, [share, chosen_source, *following], error=error)
+    page.on(
+        page.draft.change,
+        follow,
+        [chosen_source, source],
+        [chosen_source, *following],
+        error=error,
+        latest=True,
+    )
     page.on(mode.input, chosen, [mode], [page.draft, share, mode, follows], error=error)
     page.on(share.input, shared, [share], [page.draft], error=error, latest=True)
-    page.on(source.input, drawn_from, [source], [page.draft], error=error)
+    page.on(source.input, drawn_from, [source], [page.draft, writing], error=error)
     page.on(earlier.input, gone_on, [earlier], [page.draft], error=error)
 
 
@@ -139,21 +153,24 @@ def _continuable(page: Page) -> list[Run]:
     return [run for run in page.jobs.list() if run_views.continuable(run)]
 
 
-def _shown(page: Page, say: Words, draft: Draft) -> tuple[Any, ...]:
+def _shown(page: Page, say: Words, draft: Draft, source: str) -> tuple[Any, ...]:
     """All but the slider, in the order of `following`."""
     mode = mode_of(draft)
     runs = [run_views.choice(run) for run in _continuable(page)] if mode == "continual" else []
+    mixes = mode in ("mixed", "continual")
     chosen = draft.values.get(ADAPTER)
     if chosen and chosen not in [run_id for _, run_id in runs]:
         runs.append((str(chosen), str(chosen)))
     sources = [(say("mode.shipped"), "")]
+    sources += [(say("mode.self"), SELF)]
     sources += [(entry.name, entry.id) for entry in page.store.datasets() if entry.id != draft.dataset]
     return (
         gr.Column(visible=bool(draft.dataset)),
         gr.Radio(value=mode),
         explanation(say, mode),
-        gr.Row(visible=mode in ("mixed", "continual")),
-        gr.Dropdown(choices=sources, value=draft.general),
+        gr.Row(visible=mixes),
+        gr.Dropdown(choices=sources, value=source),
+        gr.Column(visible=mixes and source == SELF),
         gr.Dropdown(choices=runs, value=chosen, visible=mode == "continual"),
         consequences(say, page.store, draft),
     )
