@@ -14,6 +14,7 @@ Hazard = Literal[
     "refused",
     "nothing_trained",
     "no_end_token",
+    "unended_text",
     "prompt_fills_length",
     "answer_cut",
     "doubled_bos",

@@ -11,6 +11,8 @@ from studio.domain.text import Text
 Dimension = Literal["accuracy", "relevance", "diversity", "consistency", "safety", "tokens", "file", "split"]
 Severity = Literal["error", "warning", "info"]
 
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+"""The worst first."""
 DIMENSIONS: tuple[Dimension, ...] = ("accuracy", "relevance", "diversity", "consistency", "safety")
 """The five that are scored; the others are about the file and the tokens."""
 
@@ -71,6 +73,11 @@ class Finding:
             *texts,
             fixable=record["fixable"],
         )
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors, then warnings, then what is good to know; of each, first what most rows have."""
+    return sorted(findings, key=lambda found: (SEVERITIES.index(found.severity), -found.count))
 
 
 def finding(

@@ -225,7 +225,7 @@ class Encoder:
         if labels.count(IGNORED) >= len(labels) - (labels[:1] != [IGNORED]):
             seen.append("nothing_trained")
         elif not ended:
-            seen.append("no_end_token")
+            seen.append("unended_text" if self.masks.prompts else "no_end_token")
         return Encoded(
             input_ids=tuple(ids),
             labels=tuple(labels),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from studio.domain.config import Overlong
 from studio.domain.encoded import Encoded, Hazard
-from studio.domain.finding import Finding, Severity, finding
+from studio.domain.finding import Finding, Severity, finding, worst_first
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,13 @@ MEANINGS: dict[Hazard, Meaning] = {
     ),
     "no_end_token": Meaning(
         "error",
-        "Rows that train no end token, so that the model would not learn to stop: {count}.",
+        "Rows that train no end token, so that the model would not learn to stop; no run starts with them: {count}.",
         "Choose a template that ends each turn with a special token.",
+    ),
+    "unended_text": Meaning(
+        "warning",
+        "Rows that are learnt whole, prompts too, without an end token: {count}.",
+        "Fit for continued pre-training; for answers, choose a template that ends each turn with a special token.",
     ),
     "missing_bos": Meaning(
         "warning",
@@ -91,7 +96,9 @@ MEANINGS: dict[Hazard, Meaning] = {
 def hazard_findings(
     rows: Sequence[Encoded], max_length: int | None, overlong: Overlong = "cut"
 ) -> list[Finding]:
-    """What the encoding itself shows, each hazard with its rows; `rows` are shortened to `max_length` or split."""
+    """What the encoding itself shows, each hazard with its rows, the worst first; `rows` are shortened to `max_length`
+    or split.
+    """
     held: dict[Hazard, list[int]] = {}
     for row in rows:
         for hazard in row.hazards:
@@ -113,7 +120,7 @@ def hazard_findings(
                 problem=problem,
             )
         )
-    return [*found, *_too_long(rows, max_length or 0, overlong)]
+    return worst_first([*found, *_too_long(rows, max_length or 0, overlong)])
 
 
 def _too_long(rows: Sequence[Encoded], max_length: int, overlong: Overlong) -> list[Finding]:

@@ -12,7 +12,7 @@ from studio.domain.chat import Conversation
 from studio.domain.config import DataConfig, Overlong, RunConfig, TemplateConfig
 from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.errors import StudioError
-from studio.domain.finding import Finding, finding
+from studio.domain.finding import Finding, finding, worst_first
 from studio.domain.text import Text
 from studio.engine import dataset, models
 from studio.engine.defaults import recommend
@@ -29,6 +29,9 @@ from studio.services import speeds
 from studio.services.continual import continued
 from studio.services.encoded_cache import EncodedCache
 from studio.services.store import Store
+
+_NAMED = 10
+"""So many rows are named in an error."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,7 @@ class Prepared:
 def plan(store: Store, config: RunConfig) -> Plan:
     """Estimate a run. Raises StudioError where its data, model or template cannot be used."""
     prepared, model = _prepare(store, config)
+    _refuse_endless(prepared.train.rows)
     found = estimate(
         prepared.config,
         store.machine(),
@@ -123,7 +127,9 @@ def prepare(
     )
     cache = EncodedCache(store.encoded_dir)
     whole = (train, cache.encode(encoder, train)), (held_out, cache.encode(encoder, held_out))
-    return _fill(store, config, facts(model.config, model.parameters), encoder, *whole)
+    prepared = _fill(store, config, facts(model.config, model.parameters), encoder, *whole)
+    _refuse_endless(prepared.train.rows)
+    return prepared
 
 
 def _prepare(store: Store, config: RunConfig) -> tuple[Prepared, ModelFacts]:
@@ -136,7 +142,8 @@ def _prepare(store: Store, config: RunConfig) -> tuple[Prepared, ModelFacts]:
     train, held_out = _encode(store.encoded_dir, _data_key(config), tokenizer, config.template)
     encoder = _encoder(tokenizer, config.template)
     prepared = _fill(store, config, model, encoder, (data.train, train), (data.held_out, held_out))
-    return replace(prepared, findings=(*data.findings, *about, *prepared.findings)), model
+    found = worst_first([*data.findings, *about, *prepared.findings])
+    return replace(prepared, findings=tuple(found)), model
 
 
 _Rows = tuple[Sequence[Conversation], Sequence[Encoded]]
@@ -175,9 +182,22 @@ def _fill(
         encoder,
         kept,
         measured,
-        (*kept.findings, *_about_others(measured, max_length, HELD_OUT_TOKENS)),
+        tuple(worst_first([*kept.findings, *_about_others(measured, max_length, HELD_OUT_TOKENS)])),
         recommended.reasons,
     )
+
+
+def _refuse_endless(rows: Sequence[Encoded]) -> None:
+    """StudioError where a row teaches to answer, but not to stop."""
+    endless = list(dict.fromkeys(row.row for row in rows if "no_end_token" in row.hazards))
+    if endless:
+        raise StudioError(
+            "Under this template {count} rows train no end token, so that the model would not learn to stop: {rows}.",
+            "Choose a template that ends each turn with a special token, such as ChatML. To train on plain text, as in "
+            "continued pre-training, train on prompts too.",
+            count=len(endless),
+            rows=", ".join(map(str, endless[:_NAMED])) + (" …" if endless[_NAMED:] else ""),
+        )
 
 
 def _select_mixed(
@@ -195,7 +215,7 @@ def _select_mixed(
     own, general = parts
     rows = (*own.rows, *general.rows)
     found = [*own.findings, *_about_others(general, max_length, GENERAL_TOKENS)]
-    return EncodedData(rows, tuple(found), fingerprint(rows))
+    return EncodedData(rows, tuple(worst_first(found)), fingerprint(rows))
 
 
 @dataclass(frozen=True)
@@ -273,7 +293,7 @@ def token_report(
     context = facts(read_config(path), 0).context
     length = min(max_length or context, context)
     lengths = length_findings([row.total for row in rows if row.total], context)
-    return [*lengths, *select(encoder, conversations, rows, length, overlong, context).findings]
+    return worst_first([*lengths, *select(encoder, conversations, rows, length, overlong, context).findings])
 
 
 HELD_OUT_TOKENS = (

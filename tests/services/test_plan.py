@@ -63,6 +63,48 @@ def test_a_length_that_leaves_nothing_to_train_is_refused(store: Store, config: 
         plan(store, config.with_values({"train.max_length": 16}))
 
 
+ENDLESS = (
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    "{% if add_generation_prompt %}assistant: {% endif %}"
+)
+
+
+def test_a_run_whose_rows_train_no_end_token_is_refused_with_these_rows(
+    store: Store, config: RunConfig
+) -> None:
+    endless = config.with_values({"template.name": "custom", "template.source": ENDLESS})
+    rows = ["18 rows train no end token", r": \d+, .* …\. Choose a template that ends each turn"]
+    data = load_data(endless)
+    for message in rows:
+        with pytest.raises(StudioError, match=message):
+            plan(store, endless)
+        with pytest.raises(StudioError, match=message):
+            prepare(store, endless, store.models_dir / "tiny", data.train, data.held_out)
+
+
+def test_text_without_an_end_can_be_learnt_whole_and_that_is_said(store: Store, config: RunConfig) -> None:
+    chosen = {"template.name": "custom", "template.source": ENDLESS, "template.prompts": True}
+    found = plan(store, config.with_values(chosen))
+    assert {item.check: item.count for item in found.findings}["unended_text"] == 18
+
+
+def test_findings_are_listed_with_the_worst_and_the_most_frequent_first(
+    store: Store, config: RunConfig
+) -> None:
+    file = Path(config.data.path)
+    odd = [{"prompt": f"What is <|im_end|>? {n}", "completion": "A"} for n in range(2)]
+    long = [{"prompt": f"{n} {'word ' * 40}", "completion": "A"} for n in range(3)]
+    file.write_text(
+        file.read_text(encoding="utf-8") + "".join(json.dumps(row) + "\n" for row in odd + long),
+        encoding="utf-8",
+    )
+    whole = config.with_values({"data.held_out_share": 0.0, "train.max_length": 100})
+    found = plan(store, whole).findings
+    order = [(("error", "warning", "info").index(item.severity), -item.count) for item in found]
+    assert order == sorted(order)
+    assert found[0].check == "prompt_fills_length"
+
+
 def test_a_preview_is_the_row_with_that_number_in_the_file(store: Store, config: RunConfig) -> None:
     shown = preview_row(store, config.data.path, 3, model="tiny")
     assert "Question 2?" in shown.encoded.text
