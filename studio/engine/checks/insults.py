@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from studio.engine.checks.text import holds_any, lowered, marks
+from studio.engine.checks.text import Marks, lowered
 
 _GROUPS = (
     r"(?:(?:black|white|asian|gay|trans|disabled|old|jewish|muslim|african|mexican|chinese|indian|poor|fat|"
@@ -21,7 +21,7 @@ _NAMES = (
 )
 _TOXIC = (
     (
-        marks(
+        (
             "fuck|f*ck|f@ck|shit|cunt|asshole|arsehole|dickhead|wanker|twat|douche|dumbass|jackass|bitch|slut|"
             "whore|nigg|faggot|retard|kike|wetback|chink|gook|raghead|trann|stfu|kys"
         ),
@@ -32,7 +32,7 @@ _TOXIC = (
         r"trann(?:y|ies)|stfu|kys",
     ),
     (
-        marks(
+        (
             "idiot|moron|imbecile|stupid|worthless|pathetic|scum|retard|subhuman|loser|trash|garbage|dumb|"
             "disgust|vermin|fool|disgrace|brainless|useless|clown|parasite|embarrass|freak|bastard|filthy"
         ),
@@ -52,7 +52,7 @@ _TOXIC = (
         rf"garbage)",
     ),
     (
-        marks(
+        (
             "shut the hell|to hell|kill yourself|go die|drop dead|you die|you rot|you suffer|you choke|get "
             "cancer|waste of|nobody |make me sick|disgust me|to die|of crap"
         ),
@@ -62,7 +62,7 @@ _TOXIC = (
         r"nobody (?:likes|loves|wants|cares about) you|you (?:make me sick|disgust me|deserve to die)",
     ),
     (
-        marks(
+        (
             "i hate|really hate|truly hate|despise|loathe|inferior|vermin|are animals|just animals|subhuman|"
             "parasite|criminals|terrorists|stupid|lazy|disgusting|dirty|filthy|scum|trash|dumb|savages|plague|"
             "disease|thieves|rapists|evil|worthless|less intelligent|exterminate|gassed|gas the|gas all|hanged|"
@@ -82,8 +82,9 @@ _TOXIC = (
         rf"(?:kill|gas|exterminate|wipe out|get rid of) (?:all |those |these |the )+{_GROUPS}",
     ),
 )
-_TOXIC_PATTERNS = [(words, re.compile(rf"\b(?:{pattern})\b")) for words, pattern in _TOXIC]
 """Swear words, insults, wishes of ill, hate of groups: words of which one is there, and what is looked for then."""
+_TOXIC_MARKS = Marks(*(listed for listed, _ in _TOXIC))
+_TOXIC_PATTERNS = [re.compile(rf"\b(?:{pattern})\b") for _, pattern in _TOXIC]
 _TOXIC_CHINESE = re.compile(
     r"傻[逼屄BbX]|操你|草泥马|他妈的|你妈的|去死吧|滚蛋|滚开|滚出去|王八蛋|狗娘养|狗东西|贱人|婊子|脑残|智障|死全家|去你妈|白痴|蠢货|"
     r"人渣|黑鬼|畜生|你(?:就?是个?|这个?|们这些)(?:垃圾|废物|蠢[货猪]?)|你真?(?:是)?(?:蠢|恶心)|"
@@ -93,9 +94,9 @@ _TOXIC_CHINESE = re.compile(
 
 def insult_in(text: str) -> str:
     """The first insult in a text, in small letters, or ''."""
-    small = lowered(text)
-    for words, pattern in _TOXIC_PATTERNS:
-        if holds_any(small, words) and (found := pattern.search(small)):
+    for number in _TOXIC_MARKS.lists_in(text):
+        found = _TOXIC_PATTERNS[number].search(lowered(text))
+        if found:
             return found.group()
     found = None if text.isascii() else _TOXIC_CHINESE.search(text)
     return found.group() if found else ""

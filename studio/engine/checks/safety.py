@@ -10,7 +10,7 @@ from studio.engine.checks.keys import without_secrets
 from studio.engine.checks.parts import EVERYTHING, texts
 from studio.engine.checks.personal import without_personal_data
 from studio.engine.checks.registry import drop, rewriting, row_check
-from studio.engine.checks.text import holds_any, lowered, marks
+from studio.engine.checks.text import Marks
 
 # ---- personal data ------------------------------------------------------------------------------------------------
 
@@ -124,16 +124,14 @@ _INJECTION = re.compile(
     r"你(?:现在)?(?:不再受|没有)任何(?:限制|约束)|(?:进入|开启|启用)(?:开发者|越狱|DAN)模式|你现在是DAN",
     re.IGNORECASE,
 )
-_INJECTION_MARKS = marks(
+_INJECTION_MARKS = Marks(
     "ignore|disregard|forget |overrid|bypass|not follow|not obey|n't follow|n't obey|stop follow|stop "
     "obey|discard|neglect|system prompt|system message|system instruction|hidden prompt|hidden "
     "instruction|initial prompt|initial instruction|dan mode|you are dan|are now dan|as dan|be dan|"
     "developer mode|jailbr|god mode|unrestricted|unfiltered|uncensored|now free from|are no longer|"
     "pretend|restrictions|no filters|without filters|no rules|no limit|without rules|without limit|no "
     "ethic|without ethic|anything now|new instruction|new system|any moral|any ethical|any safety|"
-    "everything above|all above|text above|words above"
-)
-_CHINESE_INJECTION_MARKS = marks(
+    "everything above|all above|text above|words above|"
     "忽略|无视|忘记|忘掉|不要理会|不用管|抛开|你的系统|你的完整|你的全部|你的初始|你的隐藏|任何限制|任何约束|模式|你现在是"
 )
 """One of these stands in every text that the pattern finds, in small letters."""
@@ -160,7 +158,4 @@ def prompt_injection(conversation: Conversation) -> str:
 
 
 def _injection_in(text: str) -> re.Match[str] | None:
-    marked = holds_any(lowered(text), _INJECTION_MARKS) or (
-        not text.isascii() and holds_any(text, _CHINESE_INJECTION_MARKS)
-    )
-    return _INJECTION.search(text) if marked else None
+    return _INJECTION.search(text) if _INJECTION_MARKS.stand_in(text) else None
