@@ -1,4 +1,4 @@
-"""New data files of a model's own making: `studio data write`."""
+"""New data files: those that a model writes itself, and the best rows of one: `studio data write` and `select`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from studio.cli import parsing
 from studio.cli.parsing import add_verb
 from studio.cli.printing import DONE, print_json
 from studio.cli.progress import shown_progress
@@ -28,6 +29,12 @@ def add_to(verbs: Verbs) -> None:
     own.add_argument(
         "--template", default="auto", help="`auto` (default), `model`, or the name of a shipped template"
     )
+    best = add_verb(
+        verbs, "select", select, "keep the best rows of a file, by the checklist's score and by spread"
+    )
+    parsing.add_file(best)
+    best.add_argument("--rows", type=int, required=True, help="how many rows to keep")
+    best.add_argument("--out", required=True, help="the file to write (JSONL)")
 
 
 def write(options: argparse.Namespace, store: Store) -> int:
@@ -59,4 +66,38 @@ def write(options: argparse.Namespace, store: Store) -> int:
         print(f"{count:6} left out: {reason}")
     if kept < written.asked:
         print(f"Fewer than the {written.asked} asked for: most of what this model writes does not pass.")
+    return DONE
+
+
+def select(options: argparse.Namespace, store: Store) -> int:
+    """Keep the best rows of a file."""
+    from dataclasses import asdict
+
+    from studio.engine import checks, dataset
+    from studio.engine.selection import propose
+
+    data = dataset.read(options.file, format=options.format, columns=parsing.columns(options.columns))
+    report = checks.run_checks(data.conversations, findings=data.findings)
+    found = propose(data.conversations, report, options.rows)
+    dataset.write_messages(
+        found.conversations(data.conversations), parsing.other_file(options.out, options.file)
+    )
+    if options.json:
+        kept, left = (
+            [{"row": item.row, "score": item.score, "reason": str(item.reason)} for item in items]
+            for items in (found.kept, found.left)
+        )
+        spread = {
+            name: [asdict(share) for share in shares]
+            for name, shares in (
+                ("scores", found.histogram),
+                ("tasks", found.tasks),
+                ("lengths", found.lengths),
+            )
+        }
+        counts = {"rows_in": data.total, "rows_out": len(kept)}
+        return print_json({**counts, "kept": kept, "left": left, "spread": spread, "out": options.out})
+    for item in found.left:
+        print(f"row {item.row} left: {item.reason}")
+    print(f"{data.total} rows in, {len(found.kept)} out to {options.out}.")
     return DONE

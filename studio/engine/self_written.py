@@ -29,6 +29,8 @@ _MARK = "\ue000"
 """Stands for a user's words: a private-use character, which no template writes."""
 _TAIL = 24
 """Tokens in which the text is looked for that ends a turn without a token of its own."""
+TOP_K = 256
+"""The likeliest tokens, of which one is drawn."""
 ATTEMPTS = 4
 """Rows written for one that is wanted, at most."""
 _EXPECTED = 0.6
@@ -45,16 +47,16 @@ class Writing:
 
     rows: int
     seed: int = 0
-    batch: int = 48
+    batch: int = 32
     instruction_tokens: int = 96
     instruction_temperature: float = 1.0
     instruction_top_p: float = 0.95
-    answer_tokens: int = 320
+    answer_tokens: int = 256
     answer_temperature: float = 0.7
     answer_top_p: float = 0.9
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "top_k": TOP_K}
 
 
 @dataclass(frozen=True)
@@ -235,8 +237,6 @@ def _continued(
     """
     import torch
 
-    from studio.engine.generate import draw
-
     said: list[list[int]] = [[] for _ in prompts]
     texts: list[str | None] = [None] * len(prompts)
     if not prompts:
@@ -248,10 +248,10 @@ def _continued(
     for step in range(settings.max_new_tokens):
         tell(step / settings.max_new_tokens)
         logits, cache = _forward(pair, inputs, mask, cache)
+        likely, ids = _likely(logits, settings)
         going = []
         for place, row in enumerate(alive):
-            token = draw(logits[place], settings, generators[row])
-            said[row].append(token)
+            said[row].append(_drawn(likely[place], ids[place], generators[row]))
             texts[row] = _ended(encoder, said[row], end)
             if texts[row] is None:
                 going.append(place)
@@ -264,6 +264,26 @@ def _continued(
         inputs = torch.tensor([[said[row][-1]] for row in alive], device=pair.device)
         mask = torch.cat([mask, mask.new_ones(len(alive), 1)], dim=1)
     return texts
+
+
+def _likely(logits: torch.Tensor, settings: ChatSettings) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities and ids of the tokens that are drawn from, both of shape (rows, `TOP_K` at most).
+
+    A nucleus (Holtzman et al. 2019, arXiv:1904.09751) within the likeliest ones: at temperature 1 it would often be
+    most of the vocabulary, and sorting that for each row takes longer than the model.
+    """
+    import torch
+
+    probabilities = torch.softmax(logits / settings.temperature, dim=-1)
+    likely, ids = probabilities.topk(min(TOP_K, probabilities.shape[-1]))
+    before = likely.cumsum(-1) - likely
+    return torch.where(before < settings.top_p, likely, 0.0), ids
+
+
+def _drawn(likely: torch.Tensor, ids: torch.Tensor, generator: torch.Generator) -> int:
+    import torch
+
+    return int(ids[torch.multinomial(likely, 1, generator=generator)])
 
 
 def _ended(encoder: Encoder, ids: Sequence[int], end: Opening) -> str | None:

@@ -1,0 +1,72 @@
+"""A proposed selection as HTML: what would stay and go, and how the spread of the set would change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from studio.domain.chat import Conversation
+from studio.engine.selection import Kept, Left, Selection, Share
+from studio.ui import views
+from studio.ui.i18n import Words
+
+EXAMPLES = 5
+"""Rows shown of those that stay, and of those that go."""
+_WORDS = 120
+"""Characters of a prompt that are shown."""
+
+
+def proposal(say: Words, found: Selection, conversations: Sequence[Conversation]) -> str:
+    """The whole proposal; `conversations` are those that it was made for."""
+    counts = say("selection.counts", kept=views.count(len(found.kept)), all=views.count(len(conversations)))
+    spreads = "".join(
+        _spread(say, say(f"selection.{name}"), shares)
+        for name, shares in (
+            ("scores", found.histogram),
+            ("tasks", found.tasks),
+            ("lengths", found.lengths),
+        )
+    )
+    kept = sorted(found.kept, key=lambda item: -item.score)[:EXAMPLES]
+    examples = _examples(say, say("selection.kept"), kept, conversations)
+    examples += _examples(say, say("selection.left"), found.left[:EXAMPLES], conversations)
+    return f'<p class="note">{escape(counts)}</p>{spreads}{examples}'
+
+
+def _spread(say: Words, title: str, shares: Sequence[Share]) -> str:
+    """A table: of each class its share of the rows before and after, in percent."""
+    before, after = sum(share.before for share in shares), sum(share.after for share in shares)
+    rows = "".join(
+        f"<tr><th scope='row'>{escape(share.name or say('selection.other'))}</th>"
+        f"<td>{_percent(share.before, before)}</td><td>{_percent(share.after, after)}</td></tr>"
+        for share in shares
+        if share.before
+    )
+    head = "".join(
+        f"<th scope='col'>{escape(text)}</th>"
+        for text in (title, say("selection.before"), say("selection.after"))
+    )
+    return f'<table class="selection-spread"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+
+
+def _percent(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.0f} % ({views.count(part)})" if whole else "–"
+
+
+def _examples(
+    say: Words, title: str, items: Sequence[Kept | Left], conversations: Sequence[Conversation]
+) -> str:
+    if not items:
+        return ""
+    lines = "".join(
+        f"<li><b>{escape(say('selection.row', row=item.row))}</b> "
+        f"{escape(_short(conversations[item.position].prompt))}"
+        f'<br><span class="muted">{escape(say.text(item.reason))}</span></li>'
+        for item in items
+    )
+    return f'<div class="section-title">{escape(title)}</div><ul class="selection-rows">{lines}</ul>'
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _WORDS else line[: _WORDS - 1] + "…"
