@@ -23,6 +23,8 @@ Hazard = Literal[
     "merged_border",
     "unknown_token",
     "not_shown",
+    "stripped",
+    "systems_joined",
     "system_merged",
     "turns_merged",
     "unlike_chat",

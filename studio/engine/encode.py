@@ -423,7 +423,7 @@ def fingerprint(rows: Sequence[Encoded]) -> str:
 
 
 def _learnt_turns(item: Rendered, masks: TemplateConfig) -> list[Turn]:
-    turns = [turn for turn in item.turns if item.messages[turn.message].trained]
+    turns = [turn for turn in item.turns if item.messages[turn.message].trained and not turn.silent]
     return [turn for turn in turns if turn is item.turns[-1]] if masks.turns == "last" else turns
 
 
@@ -439,7 +439,11 @@ def learnt_places(item: Rendered, masks: TemplateConfig) -> list[Span]:
     for turn in _learnt_turns(item, masks):
         places += _without(list(turn.blocks) or [(turn.start, turn.end)], _left_out(item, turn, masks))
     if masks.prompts:
-        unlearnt = [(turn.start, turn.end) for turn in item.turns if not item.messages[turn.message].trained]
+        unlearnt = [
+            (turn.start, turn.end)
+            for turn in item.turns
+            if turn.silent or not item.messages[turn.message].trained
+        ]
         unlearnt += [place for turn in item.turns for place in _left_out(item, turn, masks)]
         places = _without([(0, len(item.text))], unlearnt)
     return [place for place in places if place[0] < place[1]]

@@ -72,8 +72,18 @@ MEANINGS: dict[Hazard, Meaning] = {
     ),
     "not_shown": Meaning(
         "warning",
-        "Rows of which the template does not write everything (a message, reasoning or a tool): {count}.",
+        "Rows of which the template does not write everything (a message, reasoning, a call or a tool): {count}.",
         "Look at the text that the template writes, or choose another template.",
+    ),
+    "stripped": Meaning(
+        "info",
+        "Rows in which the template strips white space at the ends of an answer: {count}.",
+        "Nothing needs doing, unless it was meant; then choose a template that keeps it.",
+    ),
+    "systems_joined": Meaning(
+        "info",
+        "Rows whose system messages stand as one at the start, as the template takes them nowhere else: {count}.",
+        "A chat with the tuned model does the same.",
     ),
     "system_merged": Meaning(
         "info",

@@ -25,6 +25,7 @@ from studio.engine.marks import Field, Marks, fields_in_order
 from studio.engine.probe import Probe, Reading, Shape, pieces, read_as, shared
 from studio.engine.templates import Template, template_messages
 from studio.engine.tokenizer import Tokenizer
+from studio.engine.written import is_written, strips
 
 Span = tuple[int, int]
 
@@ -32,8 +33,10 @@ _GENERATION = re.compile(r"\{%[-+]?\s*generation\b")
 _PLAIN = Reading()
 _REPAIRS: tuple[tuple[Hazard, ...], ...] = (
     (),
+    ("systems_joined",),
     ("system_merged",),
     ("turns_merged",),
+    ("systems_joined", "turns_merged"),
     ("system_merged", "turns_merged"),
 )
 _MARKED: tuple[tuple[str, ...], ...] = (
@@ -63,6 +66,8 @@ class Turn:
     """The model's own stretches where they are not the whole: others speak in between, or the template marks them."""
     content: Span | None = None
     """Where its content stands, as far as that is known."""
+    silent: bool = False
+    """Whether it is a call of which the template writes nothing: learnt, it would teach to say nothing."""
 
 
 @dataclass(slots=True)
@@ -171,8 +176,10 @@ class Renderer:
             turns = self._as_marked(turns, text, shown, tools)
         if hazards and not self._is_chat(text, safe.messages, tools):
             turns = tuple(replace(turn, like_chat=False) for turn in turns)
-        if self._leaves_out(text, shown, tools):
+        if self._leaves_out(text, shown, tools) or any(turn.silent for turn in turns):
             hazards = (*hazards, "not_shown")
+        if any(strips(text[turn.start : turn.end], shown[turn.message].content) for turn in turns):
+            hazards = (*hazards, "stripped")
         return self._finished(text, turns, shown, hazards, safe.guard)
 
     def _is_chat(self, text: str, messages: Sequence[Message], tools: Sequence[str]) -> bool:
@@ -216,7 +223,7 @@ class Renderer:
             return None
         header, closers = self.shape.header, self.shape.closers
         turns: list[Turn] = []
-        position = 0
+        position, stripped = 0, False
         for index, message in enumerate(messages):
             words = message.content.strip()
             if message.role != "assistant":
@@ -232,11 +239,13 @@ class Renderer:
             place, length = min(ends)
             if text.find(words, start, place) < 0:
                 return None
+            stripped = stripped or strips(text[start:place], message.content)
             position = place - length
             turns.append(Turn(index, start, position, True, place))
         if text.count(header) != len(turns):
             return None
-        return Rendered(text, messages, tuple(turns), plain=True)
+        hazards: tuple[Hazard, ...] = ("stripped",) if stripped else ()
+        return Rendered(text, messages, tuple(turns), hazards=hazards, plain=True)
 
     # What a template refuses
 
@@ -250,6 +259,8 @@ class Renderer:
         first: StudioError | None = None
         for attempt in _REPAIRS:
             changed = list(messages)
+            if "systems_joined" in attempt and self.shape.system == "written":
+                changed = _systems_joined(changed)
             if "system_merged" in attempt:
                 changed = _system_merged(changed)
             elif self.shape.system == "ignored":
@@ -268,13 +279,18 @@ class Renderer:
 
     def _leaves_out(self, text: str, messages: Sequence[Message], tools: Sequence[str]) -> bool:
         """Whether something that a person gave is nowhere in the text."""
-        said = [message.content.strip() for message in messages if "</think>" not in message.content]
-        said += [message.reasoning.strip() for message in messages]
-        said += [call.name for message in messages for call in message.tool_calls]
+        said = [message.content for message in messages if "</think>" not in message.content]
+        said += [message.reasoning for message in messages]
+        said += [
+            part
+            for message in messages
+            for call in message.tool_calls
+            for part in (call.name, call.arguments)
+        ]
         for tool in tools:
             data = json.loads(tool)
             said.append(str(data.get("function", data).get("name", "")))
-        return any(part and part not in text for part in said)
+        return not all(is_written(part, text) for part in said)
 
     # Where the turns stand
 
@@ -292,6 +308,7 @@ class Renderer:
                 continue
             start, like_chat = self._start(text, messages, index, tools, fields, before)
             turn = self._turn(text, messages, index, tools, fields, start, like_chat)
+            turn.silent = _is_silent(message, text[turn.start : turn.end])
             turns.append(turn)
             before = turn.end
         return tuple(turns)
@@ -521,6 +538,22 @@ def _shown(messages: Sequence[Message], reading: Reading) -> list[dict[str, Any]
             for call, made in zip(message.tool_calls, said.get("tool_calls", ()), strict=True):
                 made["function"]["arguments"] = call.arguments
     return shown
+
+
+def _is_silent(message: Message, text: str) -> bool:
+    """Whether a turn that does nothing but call shows none of its calls."""
+    if not message.tool_calls or message.content.strip() or message.reasoning.strip():
+        return False
+    return not any(is_written(call.name, text) for call in message.tool_calls)
+
+
+def _systems_joined(messages: Sequence[Message]) -> list[Message]:
+    """All system messages as one, before everything else."""
+    system = [message for message in messages if message.role == "system"]
+    if not system:
+        return list(messages)
+    first = replace(system[0], content="\n\n".join(message.content for message in system))
+    return [first, *(message for message in messages if message.role != "system")]
 
 
 def _system_merged(messages: Sequence[Message]) -> list[Message]:

@@ -159,6 +159,62 @@ def test_neighbours_of_one_role_are_joined_where_roles_must_alternate(tokenizer:
     assert row.hazards == ("turns_merged",)
 
 
+FIRST_ONLY = CHATML.replace(
+    "{% for message in messages %}",
+    "{% for message in messages %}{% if message.role == 'system' and not loop.first %}"
+    "{{ raise_exception('the system comes first') }}{% endif %}",
+)
+
+
+def test_system_messages_that_may_only_stand_first_are_joined_there(tokenizer: Tokenizer) -> None:
+    encoder = Encoder(Template("x", "x", FIRST_ONLY), tokenizer)
+    messages = list(said("Hi", "Hello.", "And?", "Bye.", system="Be brief.").messages)
+    row = encoder.encode(Conversation((*messages[:3], Message("system", "Be kind."), *messages[3:]), 1))
+    assert row.text.startswith("<|im_start|>system\nBe brief.\n\nBe kind.<|im_end|>")
+    assert "user\nHi<|im_end|>" in row.text
+    assert {"systems_joined"} <= {*row.hazards}
+    assert "system_merged" not in row.hazards
+
+
+@pytest.mark.parametrize(
+    "source", [CHATML, CHATML.replace("message['content']", "(message['content'] | trim)")]
+)
+def test_white_space_that_a_template_strips_is_said(source: str, tokenizer: Tokenizer) -> None:
+    encoder = Encoder(Template("x", "x", source), tokenizer)
+    rows = [said("Hi ", "Hello.\n"), said("Hi", "Hello.")]
+    stripped = ("stripped",) if "trim" in source else ()
+    assert [row.hazards for row in encoder.encode_many(rows)] == [stripped, ()]
+    assert encoder.encode(rows[0]).hazards == stripped
+
+
+@pytest.mark.parametrize("masks", [{}, {"prompts": True}], ids=str)
+def test_a_call_that_the_template_does_not_write_is_not_learnt_as_silence(
+    masks: dict[str, object], tokenizer: Tokenizer
+) -> None:
+    call = Message("assistant", "", tool_calls=(ToolCall("Hi", "{}"),))
+    row = Conversation(
+        (Message("user", "Hi"), call, Message("tool", "rain"), Message("assistant", "Rain.")), 1
+    )
+    encoder = Encoder(Template("x", "x", CHATML), tokenizer, TemplateConfig(**masks))  # type: ignore[arg-type]
+    encoded = encoder.encode(row)
+    text = "".join(tokenizer.token(label) for label in encoded.labels if label != IGNORED)
+    assert "assistant\n<|im_end|>" not in text
+    assert text.rstrip().endswith("Rain.<|im_end|>")
+    assert text == "Rain.<|im_end|>" or masks
+    assert "not_shown" in encoded.hazards
+
+
+@pytest.mark.parametrize("written", ["m.content | tojson", "m.content | replace('\": ', '\":')", "''"])
+def test_results_that_are_escaped_or_written_anew_are_shown(written: str, tokenizer: Tokenizer) -> None:
+    source = THINKING.replace("m.content", f"({written} if m.role == 'tool' else m.content)")
+    assert source != THINKING
+    messages = list(TOOL_USE.messages)
+    place = next(index for index, message in enumerate(messages) if message.role == "tool")
+    messages[place] = replace(messages[place], content='{"sky": "rain \u00e9", "degrees": 4}')
+    row = Encoder(Template("x", "x", source), tokenizer).encode(Conversation(tuple(messages), 1))
+    assert ("not_shown" in row.hazards) == (written == "''")
+
+
 def test_a_template_that_is_not_jinja_names_the_line(tokenizer: Tokenizer) -> None:
     with pytest.raises(StudioError, match="not valid Jinja, line 2"):
         Encoder(Template("x", "x", "\n{% for %}"), tokenizer).encode(said("Hi", "Hello."))
