@@ -132,12 +132,16 @@ def differ_in_form_only(left: str, right: str) -> bool:
     ours, theirs = Counter(left.split()), Counter(right.split())
     missing = [word for word in (ours - theirs).elements() if word not in _SMALL]
     added = [word for word in (theirs - ours).elements() if word not in _SMALL]
-    for word in list(missing):
+    wanted = len(missing)
+    allowed = 0.05 * max(ours.total(), theirs.total())
+    for place, word in enumerate(list(missing)):
         near = difflib.get_close_matches(word, added, n=1, cutoff=0.75)
         if near or (word[:-1] in added or word + "s" in added):
             added.remove(near[0] if near else word[:-1] if word[:-1] in added else word + "s")
             missing.remove(word)
-    return max(len(missing), len(added)) <= 0.05 * max(ours.total(), theirs.total())
+        elif len(missing) - (wanted - place - 1) > allowed:  # even if all that follow have a counterpart
+            return False
+    return max(len(missing), len(added)) <= allowed
 
 
 _SMALL = frozenset(
