@@ -44,8 +44,10 @@ def twins(conversations: Sequence[Conversation]) -> Iterator[tuple[int, int]]:
 
     texts = [f"{row.prompt}\n{row.response}" for row in conversations]
     pairs = _nearest(near_duplicates.signatures(texts))
-    told = ((a, b) for a, b in pairs.tolist() if _told(conversations[a]) == _told(conversations[b]))
-    return alike_pairs(conversations, told)
+    return alike_pairs(
+        conversations,
+        ((a, b) for a, b in pairs.tolist() if _may_be_alike(conversations[a], conversations[b])),
+    )
 
 
 def _nearest(signatures: NDArray[numpy.uint32]) -> NDArray[numpy.int64]:
@@ -62,10 +64,32 @@ def _nearest(signatures: NDArray[numpy.uint32]) -> NDArray[numpy.int64]:
     return pairs[numpy.arange(len(pairs)) - starts < NEAREST]
 
 
-def _told(conversation: Conversation) -> tuple[object, ...]:
-    """What near duplicates have in common to the letter: a sum with another number is another sum."""
-    numbers = _DIGITS.findall(f"{conversation.prompt} {conversation.response}")
-    return conversation.system, conversation.tools, sorted(numbers)
+def _may_be_alike(left: Conversation, right: Conversation) -> bool:
+    """Whether it is worth to compare two rows letter by letter; a sum with another number is another sum.
+
+    Of a task whose prompts are all alike but for a few words, this tells nearly all pairs apart, far faster.
+    """
+    if (left.system, left.tools) != (right.system, right.tools):
+        return False
+    ours, theirs = left.prompt, right.prompt
+    if ours != theirs and not _openings_agree(ours.lower().split(), theirs.lower().split()):
+        return False
+    return _numbers(left) == _numbers(right)
+
+
+def _openings_agree(ours: list[str], theirs: list[str]) -> bool:
+    """Whether all words but one in twenty, and one more, have one on the other side with the same first two letters."""
+    from studio.engine.checks.similar import SMALL_WORDS
+
+    left, right = set(ours), set(theirs)
+    missing = {word[:2] for word in left - right - SMALL_WORDS}
+    added = {word[:2] for word in right - left - SMALL_WORDS}
+    allowed = 1 + 0.05 * max(len(ours), len(theirs))
+    return len(missing - added) <= allowed and len(added - missing) <= allowed
+
+
+def _numbers(conversation: Conversation) -> list[str]:
+    return sorted(_DIGITS.findall(f"{conversation.prompt} {conversation.response}"))
 
 
 class Groups:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     import numpy
     from numpy.typing import NDArray
+
+    Whole = TypeVar("Whole", numpy.int64, numpy.uint64)
 
 SHINGLE = 5
 """Characters of one piece of a text."""
@@ -120,7 +122,7 @@ def candidates(keys: NDArray[numpy.uint64]) -> NDArray[numpy.int64]:
             before = places - 1 - distance
             inside = before > heads
             found.append(order[places[inside]] * len(keys) + order[before[inside]])
-        codes = numpy.unique(numpy.concatenate(found))  # most pairs share more bands than one
+        codes = _distinct(numpy.concatenate(found))  # most pairs share more bands than one
     return numpy.stack((codes % max(1, len(keys)), codes // max(1, len(keys))), axis=1)
 
 
@@ -169,7 +171,7 @@ def pieces(text: str) -> NDArray[numpy.uint64]:
     clean = normalised(text)
     if not clean:
         return numpy.empty(0, dtype=numpy.uint64)
-    return numpy.unique(_hashes(_codes(clean.ljust(SHINGLE))))
+    return _distinct(_hashes(_codes(clean.ljust(SHINGLE))))
 
 
 def jaccard(left: NDArray[numpy.uint64], right: NDArray[numpy.uint64]) -> float:
@@ -180,6 +182,14 @@ def jaccard(left: NDArray[numpy.uint64], right: NDArray[numpy.uint64]) -> float:
         return float(len(left) == len(right))
     common = len(numpy.intersect1d(left, right, assume_unique=True))
     return common / (len(left) + len(right) - common)
+
+
+def _distinct(numbers: NDArray[Whole]) -> NDArray[Whole]:
+    """The different numbers in ascending order, sorted in place: numpy.unique makes a hash table of them first."""
+    import numpy
+
+    numbers.sort()
+    return numbers[numpy.concatenate(([True], numbers[1:] != numbers[:-1]))]
 
 
 def _codes(text: str) -> NDArray[numpy.uint32]:

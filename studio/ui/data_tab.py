@@ -18,9 +18,11 @@ from studio.domain.finding import Finding
 from studio.engine.checks import Cleaned, Report, clean, run_checks
 from studio.engine.dataset import Dataset, read, recognise, write_messages
 from studio.engine.readers import read_records
+from studio.engine.similarity_map import SimilarityMap, similarity_map
+from studio.engine.spread import Spread, Spreading
 from studio.services.plan import token_report
 from studio.services.reports import write_report
-from studio.ui import data_views, modes, samples, views
+from studio.ui import data_views, modes, samples, spread_views, views
 from studio.ui.i18n import Words, t
 from studio.ui.page import DOWNLOADS, Draft, Page
 
@@ -90,6 +92,10 @@ def build(page: Page) -> None:
             preview = gr.HTML()
         rows = gr.HTML(elem_id="rows", js_on_load=views.CLICKS)
         findings = gr.HTML(elem_id="findings", js_on_load=views.CLICKS)
+        with gr.Accordion(
+            t("spread.title"), open=False, visible=False, elem_id="inside", elem_classes="surface"
+        ) as inside:
+            overview = gr.HTML(js_on_load=views.CLICKS)
         with gr.Row(elem_classes="actions", elem_id="repair-row"):
             repair = gr.Button(t("data.repair"), visible=False, elem_id="repair")
             undo = gr.Button(t("data.undo"), visible=False, elem_id="undo")
@@ -113,6 +119,8 @@ def build(page: Page) -> None:
         preview,
         rows,
         findings,
+        inside,
+        overview,
         repair,
         undo,
         download,
@@ -166,6 +174,10 @@ def build(page: Page) -> None:
         at = _moved(examine(page.store, draft), at, event._data)
         return at, _rows(say, examine(page.store, draft), at)
 
+    def looked_inside(say: Words, draft: Draft) -> Iterator[tuple[str]]:
+        yield (spread_views.waiting(say),)
+        yield (spread_views.overview_html(say, *look_inside(page.store, draft)),)
+
     def repaired(say: Words, draft: Draft, at: Place, checks: Any) -> tuple[Any, ...]:
         examined = examine(page.store, draft)
         known = {finding.check for finding in examined.report.findings if finding.fixable}
@@ -204,7 +216,9 @@ def build(page: Page) -> None:
         [page.draft, *shown],
         error=error,
     )
-    page.on([rows.click, findings.click], turned, [place], [place, rows], error=error, event=True)
+    clicked = [rows.click, findings.click, overview.click]
+    page.on(clicked, turned, [place], [place, rows], error=error, event=True)
+    page.on(inside.expand, looked_inside, [], [overview], error=error)
     page.on(repair.click, repaired, [place, ticked], [page.draft, place, *shown], error=error, js=_TICKED)
     page.on(undo.click, undone, [], [page.draft, place, *shown], error=error)
     page.on(train.click, started, [], [page.draft, page.tabs], error=error)
@@ -276,6 +290,7 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
             "",
             "",
             "",
+            *_folded(visible=False),
             gr.Button(visible=False),
             gr.Button(visible=False),
             *[gr.DownloadButton(visible=False)] * (1 + len(REPORTS)),
@@ -299,12 +314,18 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
         data_views.conversation(say, dataset.conversations[0]),
         _rows(say, examined, at),
         data_views.findings(say, report, dataset.findings),
+        *_folded(visible=True),
         gr.Button(visible=any(finding.fixable for finding in report.findings)),
         gr.Button(visible=entry.cleaned),
         gr.DownloadButton(visible=entry.cleaned, value=_offered(page, entry)),
         *[gr.DownloadButton(visible=True, value=file) for file in _reports(page, entry, examined)],
         changed,
     )
+
+
+def _folded(visible: bool) -> tuple[Any, str]:
+    """What is in the file is looked at when it is unfolded: that takes seconds, which the rows need not wait for."""
+    return gr.Accordion(visible=visible, open=False), ""
 
 
 def _offered(page: Page, entry: DatasetEntry) -> str | None:
@@ -333,6 +354,7 @@ def _unmapped(say: Words, draft: Draft, entry: DatasetEntry) -> tuple[Any, ...]:
         "",
         data_views.raw_rows(say, records.columns, records.rows, records.row_numbers),
         "",
+        *_folded(visible=False),
         gr.Button(visible=False),
         gr.Button(visible=False),
         *[gr.DownloadButton(visible=False)] * (1 + len(REPORTS)),
@@ -385,11 +407,33 @@ def _moved(examined: Examined, at: Place, data: dict[str, Any]) -> Place:
 
 def examine(store: Store, draft: Draft) -> Examined:
     """The draft's dataset, read and checked once for as long as file and mapping stay the same."""
+    return _examine(*_reading(store, draft))
+
+
+def look_inside(store: Store, draft: Draft) -> tuple[Spreading, SimilarityMap]:
+    """What the draft's dataset is like as a whole, and the map of its rows; looked at once like it."""
+    return _look_inside(*_reading(store, draft))
+
+
+_Reading = tuple[Path, int, int, str, str, "Store", "str | None"]
+
+
+def _reading(store: Store, draft: Draft) -> _Reading:
+    """All that it depends on what is read and found."""
     entry = store.dataset(draft.dataset)
     form, columns = draft.reading(entry)
     stat = entry.path.stat()
     mapping, model = json.dumps(columns, sort_keys=True), draft.values.get("model.id")
-    return _examine(entry.path, stat.st_mtime_ns, stat.st_size, form, mapping, store, model)
+    return entry.path, stat.st_mtime_ns, stat.st_size, form, mapping, store, model
+
+
+@lru_cache(maxsize=3)
+def _look_inside(*reading: Any) -> tuple[Spreading, SimilarityMap]:
+    rows = _examine(*reading).dataset.conversations
+    spread = Spread()
+    for row in rows:
+        spread.add(row)
+    return spread.result(), similarity_map(rows)
 
 
 @lru_cache(maxsize=3)

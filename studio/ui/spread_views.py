@@ -18,11 +18,16 @@ LISTED = 8
 def overview_html(say: Words, spread: Spreading, found: SimilarityMap) -> str:
     """What is in the file: figures, mixes, lengths, and the map."""
     return (
-        f'<div class="panel spread">{_figures(say, spread)}<div class="spread-grid">'
+        f'<div class="spread">{_figures(say, spread)}<div class="spread-grid">'
         f"{_tasks(say, spread)}{_languages(say, spread)}{_forms(say, spread)}{_has(say, spread)}"
         f"{_turns(say, spread)}{_openings(say, spread)}</div>{_lengths(say, spread)}"
         f"{map_views.similarity_map(say, found)}</div>"
     )
+
+
+def waiting(say: Words) -> str:
+    """In its place while the rows are looked at."""
+    return f'<p class="muted" role="status">{escape(say("spread.waiting"))}</p>'
 
 
 def _figures(say: Words, spread: Spreading) -> str:

@@ -130,8 +130,8 @@ def differ_in_form_only(left: str, right: str) -> bool:
     False
     """
     ours, theirs = Counter(left.split()), Counter(right.split())
-    missing = [word for word in (ours - theirs).elements() if word not in _SMALL]
-    added = [word for word in (theirs - ours).elements() if word not in _SMALL]
+    missing = [word for word in (ours - theirs).elements() if word not in SMALL_WORDS]
+    added = [word for word in (theirs - ours).elements() if word not in SMALL_WORDS]
     wanted = len(missing)
     allowed = 0.05 * max(ours.total(), theirs.total())
     for place, word in enumerate(list(missing)):
@@ -144,7 +144,7 @@ def differ_in_form_only(left: str, right: str) -> bool:
     return max(len(missing), len(added)) <= allowed
 
 
-_SMALL = frozenset(
+SMALL_WORDS = frozenset(
     re.findall(
         r"\w+",
         "a an the of in on at to for from by with is are was were be do does did can could would should will i me "
