@@ -11,6 +11,7 @@ import argparse
 
 from studio.engine.checks import CHECKS
 from tests.planted.measure import measure
+from tests.planted.unseen import UNSEEN, found
 
 
 def main() -> None:
@@ -19,9 +20,13 @@ def main() -> None:
     options = parser.parse_args()
     print("| check | planted | without | recall | precision |\n|---|---|---|---|---|")
     for check in CHECKS:
-        found = measure(check, options.seed)
-        cells = (f"`{check}`", found.planted, found.clean, f"{found.recall:.3f}", f"{found.precision:.3f}")
+        seen = measure(check, options.seed)
+        cells = (f"`{check}`", seen.planted, seen.clean, f"{seen.recall:.3f}", f"{seen.precision:.3f}")
         print(f"| {' | '.join(map(str, cells))} |", flush=True)
+    print("\n| check | wordings never used to mend it | found |\n|---|---|---|")
+    for check in UNSEEN:
+        count, total = found(check)
+        print(f"| `{check}` | {total} | {count} |")
 
 
 if __name__ == "__main__":

@@ -124,6 +124,8 @@ _REFUSING = (
     "without",
     "against",
     "declin",
+    "don't",
+    "超出",
     "refus",
     "comfortable",
     "不",
@@ -133,6 +135,11 @@ _REFUSING = (
 _CANNOT = (
     r"(?:can't|cannot|can not|won't|will not|am unable to|am not able to|'m unable to|'m not able to|"
     r"won't be able to|will not be able to)"
+)
+_APOLOGY = (
+    r"(?:i'm |i am )?(?:really |very |so |truly |terribly )?(?:sorry|afraid),? (?:but )?|(?:i "
+    r")?apologi[sz]e,? (?:but )?|"
+    r"(?:my )?apologies,? (?:but )?|i regret (?:that )?|unfortunately,? "
 )
 _REFUSALS = [
     re.compile(pattern, re.IGNORECASE)
@@ -173,6 +180,22 @@ _REFUSALS = [
         r"material|details|guidance|assistance|opinions?)\b",
         rf"^(?:that|this)(?:'s| is) (?:not )?(?:something|a (?:topic|request|question)) (?:that )?i ?{_CANNOT}",
         r"^i (?:do not|don't) feel comfortable\b",
+        rf"^(?:{_APOLOGY})?(?:that )?i ?{_CANNOT} (?:in good conscience )?(?:do|answer|provide|comply with|"
+        rf"share|discuss|help|assist|"
+        r"say|tell you|offer|give|do) (?:you )?(?:with )?(?:that|this|it|so)(?: question| request)?[.!,]",
+        rf"^(?:{_APOLOGY})[^.!?]{{0,30}}\bi ?(?:{_CANNOT}|(?:'m|am) not (?:permitted|allowed) to) (?:answer|"
+        rf"provide|comply|assist|"
+        r"help|fulfil\w*|share|discuss|access|complete|generate|offer|browse)\b",
+        rf"^(?:{_APOLOGY})[^.!?]{{0,30}}\bi (?:don't|do not) have (?:enough information|access|the ability|"
+        rf"real)",
+        r"^(?:as|being) an? (?:ai|artificial intelligence|language model|chatbot|virtual "
+        r"assistant)\b[^.!?]{0,25}, i "
+        r"(?:do not|don't|cannot|can't|have no)\b",
+        r"^(?:it|that) (?:would not be|wouldn't be|is not|isn't) (?:appropriate|ethical|right) (?:for me "
+        r")?to\b",
+        r"\bi cannot in good conscience\b|\bnot something (?:that )?i(?:'m| am) able to\b|^i(?:'m| am) an? "
+        r"ai (?:and|so) (?:i )?can",
+        r"(?:抱歉|对不起|不好意思)[^。！？]{0,10}(?:超出|不方便|不便)",
         r"(?:作为|身为|我[是只]*)一?[个名款]?(?:AI|人工智能|语言模型|大语言模型|智能助手)[^。！？]{0,30}?(?:无法|不能|没有|不会)",
         r"^[^。！？]{0,6}(?:抱歉|对不起|不好意思|很遗憾)[^。！？]{0,14}(?:无法|不能|没法|没办法|不可以|不便)[^。！？]{0,8}"
         r"(?:提供|回答|完成|满足|协助|帮助|帮|生成|讨论|处理|回应|执行|写)",
@@ -207,7 +230,8 @@ _GAP_WORDS = ("lorem", "todo", "tbd", "fixme")
 _WHOLE_PLACEHOLDER = re.compile(
     r"\W*(?:n/?a|tbd|tba|todo\b.{0,40}|fixme\b.{0,40}|xxx+|asdf\w*|nan|null|undefined|placeholder(?: text)?|"
     r"lorem ipsum|no ?input|no ?output|"
-    r"(?:model |final )?(?:answer|response|output|text)|"
+    r"(?:model |final |sample |example |dummy |test )?(?:answer|response|output|text)(?: pending)?|blank|empty|"
+    r"(?:answer|response)\s*:?\s*_+|待填|"
     r"(?:your|the|insert|add|write|enter|put)(?: \w+){0,2} (?:answer|response|output|text|content)(?: "
     r"(?:goes )?here)?|"
     r"(?:answer|response|output|text|content) (?:goes |to be (?:added|written|filled) ?)?(?:here|later|in)?|"

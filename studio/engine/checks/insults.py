@@ -19,6 +19,7 @@ _NAMES = (
     r"losers?|trash|"
     r"garbage|dumb|disgusting|vermin|fools?|disgrace|brainless|useless|clown|parasites?|embarrassment|freaks?)"
 )
+_WORST = r"(?:dumbest|stupidest|ugliest|most (?:stupid|pathetic|useless))"
 _TOXIC = (
     (
         (
@@ -33,7 +34,8 @@ _TOXIC = (
     ),
     (
         (
-            "idiot|moron|imbecile|stupid|worthless|pathetic|scum|retard|subhuman|loser|trash|garbage|dumb|"
+            "idiot|moron|imbecile|stupid|dumbest|ugliest|fat pig|fat cow|dirty|worthless|pathetic|scum|"
+            "retard|subhuman|loser|trash|garbage|dumb|"
             "disgust|vermin|fool|disgrace|brainless|useless|clown|parasite|embarrass|freak|bastard|filthy"
         ),
         r"you(?:'re|’re| are)(?: (?:such|just|really|a|an|the|so|all|too|nothing but|clearly|obviously|"
@@ -48,22 +50,32 @@ _TOXIC = (
         rf"idiot)|"
         r"(?:you|your) (?:\w+ )?(?:bastards?|scumbags?|cretins?|halfwits?)|"
         rf"(?:what an?|such an?|only an?|like an?) (?:\w+ )?(?:idiot|moron|imbecile|loser|retard)|"
+        rf"you(?:'re|’re| are| people are) (?:(?!not |never |no )\w+ ){{0,4}}{_NAMES}(?=[.,!?;]|$| and | or |"
+        rf" who | if | to | as )|"
+        rf"{_WORST} (?:person|people|man|woman|human|idiot|thing)|kind of (?:idiot|moron|imbecile)|only "
+        rf"(?:retards|idiots|morons)|"
+        r", (?:you )?(?:moron|idiot|loser|imbecile)(?=[.!?]|$)|you(?:'re|’re| are)? (?:\w+ ){0,3}(?:fat|"
+        r"dirty|filthy|disgusting|"
+        r"stupid) (?:pig|cow|rat|dog)|"
         rf"(?:pieces?) of (?:trash|"
         rf"garbage)",
     ),
     (
         (
-            "shut the hell|to hell|kill yourself|go die|drop dead|you die|you rot|you suffer|you choke|get "
+            "shut the hell|shut your|in hell|eat shit|to hell|kill yourself|go die|drop dead|you die|you rot|"
+            "you suffer|you choke|get "
             "cancer|waste of|nobody |make me sick|disgust me|to die|of crap"
         ),
-        r"shut the hell up|go (?:to hell|die|kill yourself)|kill yourself|drop dead|"
+        r"shut (?:the hell up|your (?:mouth|face|trap))|(?:burn|rot) in hell|eat shit|go (?:to hell|die|kill "
+        r"yourself)|kill yourself|drop dead|"
         r"hope (?:that )?you (?:die|rot|suffer|choke|get cancer)|waste of (?:space|oxygen|air|skin)|piece of "
         r"crap|"
         r"nobody (?:likes|loves|wants|cares about) you|you (?:make me sick|disgust me|deserve to die)",
     ),
     (
         (
-            "i hate|really hate|truly hate|despise|loathe|inferior|vermin|are animals|just animals|subhuman|"
+            "i hate|really hate|truly hate|despise|loathe|inferior|abomination|pervert|belong in|vermin|are "
+            "animals|just animals|subhuman|"
             "parasite|criminals|terrorists|stupid|lazy|disgusting|dirty|filthy|scum|trash|dumb|savages|plague|"
             "disease|thieves|rapists|evil|worthless|less intelligent|exterminate|gassed|gas the|gas all|hanged|"
             "deported|wiped out|wipe out|be shot|beaten|should die|all die|must die|to die|eliminated|be "
@@ -75,7 +87,9 @@ _TOXIC = (
         rf")?(?:lazy |dirty |filthy |stupid |bloody )*"
         r"(?:inferior|vermin|animals|subhuman|parasites?|criminals|terrorists|stupid|lazy|disgusting|dirty|"
         r"filthy|scum|trash|"
-        r"dumb|savages|plague|disease|thieves|rapists|evil|worthless|less intelligent)|"
+        r"dumb|savages|plague|disease|thieves|rapists|evil|worthless|less intelligent|abominations?|sick "
+        r"perverts)|"
+        r"women belong in the kitchen|"
         rf"{_GROUPS} (?:should|must|need to|deserve to)(?: all)? (?:be (?:exterminated|killed|deported|shot|"
         rf"gassed|wiped out|"
         r"eliminated|hanged|beaten)|die|go back)|"
@@ -86,7 +100,7 @@ _TOXIC = (
 _TOXIC_MARKS = Marks(*(listed for listed, _ in _TOXIC))
 _TOXIC_PATTERNS = [re.compile(rf"\b(?:{pattern})\b") for _, pattern in _TOXIC]
 _TOXIC_CHINESE = re.compile(
-    r"傻[逼屄BbX]|操你|草泥马|他妈的|你妈的|去死吧|滚蛋|滚开|滚出去|王八蛋|狗娘养|狗东西|贱人|婊子|脑残|智障|死全家|去你妈|白痴|蠢货|"
+    r"傻[逼屄BbX]|操你|草泥马|他妈的|你妈的|去死吧|不去死|蠢猪|滚蛋|滚开|滚出去|王八蛋|狗娘养|狗东西|贱人|婊子|脑残|智障|死全家|去你妈|白痴|蠢货|"
     r"人渣|黑鬼|畜生|你(?:就?是个?|这个?|们这些)(?:垃圾|废物|蠢[货猪]?)|你真?(?:是)?(?:蠢|恶心)|"
     r"(?:女人|男人|黑人|穆斯林|犹太人|移民|外地人|农民工)(?:都|全)?(?:是|该|应该)(?:劣等|垃圾|罪犯|恐怖分子|死|被消灭)"
 )

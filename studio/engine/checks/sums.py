@@ -38,7 +38,8 @@ _ON_PURPOSE = re.compile(
     r"\b(?:incorrect\w*|wrong\w*|mistakes?|errors?|false|joke|riddle)\b|错误|错的", re.IGNORECASE
 )
 _WRONG_WANTED = re.compile(
-    r"(?:wrong|incorrect|false|mistake)[^.?!\n]{0,25}(?:sum|equation|arithmetic|calculation|math)|错[^。？！\n]{0,8}算",
+    r"(?:wrong|incorrect|false|mistake)[^.?!\n]{0,25}(?:sum|equation|arithmetic|calculation|math)|"
+    r"错[^。？！\n]{0,8}算",
     re.IGNORECASE,
 )
 _NEAR_BY = 25
