@@ -229,6 +229,27 @@ def test_a_preview_names_its_hazards_its_hash_and_the_next_row_with_a_hazard(stu
     assert "next_hazard" not in again
 
 
+def test_a_preview_tells_trained_text_without_colour_and_shows_each_character_whole(
+    studio, tmp_path: Path
+) -> None:  # type: ignore[no-untyped-def]
+    file = write(tmp_path, "rows.jsonl", '{"prompt": "你好 👋", "completion": "🙂 好"}\n')
+    row = ["preview", file, "--row", "1", "--model", "tiny"]
+    assert "你好 👋<|im_end|>\n<|im_start|>assistant\n[[🙂 好<|im_end|>]]\n" in studio(*row)[1]
+    shown = json.loads(studio(*row, "--json")[1])
+    assert "🙂" in shown["rendered"]
+    assert "\ufffd" not in json.dumps(shown, ensure_ascii=False)
+    assert {"\\xf0"} <= {token["text"] for token in shown["tokens"]}
+    assert "\ufffd" not in studio(*row, "--max-length", "50")[1]
+
+
+def test_a_preview_says_that_a_row_is_left_out(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = write(tmp_path, "rows.jsonl", GOOD + '{"prompt": "Why?", "completion": " "}\n')
+    row = ["preview", file, "--row", "3", "--model", "tiny"]
+    shown = json.loads(studio(*row, "--json")[1])
+    assert (shown["left_out"], shown["trained"], shown["hazards"]) == (True, 0, ["left_out"])
+    assert "left out" in studio(*row)[1]
+
+
 def test_a_preview_of_the_losses_has_one_for_each_trained_token(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     row = ["preview", write(tmp_path, "rows.jsonl", GOOD), "--row", "1", "--model", "tiny", "--losses"]
     shown = json.loads(studio(*row, "--json")[1])

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from studio.cli import masks, parsing
 from studio.cli.parsing import add_verb
 from studio.cli.printing import DONE, print_finding, print_json
 from studio.cli.progress import shown_progress
-from studio.domain.config import TemplateConfig
+from studio.domain.config import Overlong, TemplateConfig
+from studio.domain.encoded import IGNORED, Encoded
 from studio.services.store import Store
 
 if TYPE_CHECKING:
@@ -41,6 +45,10 @@ def add_to(verbs: Verbs) -> None:
     )
 
 
+_OPEN, _CLOSE = "[[", "]]"
+"""Around what is trained."""
+
+
 @dataclass(frozen=True)
 class _Terms:
     """What a row is encoded for."""
@@ -48,6 +56,7 @@ class _Terms:
     model: str
     max_length: int | None
     masks: TemplateConfig
+    overlong: Overlong = "cut"
 
 
 def preview(options: argparse.Namespace, store: Store) -> int:
@@ -64,15 +73,14 @@ def preview(options: argparse.Namespace, store: Store) -> int:
         max_length=terms.max_length,
         format=options.format,
         columns=parsing.columns(options.columns),
+        overlong=terms.overlong,
     )
     following = _next_hazard(options, store, terms) if options.next_hazard else None
     losses = _losses(options, store, shown) if options.losses else None
     if options.json:
         return print_json(_as_json(options, shown, following, losses))
-    print(f"template {shown.template}, {shown.encoded.trained} of {shown.encoded.total} tokens trained")
-    print("".join(_marked(text, trained) for _, text, trained in shown.tokens))
-    for found in shown.findings:
-        print_finding(found)
+    for part in (shown, *shown.others):
+        _print_row(part)
     if losses is not None:
         _print_losses(shown, losses)
     if options.next_hazard:
@@ -87,6 +95,7 @@ def _terms(options: argparse.Namespace, store: Store) -> _Terms:
         options.model or base.model,
         options.max_length if options.max_length is not None else base.max_length,
         masks.chosen(options, base.masks),
+        base.overlong,
     )
 
 
@@ -98,9 +107,7 @@ def _terms_of(store: Store, run_id: str) -> _Terms:
     config = trained.config
     # The very text of the template that trained: what `auto` finds today may be another.
     own = config.template.model_copy(update={"name": "custom", "source": trained.template.source})
-    return _Terms(
-        str(trained.model_path), config.train.max_length if config.data.overlong != "keep" else None, own
-    )
+    return _Terms(str(trained.model_path), config.train.max_length, own, config.data.overlong)
 
 
 def _next_hazard(options: argparse.Namespace, store: Store, terms: _Terms) -> int | None:
@@ -111,7 +118,7 @@ def _next_hazard(options: argparse.Namespace, store: Store, terms: _Terms) -> in
     rows = dataset.read(
         options.file, format=options.format, columns=parsing.columns(options.columns)
     ).conversations
-    found = token_report(store, rows, terms.model, terms.masks, terms.max_length)
+    found = token_report(store, rows, terms.model, terms.masks, terms.max_length, terms.overlong)
     return next((row for row in hazard_rows(found, len(rows)) if row > options.row), None)
 
 
@@ -154,5 +161,32 @@ def _print_losses(shown: Preview, losses: TokenLosses) -> None:
             print(f"mean loss {name} {sum(known) / len(known):.4f}")
 
 
+def _print_row(shown: Preview) -> None:
+    row = shown.encoded
+    print(f"template {shown.template}, {row.trained} of {row.total} tokens trained, in {_OPEN}{_CLOSE}")
+    if shown.left_out:
+        print("left out: a run is not given this row")
+    print("".join(_marked(text, trained) for text, trained in _stretches(row)))
+    if row.truncated:
+        print(f"--- cut off here: {len(row.cut_ids)} tokens\n{row.text[row.spans[row.total][0] :]}")
+    for found in shown.findings:
+        print_finding(found)
+
+
+def _stretches(row: Encoded) -> Iterator[tuple[str, bool]]:
+    """The text of the tokens that are kept, trained and masked by turns, with each character whole."""
+    starts = [start for start, _ in row.spans] + [len(row.text)]
+    begin = 0
+    for trained, places in groupby(range(row.total), key=lambda place: row.labels[place] != IGNORED):
+        after = deque(places, maxlen=1)[0] + 1
+        end = max(begin, starts[after])
+        yield row.text[begin:end], trained
+        begin = end
+
+
 def _marked(text: str, trained: bool) -> str:
-    return f"\033[1;32m{text}\033[0m" if trained and sys.stdout.isatty() else text
+    """Trained text in brackets, and where there is a terminal in colour too."""
+    if not trained:
+        return text
+    marked = f"{_OPEN}{text}{_CLOSE}"
+    return f"\033[1;32m{marked}\033[0m" if sys.stdout.isatty() else marked

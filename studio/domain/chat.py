@@ -108,6 +108,15 @@ class Conversation:
     def responses(self) -> tuple[str, ...]:
         return tuple(m.content for m in self.messages if m.role == "assistant")
 
+    @property
+    def learnable(self) -> bool:
+        """Whether a user says something and the assistant answers, or calls a tool."""
+        return bool(self.prompt.strip()) and any(
+            message.content.strip() or message.tool_calls
+            for message in self.messages
+            if message.role == "assistant"
+        )
+
     def before_response(self) -> tuple[Message, ...]:
         """The messages up to, and without, the last assistant message: what a model is asked."""
         for index in range(len(self.messages) - 1, -1, -1):

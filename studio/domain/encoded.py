@@ -12,6 +12,7 @@ IGNORED = -100
 
 Hazard = Literal[
     "refused",
+    "left_out",
     "nothing_trained",
     "no_end_token",
     "unended_text",

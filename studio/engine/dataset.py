@@ -282,7 +282,7 @@ def _naming(path: Path, findings: Iterable[Finding]) -> list[Finding]:
 
 def _usable(dataset: Dataset) -> tuple[list[Conversation], list[Finding]]:
     """The conversations that can be learnt from, and a Finding with the rows of the others."""
-    usable = [c for c in dataset.conversations if c.prompt.strip() and _answers(c)]
+    usable = [conversation for conversation in dataset.conversations if conversation.learnable]
     kept = {conversation.row for conversation in usable}
     left_out = [c.row for c in dataset.conversations if c.row not in kept]
     if not left_out:
@@ -298,12 +298,6 @@ def _usable(dataset: Dataset) -> tuple[list[Conversation], list[Finding]]:
             file=dataset.path.name,
         )
     ]
-
-
-def _answers(conversation: Conversation) -> bool:
-    """Whether the assistant says something, or calls a tool."""
-    said = [message for message in conversation.messages if message.role == "assistant"]
-    return any(message.content.strip() or message.tool_calls for message in said)
 
 
 def _sha256(path: Path) -> str:

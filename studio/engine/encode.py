@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 from array import array
 from bisect import bisect_left
 from collections import deque
@@ -368,16 +367,49 @@ def select(
 
     `rows` are the conversations as `encode_many` gives them. `context` bounds what is kept whole.
     """
-    limit = max_length if overlong != "keep" else context if context is not None else sys.maxsize
-    parts: list[Encoded] = []
-    for conversation, row in zip(conversations, rows, strict=True):
-        if overlong == "split" and row.total > max_length:
-            parts.extend(split_turns(encoder, conversation, max_length))
-        else:
-            parts.append(shorten(row, limit))
+    parts = [
+        part
+        for conversation, row in zip(conversations, rows, strict=True)
+        for part in made_of(encoder, conversation, row, max_length, overlong, context)
+    ]
     findings = hazard_findings(parts, max_length, overlong)
-    kept = tuple(row for row in parts if row.trained > 0 and not (overlong == "drop" and row.truncated))
+    kept = tuple(part for part in parts if is_fed(part, overlong))
     return EncodedData(kept, tuple(findings), fingerprint(kept))
+
+
+def made_of(
+    encoder: Encoder,
+    conversation: Conversation,
+    row: Encoded,
+    max_length: int | None,
+    overlong: Overlong,
+    context: int | None = None,
+) -> list[Encoded]:
+    """What a run makes of a conversation, encoded as `row`: whole, cut or split. `is_fed` says what it leaves out.
+
+    `max_length` None: whole. `context` bounds what is kept whole.
+    """
+    if not conversation.learnable:
+        row = _unlearnt(row)
+    if max_length is None or (overlong == "keep" and context is None):
+        return [row]
+    if overlong == "split" and row.total > max_length and conversation.learnable:
+        return split_turns(encoder, conversation, max_length)
+    return [shorten(row, context if overlong == "keep" and context is not None else max_length)]
+
+
+def is_fed(row: Encoded, overlong: Overlong) -> bool:
+    """Whether a run is given this row."""
+    return row.trained > 0 and not (overlong == "drop" and row.truncated)
+
+
+def _unlearnt(row: Encoded) -> Encoded:
+    """A row without a prompt or a response: what its template writes all the same is not learnt."""
+    if row.problem is not None:
+        return row
+    about_labels = ("nothing_trained", "no_end_token", "unended_text")
+    others = (hazard for hazard in row.hazards if hazard not in about_labels)
+    return replace(row, labels=(IGNORED,) * row.total, end_token_trained=False, hazards=("left_out", *others))
 
 
 def split_turns(encoder: Encoder, conversation: Conversation, max_length: int) -> list[Encoded]:

@@ -25,6 +25,11 @@ MEANINGS: dict[Hazard, Meaning] = {
         "Rows that the chat template refuses, which are left out: {count}. The first: {problem}",
         "Choose another template, or change these rows.",
     ),
+    "left_out": Meaning(
+        "warning",
+        "Rows without a prompt or a response, which are left out: {count}.",
+        "Fill them in to train on them.",
+    ),
     "nothing_trained": Meaning(
         "error",
         "Rows without a trained token, which are left out: {count}.",

@@ -92,8 +92,33 @@ class Tokenizer:
         return self.backend.decode(ids, skip_special_tokens=skip_special)
 
     def token(self, token_id: int) -> str:
-        """One token as text; a token that is a part of a character shows as U+FFFD."""
-        return self.backend.decode([token_id], skip_special_tokens=False)
+        """One token as text; bytes that are a part of a character only as their numbers, such as `\\xf0\\x9f`."""
+        text = self.backend.decode([token_id], skip_special_tokens=False)
+        return text if "\ufffd" not in text else self._bytes(token_id).decode(errors="backslashreplace")
+
+    def _bytes(self, token_id: int) -> bytes:
+        """Of a byte, as SentencePiece writes it, or of letters that stand for bytes, as GPT-2 does."""
+        written = self.backend.id_to_token(token_id) or ""
+        fallback = _BYTE.fullmatch(written)
+        if fallback:
+            return bytes.fromhex(fallback[1])
+        letters = _byte_letters()
+        return b"".join(
+            bytes([letters[letter]]) if letter in letters else letter.encode() for letter in written
+        )
+
+
+_BYTE = re.compile("<0x([0-9A-F]{2})>")
+
+
+@lru_cache(maxsize=1)
+def _byte_letters() -> dict[str, int]:
+    """GPT-2's letter for each byte: itself where it can be printed, else one from U+0100 on."""
+    printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = (byte for byte in range(0x100) if byte not in printed)
+    return {chr(byte): byte for byte in printed} | {
+        chr(0x100 + place): byte for place, byte in enumerate(others)
+    }
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

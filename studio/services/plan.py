@@ -16,7 +16,7 @@ from studio.domain.finding import Finding, finding, worst_first
 from studio.domain.text import Text
 from studio.engine import dataset, models
 from studio.engine.defaults import recommend
-from studio.engine.encode import EncodedData, Encoder, encoder_for, fingerprint, select
+from studio.engine.encode import EncodedData, Encoder, encoder_for, fingerprint, is_fed, made_of, select
 from studio.engine.hazards import hazard_findings
 from studio.engine.memory import Estimate, estimate
 from studio.engine.model_facts import ModelFacts, facts
@@ -220,12 +220,17 @@ def _select_mixed(
 
 @dataclass(frozen=True)
 class Preview:
-    """One row as it will be trained. `tokens` are (id, text, trained) of kept and then of cut tokens."""
+    """One row as it will be trained. `tokens` are (id, text, trained) of kept and then of cut tokens.
+
+    `left_out`: a run is not given it. `others` are the further rows that its turns are split over.
+    """
 
     template: str
     encoded: Encoded
     tokens: tuple[tuple[int, str, bool], ...]
     findings: tuple[Finding, ...]
+    left_out: bool = False
+    others: tuple[Preview, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         kept = self.tokens[: self.encoded.total]
@@ -238,6 +243,8 @@ class Preview:
             "total": self.encoded.total,
             "truncated": self.encoded.truncated,
             "cut": [{"id": token, "text": text} for token, text, _ in self.tokens[self.encoded.total :]],
+            "left_out": self.left_out,
+            "split": [other.to_json() for other in self.others],
             "findings": [found.to_json() for found in self.findings],
         }
 
@@ -252,8 +259,9 @@ def preview_row(
     max_length: int | None = None,
     format: str = "auto",
     columns: dict[str, str] | None = None,
+    overlong: Overlong = "cut",
 ) -> Preview:
-    """Row number `row` of a file. StudioError where the file has no such row, or it is no conversation."""
+    """Row number `row` of a file as a run is fed it. StudioError where there is none, or it is no conversation."""
     data = dataset.read(file, format=format, columns=columns)
     conversation = next((item for item in data.conversations if item.row == row), None)
     if conversation is None:
@@ -267,13 +275,21 @@ def preview_row(
             row=row,
             last=data.total,
         )
-    tokenizer = load_tokenizer(models.locate(model, store.models_dir, download=False))
-    encoder = encoder_for(masks or TemplateConfig(), tokenizer)
-    shown = encoder.encode(conversation, max_length)
+    path = models.locate(model, store.models_dir, download=False)
+    encoder = encoder_for(masks or TemplateConfig(), load_tokenizer(path))
+    context = facts(read_config(path), 0).context if overlong == "keep" else None
+    parts = made_of(encoder, conversation, encoder.encode(conversation), max_length, overlong, context)
+    first, *others = (_preview(encoder, part, max_length, overlong) for part in parts)
+    return replace(first, others=tuple(others))
+
+
+def _preview(encoder: Encoder, shown: Encoded, max_length: int | None, overlong: Overlong) -> Preview:
+    tokenizer = encoder.tokenizer
     labels = (*shown.labels, *(IGNORED for _ in shown.cut_ids))
     ids = (*shown.input_ids, *shown.cut_ids)
     tokens = tuple((i, tokenizer.token(i), label != IGNORED) for i, label in zip(ids, labels, strict=True))
-    return Preview(encoder.template.name, shown, tokens, tuple(hazard_findings([shown], max_length)))
+    found = tuple(hazard_findings([shown], max_length, overlong))
+    return Preview(encoder.template.name, shown, tokens, found, not is_fed(shown, overlong))
 
 
 def token_report(

@@ -12,9 +12,9 @@ from pathlib import Path
 from studio.domain.chat import Conversation
 from studio.domain.config import Overlong, RunConfig, TemplateConfig
 from studio.domain.encoded import Encoded
-from studio.domain.finding import Finding
+from studio.domain.finding import Finding, worst_first
 from studio.engine import models
-from studio.engine.encode import Encoder, encoder_for, shorten, split_turns
+from studio.engine.encode import Encoder, encoder_for, made_of
 from studio.engine.model_facts import facts
 from studio.engine.model_files import read_config
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
@@ -106,12 +106,7 @@ def fed(
     encoder: Encoder, conversation: Conversation, max_length: int | None, overlong: Overlong, context: int
 ) -> list[Encoded]:
     """A conversation as the rows that a run is fed, each with its spans; `max_length` None: whole."""
-    row = encoder.encode(conversation)
-    if max_length is None:
-        return [row]
-    if overlong == "split" and row.total > max_length:
-        return split_turns(encoder, conversation, max_length)
-    return [shorten(row, context if overlong == "keep" else max_length)]
+    return made_of(encoder, conversation, encoder.encode(conversation), max_length, overlong, context)
 
 
 def overview(store: Store, config: RunConfig) -> Overview:
@@ -127,7 +122,8 @@ def _stamps(config: RunConfig) -> tuple[int, ...]:
 
 @lru_cache(maxsize=8)
 def _overview(store: Store, config: str, stamps: tuple[int, ...]) -> Overview:
-    found = plan.encoded(store, RunConfig.model_validate_json(config))
+    run = RunConfig.model_validate_json(config)
+    found = plan.encoded(store, run)
     lengths = sorted(row.total for row in found.rows)
     over = lengths[bisect_left(lengths, found.max_length + 1) :]
     return Overview(
@@ -142,8 +138,18 @@ def _overview(store: Store, config: str, stamps: tuple[int, ...]) -> Overview:
         over=len(over),
         over_tokens=sum(over) - found.max_length * len(over),
         bars=length_bars(lengths, found.max_length),
-        findings=found.data.findings,
+        findings=tuple(worst_first([*_unusable(run), *found.data.findings])),
     )
+
+
+def _unusable(config: RunConfig) -> list[Finding]:
+    """The file's own rows that never come to be encoded, as they lack a prompt or a response."""
+    own = Path(config.data.path).name
+    return [
+        item
+        for item in plan.load_data(config).findings
+        if item.check == "left_out" and item.text.values.get("file") == own
+    ]
 
 
 def length_bars(lengths: Sequence[int], limit: int, bars: int = BARS) -> tuple[Bar, ...]:

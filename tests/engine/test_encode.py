@@ -287,6 +287,16 @@ def test_rows_whose_prompt_fills_the_length_are_left_out_and_named(tokenizer: To
     assert [(found.check, found.rows) for found in selected.findings] == [("prompt_fills_length", (5,))]
 
 
+@pytest.mark.parametrize("overlong", ["cut", "drop", "split", "keep"])
+def test_rows_without_a_prompt_or_an_answer_are_left_out_and_named(
+    overlong: Overlong, tokenizer: Tokenizer
+) -> None:
+    rows = [said("Hi", " ", row=3), said("", "Yes.", row=4), said("Hi", "Yes.", row=5)]
+    selected = chosen_rows(tokenizer, rows, overlong)
+    assert [row.row for row in selected.rows] == [5]
+    assert {found.check: found.rows for found in selected.findings}["left_out"] == (3, 4)
+
+
 def test_long_rows_are_cut_dropped_or_kept_as_chosen(tokenizer: Tokenizer) -> None:
     rows = [said("Hi", "Yes. " * 20, row=3), said("Hi", "No.", row=4)]
     cut, dropped, kept = (chosen_rows(tokenizer, rows, how) for how in ("cut", "drop", "keep"))
@@ -397,7 +407,7 @@ def test_a_special_token_of_one_character_is_words_too(tmp_path: Path) -> None:
     tokenizer = load_tokenizer(folder)
     row = Encoder(resolve("model", tokenizer), tokenizer).encode(said("a € b", "€"))
     assert tokenizer.special["€"] not in row.input_ids
-    assert "".join(map(tokenizer.token, row.input_ids)).count("�") == 6  # each as its three bytes
+    assert "".join(map(tokenizer.token, row.input_ids)).count("\\x") == 6  # each as its three bytes
     assert row.hazards == ("special_text",)
 
 
