@@ -2,7 +2,7 @@
 
 Rows are made of invented words with the frequencies of English, 20 to 400 words long; one in eleven is an earlier one
 with a few words changed, added or left out. Recall is the share of planted pairs with a Jaccard index of at least 0.8
-that is found. datasketch (`pip install datasketch`, not a dependency) works on fewer rows of the same kind with 128
+that is found. datasketch (`pip install -c constraints.txt -e ".[bench]"`) works on fewer rows of the same kind with 128
 permutations over the same pieces, threshold 0.8, candidates verified in the same way. The figures are rows a second.
 """
 
