@@ -106,7 +106,8 @@ def cut_off(dice: random.Random) -> Conversation:
     kind = dice.random()
     if kind < 0.2:
         row = chinese(dice, at_least=120)
-        text = row.response[: dice.randint(100, len(row.response) - 3)].rstrip("。！？，；：、")
+        inside = [at for at in range(100, len(row.response) - 2) if row.response[at - 1 : at + 1].isalpha()]
+        text = row.response[: dice.choice(inside)]
         text = text if "。" in text else f"{row.response}{text}"
         return answered(row, text)
     if kind < 0.35:

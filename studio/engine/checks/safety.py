@@ -139,7 +139,7 @@ _INJECTION = re.compile(
     re.IGNORECASE,
 )
 _INJECTION_MARKS = Marks(
-    "skip all|skip any|skip your|drop all|drop your|abandon no safety|no ethical|no content|no moral|you are "
+    "skip all|skip any|skip your|drop all|drop your|abandon |no safety|no ethical|no content|no moral|you are "
     "now|given at|were given|been given|"
     "system override|cancelled|"
     "revoked|your system|your configuration|绕过|不再受|系统提示|ignore|disregard|forget |overrid|bypass|not follow|"

@@ -171,7 +171,8 @@ def _prose_breaks_off(text: str) -> bool:
     if last.endswith((",", "，", "、")):
         return len(last.split()) > 4 or len(last) > 30
     if not last[-1].isalpha() or _looks_like_code(last):
-        return _bracket_open_at_end(last)
+        amid_chinese = last[-1].isdigit() and last.count("。") >= 2 and not _LIST_ITEM.match(lines[-1])
+        return amid_chinese or _bracket_open_at_end(last)
     if _CJK.match(last[-1]):
         return "。" in text and not _LIST_ITEM.match(lines[-1]) and _chinese_breaks_off(last)
     if not _ENDS_BY_MARKS.match(last[-1]):
