@@ -75,13 +75,18 @@ def test_the_installed_versions_are_the_pinned_ones() -> None:
     from importlib.metadata import PackageNotFoundError, version
 
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    # What a benchmark compares with is installed by who runs it.
+    only_measured = {
+        canonicalize_name(Requirement(line).name) for line in project()["optional-dependencies"]["bench"]
+    }
     wrong = []
     for name, (pin,) in pins(python).items():
         try:
             if not pin.specifier.contains(version(name)):
                 wrong.append(f"{pin} but {version(name)}")
         except PackageNotFoundError:
-            wrong.append(f"{pin} but it is missing")
+            if name not in only_measured:
+                wrong.append(f"{pin} but it is missing")
     assert wrong == []
 
 
