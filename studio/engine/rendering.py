@@ -22,7 +22,7 @@ from studio.engine import sandbox
 from studio.engine.controls import BLOCKS, is_free
 from studio.engine.guards import Unguarding, guarded
 from studio.engine.marks import Field, Marks, fields_in_order
-from studio.engine.probe import Probe, Reading, Shape, pieces, read_as, shared
+from studio.engine.template_shape import Probe, Reading, Shape, pieces, read_as, shared
 from studio.engine.templates import Template, template_messages
 from studio.engine.tokenizer import Tokenizer
 from studio.engine.written import is_written, strips

@@ -13,7 +13,6 @@ from typing import Any
 
 from studio.domain.chat import Message, ToolCall
 from studio.domain.errors import StudioError
-from studio.engine import sandbox
 from studio.engine.assets import ASSETS
 from studio.engine.shipped_templates import SHIPPED
 from studio.engine.tokenizer import Tokenizer
@@ -156,25 +155,3 @@ def _shown_call(call: ToolCall) -> dict[str, Any]:
     with suppress(ValueError):  # what is no JSON is shown as it stands
         shown["function"]["arguments"] = json.loads(call.arguments)
     return shown
-
-
-def render(
-    template: Template,
-    messages: Sequence[Message],
-    tokenizer: Tokenizer,
-    *,
-    tools: Sequence[str] = (),
-    add_generation_prompt: bool = False,
-) -> str:
-    """The text of a conversation. `tools` are the functions offered in it, each as JSON text.
-
-    Raises StudioError with the template's own reason where it refuses one.
-    """
-    variables = {
-        **tokenizer.named,
-        "messages": template_messages(messages),
-        "tools": [json.loads(tool) for tool in tools] or None,
-        "documents": None,
-        "add_generation_prompt": add_generation_prompt,
-    }
-    return sandbox.render(template.source, variables, title=template.title)

@@ -10,8 +10,9 @@ from tokenizers import processors
 
 from studio.domain.chat import Conversation, Message, ToolCall
 from studio.domain.errors import StudioError
+from studio.engine.rendering import Renderer
 from studio.engine.shipped_templates import SHIPPED
-from studio.engine.templates import choices, render, resolve, template_messages
+from studio.engine.templates import choices, resolve, template_messages
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
 from tests.oracles import families
 from tests.oracles.conversations import TALKS, THOUGHTS, TOOLS, UNEVEN, WEATHER, call, result, talk
@@ -53,9 +54,7 @@ def _with_bos(folder: Path) -> Path:
 
 def written(name: str, conversation: Conversation, tokenizer: Tokenizer, *, prompt: bool = False) -> str:
     template = resolve(name, tokenizer)
-    return render(
-        template, conversation.messages, tokenizer, tools=conversation.tools, add_generation_prompt=prompt
-    )
+    return Renderer(template, tokenizer).text(conversation.messages, conversation.tools, prompt=prompt)
 
 
 def theirs(
@@ -348,8 +347,10 @@ def test_the_models_own_template_can_be_told_not_to_think(tokenizers: dict[str, 
 
 def test_setting_the_switch_changes_nothing_else_of_a_template(tokenizers: dict[str, Tokenizer]) -> None:
     tokenizer = replace(tokenizers["qwen3"], chat_template="\n  {{ enable_thinking }}\n\nend\n")
-    own = render(resolve("model", tokenizer), (), tokenizer)
-    assert render(resolve("model_no_thinking", tokenizer), (), tokenizer) == own.replace("  ", "  False")
+    own, without = (
+        Renderer(resolve(name, tokenizer), tokenizer).text(()) for name in ("model", "model_no_thinking")
+    )
+    assert without == own.replace("  ", "  False")
 
 
 def test_an_unknown_name_is_answered_with_those_known(tokenizers: dict[str, Tokenizer]) -> None:

@@ -100,9 +100,13 @@ def shared(one: str, other: str) -> str:
     >>> shared("a<|end|>\\n<|user|>", "a<|end|>\\n<|system|>")
     'a<|end|>\\n'
     """
-    length = next(
-        (n for n, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other))
-    )
+    length, longest = 0, min(len(one), len(other))
+    while length < longest:  # halving: letter by letter, a long conversation would take seconds
+        middle = (length + longest + 1) // 2
+        if one.startswith(other[length:middle], length):
+            length = middle
+        else:
+            longest = middle - 1
     opening = one.rfind("<", 0, length)
     tags = [_TAG.match(text, opening) for text in (one, other) if opening >= 0]
     return one[: opening if any(tag and tag.end() > length for tag in tags) else length]
