@@ -77,7 +77,9 @@ def test_checking_gives_scores_and_findings(studio, tmp_path: Path) -> None:  # 
 def test_token_checks_come_with_a_model(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file = write(tmp_path, "rows.jsonl", GOOD)
     _, out, _ = studio("data", "check", file, "--model", "tiny", "--max-length", "24", "--json")
-    assert {item["check"] for item in json.loads(out)["findings"]} >= {"too_long"}
+    found = json.loads(out)
+    assert {item["check"] for item in found["findings"]} >= {"too_long", "token_lengths"}
+    assert 24 < found["token_lengths"]["longest"] == found["token_lengths"]["suggested"]
 
 
 def test_cleaning_writes_the_good_rows_and_says_which_went(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
