@@ -9,10 +9,15 @@ from typing import TYPE_CHECKING
 from studio.cli import data_making, masks, parsing
 from studio.cli.parsing import add_group, add_verb
 from studio.cli.printing import DONE, print_finding, print_json
+from studio.cli.progress import shown_progress
 from studio.services.store import Store
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from studio.cli.parsing import Verbs
+    from studio.domain.chat import Conversation
+    from studio.services.difficulty import Measured
 
 
 def add_to(verbs: Verbs) -> None:
@@ -40,6 +45,11 @@ def add_to(verbs: Verbs) -> None:
         help="what happens to rows that are too long",
     )
     masks.add_options(look_over)
+    look_over.add_argument(
+        "--difficulty",
+        action="store_true",
+        help="load the model too, and find rows whose prompt does not help it to foresee the response",
+    )
     look_over.add_argument("--report", help="write what was found as a document too: FILE.html or FILE.json")
     repair.add_argument("--fix", required=True, help="names of checks, separated by commas, or `all`")
     for parser in (repair, rewrite):
@@ -61,7 +71,9 @@ def check(options: argparse.Namespace, store: Store) -> int:
         options.max_length,
         options.overlong,
     )
-    report = checks.run_checks(data.conversations, findings=[*data.findings, *tokens])
+    hard = _difficulty(options, store, data.conversations) if options.difficulty else None
+    about = hard.findings if hard else []
+    report = checks.run_checks(data.conversations, findings=[*data.findings, *tokens, *about])
     if options.report:
         out = parsing.other_file(options.report, options.file)
         reports.write_report(Path(out), Path(options.file).name, data.format, report)
@@ -76,6 +88,7 @@ def check(options: argparse.Namespace, store: Store) -> int:
                     (dict(f.text.values) for f in tokens if f.check == "token_lengths"), None
                 ),
                 "findings": [found.to_json() for found in report.findings],
+                **({"difficulty": hard.ratios()} if hard else {}),
             }
         )
     print(f"{options.file}: {data.total} rows, format {data.format}")
@@ -85,6 +98,19 @@ def check(options: argparse.Namespace, store: Store) -> int:
     if any(found.fixable for found in report.findings):
         print(f"`studio data clean {options.file} --fix all --out FILE` repairs what can be repaired.")
     return DONE
+
+
+def _difficulty(options: argparse.Namespace, store: Store, conversations: Sequence[Conversation]) -> Measured:
+    from studio.services.difficulty import measured
+
+    with shown_progress() as progress:
+        return measured(
+            store,
+            conversations,
+            options.model or "starter",
+            template=masks.chosen(options),
+            progress=progress,
+        )
 
 
 def clean(options: argparse.Namespace, store: Store) -> int:

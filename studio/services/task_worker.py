@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.domain.errors import StudioError
-from studio.services import failures, self_writing
+from studio.services import difficulty, failures, self_writing
 from studio.services.chat_worker import use_all_cores
 from studio.services.files import read_json, write_json
 from studio.services.store import Store
@@ -18,7 +18,7 @@ from studio.services.tasks import TaskFiles
 
 _EVERY = 0.5
 """Seconds between two words about how far it is."""
-WORK = {"write": self_writing.run}
+WORK = {"write": self_writing.run, "difficulty": difficulty.run}
 
 
 class Said:

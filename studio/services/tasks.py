@@ -15,7 +15,7 @@ from studio.services import failures, process
 from studio.services.files import explained, now, read_json, write_json
 from studio.services.store import Store
 
-Kind = Literal["write"]
+Kind = Literal["write", "difficulty"]
 State = Literal["running", "finished", "stopped", "failed"]
 
 _GRACE = 10.0
