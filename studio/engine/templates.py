@@ -52,7 +52,8 @@ def resolve(name: str, tokenizer: Tokenizer, source: str | None = None) -> Templ
         if not (source or "").strip():
             raise StudioError(
                 "Your own template is empty.",
-                "Write its Jinja in template.source, or choose another template.",
+                "Write its Jinja in {key}, or choose another template.",
+                key="template.source",
             )
         return Template(CUSTOM, "Your own", _dated(str(source)))
     if name == AUTO:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -53,6 +54,20 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Fates:
+    """What becomes of the rows that are longer than the maximum, in the rows that the run is fed."""
+
+    cut: int = 0
+    """Fed rows that lose their end, parts of split ones included."""
+    cut_tokens: int = 0
+    left_out: int = 0
+    split: int = 0
+    parts: int = 0
+    """Fed rows that the split ones became."""
+    kept: int = 0
+
+
+@dataclass(frozen=True)
 class Overview:
     """A whole set as a run is fed it."""
 
@@ -70,8 +85,7 @@ class Overview:
     """Half of the rows have at most so many tokens."""
     over: int
     """Rows with more tokens than the maximum length."""
-    over_tokens: int
-    """Tokens by which they exceed it, in all."""
+    fates: Fates
     bars: tuple[Bar, ...]
     findings: tuple[Finding, ...]
 
@@ -136,7 +150,7 @@ def _overview(store: Store, config: str, stamps: tuple[int, ...]) -> Overview:
         longest=lengths[-1],
         median=lengths[(len(lengths) - 1) // 2],
         over=len(over),
-        over_tokens=sum(over) - found.max_length * len(over),
+        fates=fates(found),
         bars=length_bars(lengths, found.max_length),
         findings=tuple(worst_first([*_unusable(run), *found.data.findings])),
     )
@@ -150,6 +164,33 @@ def _unusable(config: RunConfig) -> list[Finding]:
         for item in plan.load_data(config).findings
         if item.check == "left_out" and item.text.values.get("file") == own
     ]
+
+
+def fates(found: plan.EncodedSet) -> Fates:
+    """What became of each row that is too long, read off the rows that the run is fed."""
+    pairs = zip(found.conversations, found.rows, strict=True)
+    fed = deque(found.data.rows)  # in the order of the conversations, those mixed in last
+    counts: Counter[str] = Counter()
+    for conversation, row in sorted(pairs, key=lambda pair: bool(pair[0].source)):
+        parts: list[Encoded] = []
+        while fed and fed[0].row == conversation.row and (not parts or _is_part(parts[-1], fed[0])):
+            parts.append(fed.popleft())
+        if row.total <= found.max_length:
+            continue
+        counts["cut"] += sum(part.truncated for part in parts)
+        counts["cut_tokens"] += sum(len(part.cut_ids) for part in parts)
+        if not parts:
+            counts["left_out"] += 1
+        elif _is_part(*parts[:1]):
+            counts["split"] += 1
+            counts["parts"] += len(parts)
+        elif not parts[0].truncated:
+            counts["kept"] += 1
+    return Fates(**counts)
+
+
+def _is_part(*rows: Encoded) -> bool:
+    return all("split" in row.hazards for row in rows)
 
 
 def length_bars(lengths: Sequence[int], limit: int, bars: int = BARS) -> tuple[Bar, ...]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from studio.domain.config import Overlong
 from studio.domain.finding import Finding
 from studio.services.preview import ELSEWHERE, Bar, Overview
 from studio.ui import views
@@ -17,7 +16,7 @@ NAMED = 24
 """Rows of one hazard that are named."""
 
 
-def overview(say: Words, found: Overview, overlong: Overlong) -> str:
+def overview(say: Words, found: Overview) -> str:
     """The panel: figures, lengths, hazards."""
     share = 100 * found.trained / max(1, found.tokens)
     stats = [
@@ -31,7 +30,7 @@ def overview(say: Words, found: Overview, overlong: Overlong) -> str:
     return (
         f'<div class="panel set"><p class="section-title">{escape(say("set.title"))}</p>'
         f'<div class="set-body"><div class="figures">{figures}{_hash(say, found.sha256)}</div>'
-        f"{lengths(say, found, overlong)}</div>{hazards(say, found.findings)}</div>"
+        f"{lengths(say, found)}</div>{hazards(say, found.findings)}</div>"
     )
 
 
@@ -41,6 +40,11 @@ def waiting(say: Words) -> str:
         f'<div class="panel set"><p class="section-title">{escape(say("set.title"))}</p>'
         f'<p class="muted set-waiting">{escape(say("set.waiting"))}</p></div>'
     )
+
+
+def broken(say: Words) -> str:
+    """In its place while one's own template cannot be used, which is said beneath it."""
+    return failed(say, f'<p class="muted" role="status">{escape(say("set.broken"))}</p>')
 
 
 def failed(say: Words, problem: str) -> str:
@@ -64,13 +68,13 @@ def _hash(say: Words, sha256: str) -> str:
     )
 
 
-def lengths(say: Words, found: Overview, overlong: Overlong) -> str:
+def lengths(say: Words, found: Overview) -> str:
     """A histogram of tokens a row, with the line at which rows are too long and what becomes of those beyond it."""
     bars = found.bars
     highest = max(bar.rows for bar in bars)
     cut = sum(bar.last <= found.max_length for bar in bars)
     drawn = "".join(_bar(say, bar, highest, bar.first > found.max_length) for bar in bars)
-    sentence = over(say, found, overlong)
+    sentence = over(say, found)
     line = f'<i class="cut-line" style="left:{100 * cut / len(bars):.2f}%"></i>' if found.over else ""
     return (
         f'<figure class="lengths"><figcaption><b>{escape(say("set.lengths"))}</b></figcaption>'
@@ -113,17 +117,26 @@ def described(say: Words, found: Overview) -> str:
     )
 
 
-def over(say: Words, found: Overview, overlong: Overlong) -> str:
-    """How many rows are too long, and what will be done with them."""
+def over(say: Words, found: Overview) -> str:
+    """How many rows are too long, and what becomes of how many of them."""
     maximum = views.count(found.max_length)
     if not found.over:
         return say("set.over.none", maximum=maximum)
-    return say(
-        f"set.over.{overlong}",
-        rows=views.rows(say, found.over),
-        maximum=maximum,
-        tokens=views.count(found.over_tokens),
-    )
+    fates = found.fates
+    said = [say("set.over", rows=views.rows(say, found.over), maximum=maximum)]
+    if fates.cut:
+        said.append(
+            say("set.over.cut", rows=views.rows(say, fates.cut), tokens=views.count(fates.cut_tokens))
+        )
+    if fates.left_out:
+        said.append(say("set.over.left_out", rows=views.rows(say, fates.left_out)))
+    if fates.split:
+        said.append(
+            say("set.over.split", rows=views.rows(say, fates.split), parts=views.rows(say, fates.parts))
+        )
+    if fates.kept:
+        said.append(say("set.over.kept", rows=views.rows(say, fates.kept)))
+    return " ".join(said)
 
 
 def hazards(say: Words, findings: Sequence[Finding]) -> str:

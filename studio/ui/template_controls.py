@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from html import escape
@@ -16,7 +16,7 @@ from studio.engine import models
 from studio.engine.implications import explained, implications
 from studio.engine.templates import AUTO, CUSTOM, choices, resolve
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
-from studio.ui import form, row_view, views
+from studio.ui import form, row_view, set_views, views
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
 
@@ -99,9 +99,18 @@ def _mask(key: str) -> gr.components.Component:
 
 
 def wire(
-    page: Page, controls: Controls, viewer: gr.HTML, beside: Sequence[Any], told: Told, error: gr.HTML
+    page: Page,
+    controls: Controls,
+    viewer: gr.HTML,
+    overview: gr.HTML,
+    beside: Sequence[Any],
+    told: Told,
+    error: gr.HTML,
 ) -> None:
-    """Each change goes into the draft and to the viewer at once; `beside` are the viewer's own choices."""
+    """Each change goes into the draft and to the viewer at once; `beside` are the viewer's own choices.
+
+    The figures of the set in `overview` go as soon as one's own template changes: an endless one takes a while to fail.
+    """
 
     def renamed(say: Words, draft: Draft, chosen: str, *given: Any) -> tuple[Any, ...]:
         before = str(draft.values.get(NAME) or AUTO)
@@ -115,11 +124,14 @@ def wire(
         draft = draft.with_value(SOURCE, resolve(chosen, tokenizer_of(page, draft)).source)
         return draft, gr.Code(draft.values[SOURCE]), gr.Dropdown(value=None), "", told(say, draft, *given)
 
-    def written(say: Words, draft: Draft, text: str, *given: Any) -> tuple[Any, ...]:
+    def written(say: Words, draft: Draft, text: str, *given: Any) -> Iterator[tuple[Any, ...]]:
         if not is_own(draft) or text == draft.values.get(SOURCE):
-            return gr.skip(), gr.skip(), gr.skip()
+            yield tuple([gr.skip()] * 4)
+            return
         draft = draft.with_value(SOURCE, text)
-        return draft, complaint(page, say, draft), told(say, draft, *given)
+        yield draft, gr.skip(), gr.skip(), set_views.waiting(say)
+        problem = complaint(page, say, draft)
+        yield draft, problem, told(say, draft, *given), set_views.broken(say) if problem else gr.skip()
 
     def resized(say: Words, draft: Draft, held: str, *given: Any) -> tuple[Any, ...]:
         setting = _setting(LENGTH)
@@ -146,7 +158,14 @@ def wire(
         [draft, c.source, c.copied, c.wrong, viewer],
         error=error,
     )
-    page.on(c.source.change, written, [c.source, *beside], [draft, c.wrong, viewer], error=error, latest=True)
+    page.on(
+        c.source.change,
+        written,
+        [c.source, *beside],
+        [draft, c.wrong, viewer, overview],
+        error=error,
+        latest=True,
+    )
     page.on(
         c.length.change, resized, [c.length, *beside], [draft, c.problem, viewer], error=error, latest=True
     )

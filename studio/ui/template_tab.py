@@ -75,9 +75,9 @@ def build(page: Page) -> None:
             found = preview.overview(page.store, config)
         except StudioError as problem:
             if own and template_controls.complaint(page, say, draft):
-                return tuple([gr.skip()] * 4)  # it is said beneath the template, while it is written
+                return set_views.broken(say), gr.skip(), "", gr.skip()
             return set_views.failed(say, views.error(say, problem)), gr.skip(), "", gr.skip()
-        panel = set_views.overview(say, found, config.data.overlong)
+        panel = set_views.overview(say, found)
         about = template_controls.about(say, draft, tokenizer_of(page, draft)) if own else gr.skip()
         return panel, told(say, draft, *given, found=found), draft.dataset, about
 
@@ -99,7 +99,7 @@ def build(page: Page) -> None:
         inputs=[drawn_for, *beside.all],
         error=error,
     )
-    template_controls.wire(page, controls, viewer, beside.all, told, error)
+    template_controls.wire(page, controls, viewer, overview, beside.all, told, error)
     triggers = [control.input for control in (beside.other, beside.loss, beside.run)]
     page.on(triggers, placed, beside.all, [beside.run, viewer], error=error)
     settles = [overview, viewer, drawn_for, controls.about]

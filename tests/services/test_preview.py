@@ -9,8 +9,8 @@ from studio.domain.config import RunConfig, parse_config
 from studio.domain.encoded import IGNORED
 from studio.domain.finding import finding
 from studio.services import preview
-from studio.services.plan import plan
-from studio.services.preview import Bar, hazard_rows, length_bars
+from studio.services.plan import encoded, plan
+from studio.services.preview import Bar, Fates, hazard_rows, length_bars
 from studio.services.store import Store
 from tests.tiny import tiny_model
 
@@ -66,7 +66,7 @@ def test_the_overview_is_that_of_the_run(store: Store, config: RunConfig) -> Non
     assert (found.rows, found.fed, found.max_length) == (18, 18, 128)
     assert found.trained == planned.estimate.trained_tokens / planned.config.train.epochs  # type: ignore[operator]
     assert sum(bar.rows for bar in found.bars) == 18
-    assert (found.over, found.over_tokens) == (1, found.longest - 128)
+    assert (found.over, found.fates) == (1, Fates(cut=1, cut_tokens=found.longest - 128))
     assert found.median < 128 < found.longest
 
 
@@ -114,3 +114,46 @@ def test_what_is_so_in_every_row_by_the_way_is_no_hazard_to_jump_to() -> None:
     other = finding("general_tokens", "tokens", "warning", [9], "m {count}", "r")
     assert hazard_rows([everywhere, once, other], 3) == [2]
     assert hazard_rows([wrong], 3) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("overlong", ["cut", "drop", "keep", "split"])
+def test_what_becomes_of_long_rows_is_what_the_run_is_fed(
+    store: Store, tmp_path: Path, overlong: str
+) -> None:
+    """Short rows, one of three exchanges, long answers within and beyond the context, and a long question."""
+    short, exchange = (
+        ("Question?", "Answer."),
+        ("A question of some length?", "An answer of some length too."),
+    )
+    told = [[short]] * 3 + [[exchange] * 3, [("Go on.", "so on " * 40)], [("Go on.", "and on " * 600)]]
+    told += [[("why " * 900, "Because.")]]
+    file = tmp_path / "rows.jsonl"
+    rows = [
+        {
+            "messages": [
+                m
+                for q, a in row
+                for m in ({"role": "user", "content": q}, {"role": "assistant", "content": a})
+            ]
+        }
+        for row in told
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    config = parse_config(
+        {
+            "model": {"id": "tiny"},
+            "data": {"path": str(file), "held_out_share": 0.0, "overlong": overlong},
+            "train": {"max_length": 128},
+        }
+    )
+    found, fates = encoded(store, config), preview.overview(store, config).fates
+    fed, by_row = found.data.rows, {row.row for row in found.data.rows}
+    over = [row.row for row in found.rows if row.total > 128]
+    split = [row for row in fed if "split" in row.hazards]
+    assert fates.cut == sum(row.truncated for row in fed)
+    assert fates.cut_tokens == sum(len(row.cut_ids) for row in fed)
+    assert fates.left_out == sum(row not in by_row for row in over) >= 1
+    assert (fates.split, fates.parts) == (len({row.row for row in split}), len(split))
+    assert fates.kept == sum(row.total > 128 for row in fed if not row.truncated)
+    assert bool(fates.split) == (overlong == "split")
+    assert bool(fates.kept) == (overlong == "keep")

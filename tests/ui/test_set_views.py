@@ -5,9 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from studio.domain.config import Overlong
 from studio.domain.finding import finding
-from studio.services.preview import Bar, Overview
+from studio.services.preview import Bar, Fates, Overview
 from studio.ui import set_views
 from studio.ui.i18n import words
 
@@ -25,7 +24,7 @@ FOUND = Overview(
     longest=96,
     median=20,
     over=3,
-    over_tokens=40,
+    fates=Fates(cut=3, cut_tokens=40),
     bars=(Bar(1, 32, 80), Bar(33, 64, 17), Bar(65, 96, 3)),
     findings=(HAZARD,),
 )
@@ -36,7 +35,7 @@ def plain(html: str) -> str:
 
 
 def test_the_figures_are_those_of_the_set_and_the_fingerprint_is_short_but_whole_on_hover() -> None:
-    html = set_views.overview(EN, FOUND, "cut")
+    html = set_views.overview(EN, FOUND)
     assert (
         "25.0 % of all tokens are trained 500 trained of 2,000 tokens 98 rows to train on, 2 rows left out"
         in plain(html)
@@ -47,7 +46,7 @@ def test_the_figures_are_those_of_the_set_and_the_fingerprint_is_short_but_whole
 
 
 def test_the_cut_line_stands_where_rows_are_too_long_and_the_histogram_is_said_in_words() -> None:
-    html = set_views.lengths(EN, FOUND, "cut")
+    html = set_views.lengths(EN, FOUND)
     assert 'class="cut-line" style="left:66.67%"' in html
     assert html.count("class=over") == 1
     assert (
@@ -58,20 +57,24 @@ def test_the_cut_line_stands_where_rows_are_too_long_and_the_histogram_is_said_i
 
 
 @pytest.mark.parametrize(
-    ("overlong", "said"),
+    ("fates", "said"),
     [
-        ("cut", "3 rows over the maximum length of 64 lose their end: 40 tokens in all."),
-        ("drop", "3 rows over the maximum length of 64 are left out."),
-        ("split", "3 rows over the maximum length of 64 are split by turns over several rows."),
-        ("keep", "3 rows over the maximum length of 64 are kept whole, and cost their memory."),
+        (Fates(cut=3, cut_tokens=40), "Cut: 3 rows, which lose 40 tokens."),
+        (Fates(left_out=3), "Left out: 3 rows."),
+        (
+            Fates(cut=1, cut_tokens=9, left_out=1, split=2, parts=5),
+            "Cut: 1 row, which lose 9 tokens. Left out: 1 row. Split by turns: 2 rows into 5 rows.",
+        ),
+        (Fates(kept=3), "Kept whole: 3 rows, at the cost of their memory."),
     ],
 )
-def test_what_becomes_of_long_rows_is_said_with_their_number(overlong: Overlong, said: str) -> None:
-    assert set_views.over(EN, FOUND, overlong) == said
+def test_what_becomes_of_long_rows_is_said_with_their_number(fates: Fates, said: str) -> None:
+    sentence = set_views.over(EN, replace(FOUND, fates=fates))
+    assert sentence == f"3 rows over the maximum length of 64: {said}"
 
 
 def test_without_long_rows_there_is_no_line() -> None:
-    html = set_views.lengths(EN, replace(FOUND, over=0, max_length=512), "cut")
+    html = set_views.lengths(EN, replace(FOUND, over=0, max_length=512))
     assert "cut-line" not in html
     assert "No row is longer than the maximum length of 512." in html
 
