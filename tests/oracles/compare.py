@@ -15,7 +15,7 @@ from tests.oracles.conversations import ALL
 from tests.oracles.families import Family
 from tests.oracles.masks import Both, Marked, Refused, Shown, our_text, ours, runs, their_text, theirs
 
-IN_THE_OPEN = {"refused", "system_merged", "turns_merged"}
+IN_THE_OPEN = {"refused", "systems_joined", "system_merged", "turns_merged"}
 """Hazards of a row that a template refuses as it stands."""
 
 
@@ -41,6 +41,8 @@ def with_markers(family: Family, both: Both) -> Comparison:
     found = Comparison()
     for title, conversation in ALL.items():
         wanted = theirs(conversation, family.training, both.theirs, shown)
+        if any(turn.silent for turn in encoder.renderer.render(conversation).turns):
+            continue  # their marks train an end token after a call that the template does not write
         row = encoder.encode(conversation)
         if isinstance(wanted, Refused):
             _refused(title, wanted, row, found)
@@ -62,6 +64,8 @@ def without_markers(family: Family, both: Both) -> Comparison:
     found = Comparison()
     for title, conversation in ALL.items():
         wanted = their_text(conversation, family.training, both.theirs, plain)
+        if any(turn.silent for turn in encoder.renderer.render(conversation).turns):
+            continue  # their marks train an end token after a call that the template does not write
         row = encoder.encode(conversation)
         ids = theirs(conversation, family.original, both.theirs, original)
         if isinstance(wanted, Refused) or isinstance(ids, Refused):
