@@ -301,7 +301,6 @@ WRONG = {
     "there is no such file": (None, r"none\.jsonl"),
     "the file is empty": ("", r"rows\.jsonl"),
     "malformed JSON": ('[{"prompt": "a",}]', r"rows\.jsonl.*(line 1|:1).*"),
-    "not UTF-8": ("caf\xe9".encode("latin-1"), r"rows\.jsonl.*(UTF-8|byte)"),
     "unknown columns": ('{"x": 1, "y": 2}\n', r"x, y"),
 }
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from studio.services.difficulty import Measured
 
 
+SHOWN_QUARANTINED = 20
+"""So many records that cannot be read are printed; all of them are in what --json prints."""
+
+
 def add_to(verbs: Verbs) -> None:
     """Declare the verbs of this module."""
     inner = add_group(verbs, "data", "check, clean, convert and write data files; list and delete uploads")
@@ -83,18 +87,22 @@ def check(options: argparse.Namespace, store: Store) -> int:
                 "file": options.file,
                 "rows": data.total,
                 "format": data.format,
+                "encoding": data.encoding,
                 "score": report.scores,
                 "token_lengths": next(
                     (dict(f.text.values) for f in tokens if f.check == "token_lengths"), None
                 ),
                 "findings": [found.to_json() for found in report.findings],
                 **({"difficulty": hard.ratios()} if hard else {}),
+                "quarantined": [record.to_json() for record in data.quarantined],
             }
         )
     print(f"{options.file}: {data.total} rows, format {data.format}")
     print("score  " + "  ".join(f"{name} {score:.0f}" for name, score in report.scores.items()))
     for found in report.findings:
         print_finding(found)
+    for record in data.quarantined[:SHOWN_QUARANTINED]:
+        print(f"{record.file}:{record.line}:{record.column}: {record.text[:120]}")
     if any(found.fixable for found in report.findings):
         print(f"`studio data clean {options.file} --fix all --out FILE` repairs what can be repaired.")
     return DONE

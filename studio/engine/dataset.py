@@ -8,7 +8,7 @@ import json
 import os
 import random
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from studio.engine import conversion, mixing
 from studio.engine.conversion import Reading, about_problems, settle_format
 from studio.engine.formats import recognise
 from studio.engine.leakage import Groups, about_leakage, across, between, prompt_key, twins
-from studio.engine.readers import Problem, Record, Records, read_records
+from studio.engine.readers import Problem, Quarantined, Record, read_source
 
 __all__ = ["Dataset", "TrainingData", "load_training", "read", "recognise", "split", "write_messages"]
 
@@ -34,7 +34,8 @@ class Dataset:
     """A file as read: its raw rows, and the conversations that they became.
 
     `row_numbers[i]` is the 1-based number in the file of `rows[i]`; records that could not be parsed have a number too,
-    but no row. `findings` names every record that became no conversation.
+    but no row. `findings` names every record that became no conversation, and `quarantined` holds those that could not
+    be parsed, with their place and their text.
     """
 
     path: Path
@@ -44,6 +45,8 @@ class Dataset:
     row_numbers: list[int]
     conversations: list[Conversation]
     findings: list[Finding]
+    quarantined: list[Quarantined] = field(default_factory=list)
+    encoding: str = "utf-8"
 
     @property
     def total(self) -> int:
@@ -69,34 +72,44 @@ def read(
     columns: dict[str, str] | None = None,
     max_rows: int | None = None,
 ) -> Dataset:
-    """The conversations of a data file.
+    """The conversations of a data file, an archive, a folder or a hub dataset.
 
     `columns` maps `prompt`, `response` and if wanted `system` and `input` to columns of the file; with the format
     'auto', a file that has none of them is read as its own columns say. A record that is no
     conversation becomes a Finding of the dimension 'file', and so does what a row says that none can hold (a second
     system message); StudioError where the file as a whole cannot be used.
     """
+    records = read_source(path, max_rows)
     path = Path(path).expanduser()
-    records = read_records(path, max_rows)
     if not records.rows:
         raise _nothing_usable(path, records.problems)
     format = settle_format(path.name, format, columns, records.columns, records.rows)
     rows = (
-        Record(number, line, value, path.name)
-        for number, line, value in zip(records.row_numbers, records.lines, records.rows, strict=True)
+        Record(*record)
+        for record in zip(records.row_numbers, records.lines, records.rows, records.files, strict=True)
     )
     names = records.columns
-    found = conversion.converted(rows, Reading(format, columns, names, records.kind == "parquet"))
+    found = conversion.converted(rows, Reading(format, columns, names, records.padded))
     problems = sorted([*records.problems, *found.problems], key=lambda problem: problem.row)
     if not found.conversations:
         raise _nothing_usable(path, problems)
     findings = [
-        *_about_encoding(records, path.name),
+        *records.findings,
         *(_about_own_format(path.name, format) if columns and format != "columns" else ()),
         *about_problems(problems),
         *found.findings,
     ]
-    return Dataset(path, format, names, records.rows, records.row_numbers, found.conversations, findings)
+    return Dataset(
+        path,
+        format,
+        names,
+        records.rows,
+        records.row_numbers,
+        found.conversations,
+        findings,
+        records.quarantined,
+        records.encoding,
+    )
 
 
 def _nothing_usable(path: Path, problems: Sequence[Problem]) -> StudioError:
@@ -119,23 +132,6 @@ def _about_own_format(file: str, format: str) -> list[Finding]:
             "Nothing needs to be done where that is right. Else choose them for this file.",
             file=file,
             format=format,
-        )
-    ]
-
-
-def _about_encoding(records: Records, file: str) -> list[Finding]:
-    if records.encoding == "utf-8":
-        return []
-    return [
-        finding(
-            "encoding",
-            "file",
-            "info",
-            (),
-            "{file} is written in {encoding} and was read as such.",
-            "Nothing needs to be done. UTF-8 is read by more programs.",
-            file=file,
-            encoding=records.encoding.upper(),
         )
     ]
 
@@ -205,6 +201,8 @@ def _kinds(conversations: Sequence[Conversation]) -> list[str]:
 
 def load_training(data: DataConfig, seed: int) -> TrainingData:
     """The conversations that a run trains on and is measured on. StudioError where none is left to train on."""
+    for path in (data.path, data.held_out_path, data.general_path):
+        _refuse_folder(path)
     dataset = read(data.path, format=data.format, columns=data.columns)
     usable, findings = _usable(dataset)
     findings = [*dataset.findings, *findings]
@@ -298,6 +296,19 @@ def _usable(dataset: Dataset) -> tuple[list[Conversation], list[Finding]]:
             file=dataset.path.name,
         )
     ]
+
+
+def _refuse_folder(path: str | None) -> None:
+    """StudioError for anything but a file: only its bytes can be told from other bytes when the run goes on."""
+    file = Path(path).expanduser() if path else None
+    if file and file.is_dir():
+        raise StudioError(
+            "{path} is a folder, not a file.",
+            "`studio data convert FOLDER --out FILE` makes one file of it.",
+            path=str(file),
+        )
+    if file and not file.exists():
+        raise StudioError("There is no file {path}.", "Check the name and the folder.", path=str(file))
 
 
 def _sha256(path: Path) -> str:

@@ -1,7 +1,6 @@
 """Files to raw records, with the place of everything that is wrong in them: one door for every kind of file.
 
-`iter_records` gives one record after the other in bounded memory, `read_source` all of them. `read_records` reads one
-file and refuses where the others would guess its encoding or leave out a part of a JSON list.
+`iter_records` gives one record after the other in bounded memory, `read_source` all of them.
 """
 
 from __future__ import annotations
@@ -40,7 +39,6 @@ __all__ = [
     "Records",
     "iter_records",
     "kind_of",
-    "read_records",
     "read_source",
     "sniff_delimiter",
 ]
@@ -388,59 +386,6 @@ def _not_json(file: str, line: int, column: int, problem: str) -> StudioError:
         line=line,
         character=column,
         problem=problem,
-    )
-
-
-# ---- The strict door ----------------------------------------------------------------------------------------------
-
-
-def read_records(path: Path, max_rows: int | None = None) -> Records:
-    """All records of one file. StudioError where the whole file cannot be read, or not without a guess."""
-    if path.is_dir():
-        raise StudioError("{path} is a folder, not a file.", "Choose one of the files in it.", path=str(path))
-    if path.is_file():
-        _refuse_guess(path)
-    reading = iter_records(path)
-    records = _collected(reading, max_rows)
-    slips = [(slip.line, slip.column, slip.problem) for part in reading.parts for slip in part.slips]
-    broken = [
-        (item.line, item.column, item.reason.values["problem"])
-        for item in records.quarantined
-        if records.kind == "json" and "problem" in item.reason.values
-    ]
-    if slips or broken:
-        raise _not_json(path.name, *min(slips + broken))
-    if any("encoding" in item.reason.values for item in records.quarantined):
-        raise _wrong_encoding(path, "UTF-8 with damaged bytes")
-    return records
-
-
-def _refuse_guess(path: Path) -> None:
-    with path.open("rb") as file:
-        head = file.read(512)
-        if archives.kind(head) or _is_table(head, SourceFile(path, path.name)):
-            return
-        _refuse_binary(path.name, head)
-        file.seek(0)
-        encoding = recognise(file)
-    if encoding.guessed or encoding.damaged:
-        raise _wrong_encoding(path, encoding.label if encoding.guessed else "UTF-8 with damaged bytes")
-
-
-def _wrong_encoding(path: Path, likely: str) -> StudioError:
-    data = path.read_bytes()
-    try:
-        data.decode("utf-8")
-        position = data.index(0)
-    except UnicodeDecodeError as error:
-        position = error.start
-    return StudioError(
-        "{file} is not UTF-8 text: byte {position} (line {line}) cannot be read; it is likely {encoding}.",
-        "Save the file as UTF-8 and try again.",
-        file=path.name,
-        position=position + 1,
-        line=data.count(b"\n", 0, position) + 1,
-        encoding=likely,
     )
 
 

@@ -38,6 +38,9 @@ class Quarantined:
     text: str
     row: int
 
+    def to_json(self) -> dict[str, Any]:
+        return {**vars(self), "reason": str(self.reason)}
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -17,7 +17,7 @@ from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
 from studio.engine.checks import Cleaned, Report, clean, run_checks
 from studio.engine.dataset import Dataset, read, recognise, write_messages
-from studio.engine.readers import read_records
+from studio.engine.readers import read_source
 from studio.engine.similarity_map import SimilarityMap, similarity_map
 from studio.engine.spread import Spread, Spreading
 from studio.services.plan import token_report
@@ -253,7 +253,7 @@ def _readable(path: Path) -> None:
 
 
 def _recognised(path: Path) -> bool:
-    records = read_records(path, _GLANCE)
+    records = read_source(path, _GLANCE)
     return not records.rows or recognise(records.columns, records.rows) is not None
 
 
@@ -313,7 +313,7 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
         *_mapping(draft, [str(column) for column in dataset.columns]),
         data_views.conversation(say, dataset.conversations[0]),
         _rows(say, examined, at),
-        data_views.findings(say, report, dataset.findings),
+        data_views.quarantine(say, dataset.quarantined) + data_views.findings(say, report, dataset.findings),
         *_folded(visible=True),
         gr.Button(visible=any(finding.fixable for finding in report.findings)),
         gr.Button(visible=entry.cleaned),
@@ -344,7 +344,7 @@ def _reports(page: Page, entry: DatasetEntry, examined: Examined) -> list[str]:
 
 def _unmapped(say: Words, draft: Draft, entry: DatasetEntry) -> tuple[Any, ...]:
     """A file that is read but not understood yet: its columns, and the question which is which."""
-    records = read_records(entry.path, _GLANCE)
+    records = read_source(entry.path, _GLANCE)
     columns = [str(column) for column in records.columns]
     return (
         data_views.unmapped(say, entry, columns),

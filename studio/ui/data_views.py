@@ -11,6 +11,8 @@ from studio.domain.chat import Conversation
 from studio.domain.finding import DIMENSIONS, Finding
 from studio.engine.checks import CHECKS, Report
 from studio.engine.dataset import Dataset
+from studio.engine.encodings import Encoding
+from studio.engine.readers import Quarantined
 from studio.ui import views
 from studio.ui.data_turns import clipped, reply, turns
 from studio.ui.i18n import Words
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 FIRST_ROWS = 20
 _SHOWN_CHANGES = 50
+_SHOWN_QUARANTINED = 100
 
 
 def samples(say: Words, offered: Iterable[Sample], chosen: str) -> str:
@@ -62,6 +65,8 @@ def summary(say: Words, entry: DatasetEntry, dataset: Dataset, report: Report) -
         views.chip("info", views.rows(say, len(dataset.conversations))),
         views.chip("info", say(f"format.{dataset.format}")),
     ]
+    if dataset.encoding != "utf-8":
+        chips.append(views.chip("info", Encoding(dataset.encoding).label))
     if entry.cleaned:
         chips.append(views.chip("good", say("data.cleaned")))
     left_out = {row for finding in dataset.findings if finding.severity == "error" for row in finding.rows}
@@ -262,6 +267,27 @@ def _row_numbers(say: Words, finding: Finding) -> str:
     )
     where = f'<span class="muted small">{escape(say("data.in_rows"))}</span>'
     return f'<div class="row-numbers">{where}{first}{rest}{alone}</div>'
+
+
+def quarantine(say: Words, records: Sequence[Quarantined]) -> str:
+    """The records that cannot be read: where each breaks, why, and its text as it stands in the file."""
+    if not records:
+        return ""
+    heads = [say(f"quarantine.{name}") for name in ("file", "line", "column", "why", "text")]
+    lines = "".join(_quarantined(say, record) for record in records[:_SHOWN_QUARANTINED])
+    more = len(records) - _SHOWN_QUARANTINED
+    rest = say("change.more", count=views.count(more)) if more > 0 else ""
+    title = say("quarantine.title", count=views.count(len(records)))
+    return (
+        f'<details class="panel quarantine"><summary class="section-title">{escape(title)}</summary>'
+        f'{views.table(heads, lines)}<p class="muted small">{escape(rest)}</p></details>'
+    )
+
+
+def _quarantined(say: Words, record: Quarantined) -> str:
+    places = (escape(record.file), str(record.line or "–"), str(record.column or "–"))
+    cells = (*places, escape(say.text(record.reason)), f"<code>{clipped(record.text)}</code>")
+    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
 
 def changes(say: Words, history: Sequence[Mapping[str, Any]]) -> str:

@@ -14,7 +14,7 @@ import pytest
 
 from studio.domain.errors import StudioError
 from studio.engine.archives import Bounds
-from studio.engine.readers import Reading, Records, iter_records, read_records, read_source
+from studio.engine.readers import Reading, Records, iter_records, read_source
 
 ROW = {"prompt": "q", "response": "a"}
 ROWS = [{"prompt": f"q{number}", "response": f"a{number}"} for number in range(1, 6)]
@@ -111,8 +111,6 @@ def test_a_malformed_object_in_a_list_costs_itself_only(tmp_path: Path) -> None:
             '{"prompt": "q2" "response": "a2"}',
         )
     ]
-    with pytest.raises(StudioError, match="line 3, character 18: it is not valid JSON"):
-        read_records(path)
 
 
 def test_a_malformed_object_inside_a_row_is_not_taken_for_a_row(tmp_path: Path) -> None:

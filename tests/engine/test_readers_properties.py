@@ -15,7 +15,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from studio.domain.errors import StudioError
-from studio.engine.readers import Records, read_records, read_source
+from studio.engine.readers import Records, read_source
 from tests.fuzz.samples import as_arrow, as_excel, as_parquet, as_zip, as_zstd
 from tests.fuzz.upload import checked_records, checked_sentence
 
@@ -197,15 +197,3 @@ def test_encodings_that_hold_every_text_are_read_back(codec: str, pairs: list[tu
     file = io.StringIO()
     csv.writer(file).writerows([("prompt", "response"), *pairs])
     assert [tuple(row.values()) for row in read("a.csv", file.getvalue().encode(codec)).rows] == pairs
-
-
-@given(st.text(max_size=200))
-def test_the_strict_door_reads_what_the_other_reads_or_refuses(text: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "a.jsonl"
-        path.write_bytes(text.encode("utf-8", "surrogatepass"))
-        try:
-            strict = read_records(path)
-        except StudioError:
-            return
-        assert strict.rows == read_source(path).rows
