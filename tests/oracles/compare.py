@@ -31,6 +31,8 @@ class Comparison:
     not_ours: set[str] = field(default_factory=set)
     """Texts that TRL trains and the studio does not, but white space after an end token."""
     only_ours: set[str] = field(default_factory=set)
+    silent: set[str] = field(default_factory=set)
+    """Titles with a call that the template does not write: TRL trains the end token of its empty turn."""
     failures: list[str] = field(default_factory=list)
 
 
@@ -41,11 +43,11 @@ def with_markers(family: Family, both: Both) -> Comparison:
     found = Comparison()
     for title, conversation in ALL.items():
         wanted = theirs(conversation, family.training, both.theirs, shown)
-        if any(turn.silent for turn in encoder.renderer.render(conversation).turns):
-            continue  # their marks train an end token after a call that the template does not write
         row = encoder.encode(conversation)
         if isinstance(wanted, Refused):
             _refused(title, wanted, row, found)
+        elif _silent(encoder, conversation):
+            found.silent.add(title)
         elif ours(row) == wanted:
             found.equal += 1
         else:
@@ -64,12 +66,13 @@ def without_markers(family: Family, both: Both) -> Comparison:
     found = Comparison()
     for title, conversation in ALL.items():
         wanted = their_text(conversation, family.training, both.theirs, plain)
-        if any(turn.silent for turn in encoder.renderer.render(conversation).turns):
-            continue  # their marks train an end token after a call that the template does not write
         row = encoder.encode(conversation)
         ids = theirs(conversation, family.original, both.theirs, original)
         if isinstance(wanted, Refused) or isinstance(ids, Refused):
             _refused(title, ids if isinstance(ids, Refused) else wanted, row, found)
+            continue
+        if _silent(encoder, conversation):
+            found.silent.add(title)
             continue
         got = our_text(row)
         if isinstance(got, Refused) or (ids.ids != row.input_ids and "merged_border" not in row.hazards):
@@ -79,6 +82,10 @@ def without_markers(family: Family, both: Both) -> Comparison:
         else:
             found.other_text.add(title)
     return found
+
+
+def _silent(encoder: Encoder, conversation: Conversation) -> bool:
+    return any(turn.silent for turn in encoder.renderer.render(conversation).turns)
 
 
 def prompts(encoder: Encoder) -> Comparison:
