@@ -1,0 +1,202 @@
+"""A file of any size read, kept as rows that can be looked up, and checked: on all cores, in bounded memory.
+
+The file is read here, one record after the other. Shards of records go to processes that turn them into conversations
+and look at each (`scoring.look`); what comes back is laid end to end, and the rows are compared at the end
+(`scoring.judge`).
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import chain, islice
+from multiprocessing.pool import AsyncResult, Pool
+from pathlib import Path
+from typing import Any
+
+from studio.domain.errors import StudioError
+from studio.domain.finding import Finding
+from studio.engine import conversion, readers
+from studio.engine.checks import scoring
+from studio.engine.checks.scoring import Looked, Report
+from studio.engine.conversion import Converted, Reading
+from studio.engine.records import Problem, Record
+from studio.engine.rows import Rows, RowsWriter, encoded
+
+SHARD = 500
+"""Records that one process looks at in one go."""
+AHEAD = 3
+"""Shards a process that wait or are at work, so that reading never runs far ahead of checking."""
+_GLANCE = 1_000
+"""Records by which format and columns are recognised."""
+_ROWS, _RESULT = "rows.jsonl", "survey.json"
+
+Progress = Callable[[str, float, float], None]
+"""Told the phase ("read" or "compare"), how much of it is done and of how much; may raise to end the survey."""
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a file holds and what is wrong with it, as kept in a folder."""
+
+    format: str
+    columns: tuple[str, ...]
+    total: int
+    """Records, readable or not."""
+    rows: Rows
+    samples: list[dict[str, Any]]
+    """The first raw records."""
+    about_file: list[Finding]
+    report: Report
+    """Of the checks alone."""
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What a process made of one shard."""
+
+    lines: list[bytes]
+    rest: Converted
+    looked: Looked
+
+
+def survey(
+    source: readers.Source,
+    folder: Path,
+    *,
+    format: str = "auto",
+    columns: dict[str, str] | None = None,
+    processes: int | None = None,
+    progress: Progress | None = None,
+    **options: Any,
+) -> Survey:
+    """Read and check a source, and keep the result in `folder`, which is there. StudioError as for `dataset.read`.
+
+    `processes` is 0 for this one alone, and as many as there are cores if it is None.
+    """
+    reading = readers.iter_records(source, progress=progress, **options)
+    records = iter(reading)
+    first = list(islice(records, _GLANCE))
+    if not first:
+        raise _nothing_usable(
+            _named(source), [Problem(item.row, item.reason) for item in reading.quarantined]
+        )
+    values = [record.value for record in first]
+    names = reading.header or tuple(dict.fromkeys(name for value in values for name in value))
+    form = conversion.settle_format(_named(source), format, columns, names, values)
+    how = Reading(form, columns, names, reading.kind in ("parquet", "arrow", "mixed"))
+    found, parts = Converted(), []
+    with RowsWriter(folder / _ROWS) as kept, _workers(how, processes) as work:
+        for done in work(_shards(chain(first, records))):
+            kept.add(done.lines)
+            found.take(done.rest)
+            parts.append(done.looked)
+    problems = [*(Problem(item.row, item.reason) for item in reading.quarantined), *found.problems]
+    problems.sort(key=lambda problem: problem.row)
+    rows = Rows(folder / _ROWS)
+    if not len(rows):
+        raise _nothing_usable(_named(source), problems)
+    told = (lambda share: progress("compare", share, 1.0)) if progress else None
+    report = scoring.judge(rows, _all(parts), progress=told)
+    about = [*reading.findings, *conversion.about_problems(problems), *found.findings]
+    result = Survey(form, names, reading.count, rows, values[:50], about, report)
+    _write(folder, result)
+    return result
+
+
+def load(folder: Path) -> Survey | None:
+    """The survey that is kept in a folder, or None where there is none that is whole."""
+    try:
+        data = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
+        rows = Rows(folder / _ROWS)
+    except (OSError, ValueError):
+        return None
+    return Survey(
+        data["format"],
+        tuple(data["columns"]),
+        data["total"],
+        rows,
+        data["samples"],
+        [Finding.from_record(record) for record in data["about_file"]],
+        Report(len(rows), [Finding.from_record(record) for record in data["findings"]], data["scores"]),
+    )
+
+
+def _write(folder: Path, result: Survey) -> None:
+    """Written last, and replaced as a whole: without it there is no survey."""
+    data = {
+        "format": result.format,
+        "columns": result.columns,
+        "total": result.total,
+        "samples": result.samples,
+        "about_file": [found.to_record() for found in result.about_file],
+        "findings": [found.to_record() for found in result.report.findings],
+        "scores": result.report.scores,
+    }
+    unfinished = folder / f".{_RESULT}"
+    unfinished.write_text(json.dumps(data, ensure_ascii=True, default=str), encoding="utf-8")
+    os.replace(unfinished, folder / _RESULT)
+
+
+def _all(parts: list[Looked]) -> Looked:
+    """The parts joined, and let go one by one."""
+    whole = scoring.joined(parts)
+    parts.clear()
+    return whole
+
+
+def _named(source: readers.Source) -> str:
+    """What a source is called in a sentence."""
+    return Path(source if isinstance(source, (str, Path)) else source[0]).name
+
+
+def _nothing_usable(file: str, problems: list[Problem]) -> StudioError:
+    return StudioError(
+        "No row of {file} can be used. {first}",
+        "Correct the rows, or choose another format.",
+        file=file,
+        first=str(problems[0].text) if problems else "",
+    )
+
+
+def _shards(records: Iterator[Record]) -> Iterator[list[Record]]:
+    while shard := list(islice(records, SHARD)):
+        yield shard
+
+
+def _look(shard: list[Record], how: Reading) -> _Done:
+    found = conversion.converted(shard, how)
+    looked = scoring.look(found.conversations)
+    lines = [encoded(conversation) for conversation in found.conversations]
+    return _Done(lines, replace(found, conversations=[]), looked)
+
+
+@contextmanager
+def _workers(
+    how: Reading, processes: int | None
+) -> Iterator[Callable[[Iterator[list[Record]]], Iterator[_Done]]]:
+    """What turns shards into what was seen of them, in their order."""
+    count = (os.cpu_count() or 1) if processes is None else processes
+    if not count:
+        yield lambda shards: (_look(shard, how) for shard in shards)
+        return
+    # A fork is ready at once; it is safe as long as no thread has begun, which the survey's own process sees to.
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    with context.Pool(count) as pool:
+        yield lambda shards: _in_order(pool, shards, how, count * AHEAD)
+
+
+def _in_order(pool: Pool, shards: Iterator[list[Record]], how: Reading, ahead: int) -> Iterator[_Done]:
+    waiting: deque[AsyncResult[_Done]] = deque()
+    for shard in shards:
+        waiting.append(pool.apply_async(_look, (shard, how)))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().get()
+    while waiting:
+        yield waiting.popleft().get()

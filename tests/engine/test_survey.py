@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from studio.domain.errors import StudioError
+from studio.engine.assets import ASSETS
+from studio.engine.checks import run_checks
+from studio.engine.dataset import read
+from studio.engine.survey import load, survey
+
+DIRTY = ASSETS / "samples" / "dirty.jsonl"
+
+
+@pytest.mark.parametrize("processes", [0, 2])
+def test_a_survey_finds_what_the_checks_find_in_memory(tmp_path: Path, processes: int) -> None:
+    dataset = read(DIRTY)
+    found = survey(DIRTY, tmp_path, processes=processes)
+    assert list(found.rows) == dataset.conversations
+    assert found.report == run_checks(dataset.conversations)
+    assert (found.format, found.columns, found.total) == (dataset.format, dataset.columns, dataset.total)
+
+
+def test_a_survey_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
+    assert load(tmp_path) is None
+    found = survey(DIRTY, tmp_path, processes=0)
+    kept = load(tmp_path)
+    assert kept is not None
+    assert (kept.report, kept.about_file) == (found.report, found.about_file)
+    assert kept.rows[3] == found.rows[3]
+    assert [row.row for row in kept.rows] == list(kept.rows.numbers())
+
+
+def test_a_survey_can_be_ended_and_tells_how_far_it_is(tmp_path: Path) -> None:
+    told: list[str] = []
+
+    def end(phase: str, done: float, of: float) -> None:
+        told.append(phase)
+        if phase == "compare":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        survey(DIRTY, tmp_path, processes=0, progress=end)
+    assert told[0] == "read"
+    assert load(tmp_path) is None
+
+
+def test_a_file_without_a_usable_row_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    file.write_text(json.dumps({"messages": 1}) + "\n", encoding="utf-8")
+    with pytest.raises(StudioError, match=r"No row of rows\.jsonl can be used"):
+        survey(file, tmp_path, processes=0)
