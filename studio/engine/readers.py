@@ -139,7 +139,7 @@ class Reading:
 
         sources = [self.source] if isinstance(self.source, (str, Path)) else list(self.source)
         paths = [Path(source).expanduser() for source in sources]
-        if len(sources) == 1 and not _exists(paths[0]) and (dataset := hub_data.dataset_id(str(sources[0]))):
+        if len(sources) == 1 and (dataset := _on_the_hub(str(sources[0]))):
             found = hub_data.fetch(dataset, self.options.config, self.options.revision, self.progress)
             files, findings = chosen(found, dataset, self.options.split)
             return Gathered(files, findings)
@@ -387,6 +387,15 @@ def _not_json(file: str, line: int, column: int, problem: str) -> StudioError:
         character=column,
         problem=problem,
     )
+
+
+def _on_the_hub(source: str) -> str | None:
+    """The hub dataset that is meant; None where it is a path, if only by its folder: a slip of the pen in a file's name
+    is no reason to ask another machine for it."""
+    dataset = hub_data.dataset_id(source)
+    path = Path(source).expanduser()
+    local = dataset == source.strip() and (_exists(path) or _exists(path.parent))
+    return None if local else dataset
 
 
 def _exists(path: Path) -> bool:

@@ -188,3 +188,12 @@ def test_a_file_that_is_not_there_is_not_looked_for_at_the_hub(tmp_path: Path) -
     assert dataset_id("hf://datasets/owner/set") == "owner/set"
     with pytest.raises(StudioError, match=r"There is no file data/rows\.jsonl\."):
         read_source("data/rows.jsonl")
+
+
+def test_a_misspelt_file_in_a_folder_is_not_asked_for_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    with pytest.raises(StudioError, match=r"There is no file data/rows\."):
+        read_source("data/rows")
