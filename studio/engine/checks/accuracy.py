@@ -117,20 +117,21 @@ def cut_off(conversation: Conversation) -> str:
 
 
 _REFUSING = (
-    "t ",
+    "n't",
     "cannot",
+    "can not",
     "not ",
     "unable",
-    "without",
     "against",
+    "violate",
     "declin",
-    "don't",
-    "超出",
     "refus",
-    "comfortable",
+    "have no",
+    " ai ",
+    "超出",
     "不",
     "无法",
-    "没有",
+    "没",
 )
 _CANNOT = (
     r"(?:can't|cannot|can not|won't|will not|am unable to|am not able to|'m unable to|'m not able to|"
@@ -242,18 +243,28 @@ _WHOLE_PLACEHOLDER = re.compile(
     r"[.…?？。\-_*]+",
     re.IGNORECASE,
 )
-_PLACEHOLDER = (
-    re.compile(r"\blorem ipsum dolor\b", re.IGNORECASE),
-    re.compile(
-        r"[\[<{(](?:please )?(?:insert|add|fill in|put|enter)\b[^\])}>\n]{0,40}[\])}>]", re.IGNORECASE
+_PLACEHOLDERS = (
+    (("lorem",), re.compile(r"\blorem ipsum dolor\b", re.IGNORECASE)),
+    (
+        ("insert", "add", "fill in", "put", "enter"),
+        re.compile(
+            r"[\[<{(](?:please )?(?:insert|add|fill in|put|enter)\b[^\])}>\n]{0,40}[\])}>]", re.IGNORECASE
+        ),
     ),
-    re.compile(
-        r"[【\[<（(](?:请|在此|此处|在这里)?(?:填写|输入|插入|补充|填入)[^\]】>）)\n]{0,20}[】\]>）)]"
+    (
+        ("填", "输入", "插入", "补充"),
+        re.compile(
+            r"[【\[<（(](?:请|在此|此处|在这里)?(?:填写|输入|插入|补充|填入)[^\]】>）)\n]{0,20}[】\]>）)]"
+        ),
     ),
-    re.compile(r"[\[<{(](?:your|the) (?:answer|response|output)(?: here)?[\])}>]", re.IGNORECASE),
-    re.compile(r"(?:\A\W*|^\s*(?:#|//)?\s*)(?:TODO|TBD|FIXME)\b", re.MULTILINE),
-    re.compile(r"\{\{\s*[A-Z]\w*(?: \w+){0,3}\s*\}\}"),
+    (
+        ("answer", "response", "output"),
+        re.compile(r"[\[<{(](?:your|the) (?:answer|response|output)(?: here)?[\])}>]", re.IGNORECASE),
+    ),
+    (("todo", "tbd", "fixme"), re.compile(r"(?:\A\W*|^\s*(?:#|//)?\s*)(?:TODO|TBD|FIXME)\b", re.MULTILINE)),
+    (("{{",), re.compile(r"\{\{\s*[A-Z]\w*(?: \w+){0,3}\s*\}\}")),
 )
+"""Words of which one stands in the text, in small letters, and what is looked for then."""
 _ABOUT_PLACEHOLDERS = re.compile(
     r"template|placeholder|lorem|todo|to-do|tbd|\bn/?a\b|jinja|mustache|handlebars", re.IGNORECASE
 )
@@ -283,7 +294,9 @@ def _gap(response: str) -> str:
     if not (holds_any(response, "[<{(【（") or holds_any(lowered(response), _GAP_WORDS)):
         return ""
     text = without_code(response).strip()
-    found = next((match for pattern in _PLACEHOLDER if (match := pattern.search(text))), None)
+    small = lowered(text)
+    likely = (pattern for words, pattern in _PLACEHOLDERS if holds_any(small, words))
+    found = next((match for pattern in likely if (match := pattern.search(text))), None)
     return found.group() if found else ""
 
 
@@ -417,10 +430,19 @@ def _keep_commonest(
 def conflicting_responses(conversations: Sequence[Conversation], table: Sketches) -> Evidence:
     flagged: list[int] = []
     for group in groups(table["asked"]):
-        replies = table["reply"][group]
-        if (replies != replies[0]).any() and _unlike_the_commonest(conversations, group.tolist()):
+        if _any_is_unlike(conversations, group.tolist(), table["reply"][group].tolist()):
             flagged += group.tolist()
     return Flagged(conversations, flagged, lambda row: row.prompt)
+
+
+def _any_is_unlike(conversations: Sequence[Conversation], group: list[int], replies: list[int]) -> bool:
+    """As `_unlike_the_commonest`, but reads no more rows than it takes to find one. `replies`: their hashes."""
+    usual = Counter(replies).most_common(1)[0][0]
+    others = [position for position, reply in zip(group, replies, strict=True) if reply != usual]
+    if not others:
+        return False
+    said = _reply(conversations[group[replies.index(usual)]])
+    return any(not alike(_reply(conversations[position]), said) for position in others)
 
 
 @row_check(

@@ -6,7 +6,7 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from studio.engine.checks.text import Marks
+from studio.engine.checks.text import Marks, outline
 
 _SECRETS = (
     re.compile(
@@ -92,13 +92,15 @@ def _detectors() -> list[Any]:
 _MIXED = re.compile(r"\d(?:[A-Za-z]|(?<=[^\s\d.,:;$€£(/\[+]\d))|://[^\s/]+@", re.ASCII)
 """A digit beside a letter or a sign, as keys and passwords have it."""
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9_/+-]{20}", re.ASCII)
+_MIDDLE = re.compile(r"\.[\w-]{6}\.", re.ASCII)
+"""The middle of a Discord token."""
 _TELEGRAM_OR_DISCORD = re.compile(r"\d{8}:[\w-]{35}|[MNO][\w-]{23,25}\.[\w-]{6}\.[\w-]{27}", re.ASCII)
 
 
 def without_secrets(text: str) -> str:
-    if "PRIVATE KEY" not in text and not _MIXED.search(text):
+    if not _SECRET_MARKS.stand_in(text) and not _holds_unmarked(text):
         return text
-    if not _SECRET_MARKS.stand_in(text) and not _TELEGRAM_OR_DISCORD.search(text):
+    if "PRIVATE KEY" not in text and not _MIXED.search(text):
         return text
     for pattern in _SECRETS:
         text = pattern.sub(_mark_secret, text)
@@ -107,3 +109,9 @@ def without_secrets(text: str) -> str:
             if not _NOT_SECRET.search(found) and len(set(found)) > 6:
                 text = text.replace(found, "<SECRET>")
     return text
+
+
+def _holds_unmarked(text: str) -> bool:
+    """Whether a key stands in the text that no mark announces."""
+    likely = b"00000000:" in outline(text) or _MIDDLE.search(text)
+    return bool(likely and _TELEGRAM_OR_DISCORD.search(text))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from studio.engine.checks.text import outline
+
 _EMAIL = re.compile(r"(?<![\w.+/%-])[A-Za-z0-9][\w.+-]*@(?:[a-zA-Z0-9-]+\.)+[a-zA-Z]{2,}\b", re.ASCII)
 _ROLE_ADDRESS = re.compile(
     r"(?:info|support|contact|hello|help|sales|office|service|no-?reply|admin|webmaster|press)@", re.I
@@ -155,7 +157,6 @@ _IDENTITIES: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], bool]],
 """A character that such a number holds, its form, and whether its check digits are right."""
 
 _MANY_DIGITS = re.compile(r"\d(?:[ .()/\-\u2011]{0,2}[\dA-Z]){6}", re.ASCII)
-_FEW_DIGITS = re.compile(r"\d\.\d{1,3}\.\d", re.ASCII)
 _MAC = re.compile(
     r"(?<![\w:-])(?:[0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?![\w:-])", re.ASCII
 )
@@ -173,7 +174,7 @@ def without_personal_data(text: str) -> str:
     """Text with each piece of personal data replaced by its kind in angle brackets."""
     if "@" in text:
         text = _EMAIL.sub(lambda m: m.group() if _ROLE_ADDRESS.match(m.group()) else "<EMAIL>", text)
-    if text.count(".") >= 3 and _FEW_DIGITS.search(text):
+    if text.count(".") >= 3 and b"0.0" in outline(text):
         text = _IP.sub(_replaced("<IP>", _is_personal_ip), text)
     if _PAIRED.search(text):
         text = _IP6.sub(

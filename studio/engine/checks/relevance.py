@@ -123,15 +123,20 @@ def _letters_tell_of_another(prompt: str, response: str, asked_in_english: bool)
     lines = [line for line in (prompt, *prompt.split("\n")) if len(line.split()) >= 4]
     if len(response.split()) < _WORDS_TO_IDENTIFY or not lines or len(lines) > 20:
         return False
-    spoken = identified(response, sure=0.8)
-    if spoken in (None, "la"):  # Latin is nearly always "lorem ipsum"
-        return False
+    plainly_english = is_plainly_english(response)
     if asked_in_english:
-        return spoken != "en" and not is_plainly_english(response)
-    heard = {identified(line, sure=0.0) for line in lines}
-    return identified(prompt, sure=0.6) is not None and not any(
-        are_sisters(spoken, one) for one in heard if one
-    )
+        return not plainly_english and _identified_reply(response) not in (None, "en")
+    heard = {one for line in lines if (one := identified(line, sure=0.0))}
+    if identified(prompt, sure=0.6) is None or (plainly_english and "en" in heard):
+        return False
+    spoken = _identified_reply(response)
+    return spoken is not None and not any(are_sisters(spoken, one) for one in heard)
+
+
+def _identified_reply(response: str) -> str | None:
+    """The language of a response; it takes a millisecond, so it is asked last."""
+    spoken = identified(response, sure=0.8)
+    return None if spoken == "la" else spoken  # Latin is nearly always "lorem ipsum"
 
 
 _MAY_FOLLOW = {"user": ("assistant",), "assistant": ("user", "tool"), "tool": ("assistant", "tool")}

@@ -49,16 +49,21 @@ class Looked:
 
 
 def look(conversations: Sequence[Conversation]) -> Looked:
-    """Every check of one row over the rows, and a sketch of each to compare them by."""
-    flagged = {}
-    for check in CHECKS.values():
-        if check.look is None:
-            continue
-        evidence = check.find(conversations)
-        if evidence:
-            rows = tuple(row_number(conversations, position) for position in evidence)
-            flagged[check.id] = rows, shorten(evidence[next(iter(evidence))])
+    """Every check of one row over the rows, and a sketch of each to compare them by.
+
+    It goes row by row: what one check asks of a text, its small letters or its marks, the next one finds at hand.
+    """
+    looks = [(check.id, check.look) for check in CHECKS.values() if check.look is not None]
     numbers = tuple(row_number(conversations, position) for position in range(len(conversations)))
+    rows: dict[str, list[int]] = {}
+    examples: dict[str, str] = {}
+    for number, conversation in zip(numbers, conversations, strict=True):
+        for name, see in looks:
+            evidence = see(conversation)
+            if evidence:
+                rows.setdefault(name, []).append(number)
+                examples.setdefault(name, shorten(evidence))
+    flagged = {name: (tuple(found), examples[name]) for name, found in rows.items()}
     return Looked(numbers, flagged, sketched(conversations))
 
 

@@ -47,6 +47,7 @@ OPENING_WORDS = 4
 LONG = 12
 """Words of a response that no two prompts are likely to share by chance."""
 _DIGITS = re.compile(r"\d+")
+_ONLY_DIGITS = bytes(code if chr(code).isdecimal() else ord(" ") for code in range(128)) + bytes(128)
 
 
 def sketched(conversations: Sequence[Conversation]) -> Sketches:
@@ -58,9 +59,9 @@ def sketched(conversations: Sequence[Conversation]) -> Sketches:
     for position, conversation in enumerate(conversations):
         said = _Said(conversation)
         table[position] = (*said.columns(), 0)
-        texts.append(f"{said.prompt}\n{said.done}" if said.exchange else "")
+        texts.append(f"{said.prompt} {said.done}" if said.exchange else "")
     if len(table):
-        table["signature"] = signatures(texts)
+        table["signature"] = signatures(texts, are_normal=True)
     return table
 
 
@@ -112,7 +113,7 @@ class _Said:
             _hash(*whole(row)),
             self._asked() if self.exchange else 0,
             _hash(self._reply()) if self.exchange else 0,
-            _hash(self.system, *row.tools, *sorted(_DIGITS.findall(f"{self.prompt} {self.done}"))),
+            _hash(self.system, *row.tools, *sorted(_numbers(f"{self.prompt} {self.done}"))),
             _hash(plain(" ".join(words[:OPENING_WORDS]))) if prose and len(words) > 2 * OPENING_WORDS else 0,
             _hash(self.prompt),
             _hash(self.plain_answer) if prose and len(words) >= LONG else 0,
@@ -156,6 +157,13 @@ def whole(conversation: Conversation) -> tuple[str, ...]:
         for m in conversation.messages
     )
     return (*conversation.tools, *(part for turn in turns for part in turn))
+
+
+def _numbers(text: str) -> list[str]:
+    """The runs of digits in a text; of ASCII by a table, which is ten times as quick as the pattern."""
+    if text.isascii():
+        return text.encode().translate(_ONLY_DIGITS).decode().split()
+    return _DIGITS.findall(text)
 
 
 def _shape(response: str) -> int:

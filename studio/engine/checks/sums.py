@@ -15,6 +15,7 @@ _EQUATION = re.compile(
     rf"(?P<left>{_NUMBER}(?:\s*{_SIGN}\s*{_NUMBER}){{1,8}})\s*=\s*(?P<right>[-−]?{_NUMBER})"
     r"(?!\s?[%°²³^!])(?!\d|[a-zA-Z])(?!\s?[-+*/×÷·−–=^(]\s?[\d(a-z])(?!\s[a-zA-Z]\b)(?![.,:]\d)",
 )
+_RESULT = re.compile(r"=\s*[-−]?[$€£¥]?\.?\d")
 _PERCENT = re.compile(
     rf"(?<![0-9A-Za-z_.,])(\d+(?:\.\d+)?)\s?% of ({_NUMBER}) (?:is|=|equals) ({_NUMBER})(?![\w%]|[.,]\d| "
     rf"*[-+*/×÷=])"
@@ -56,10 +57,10 @@ def wrong_sum(text: str, asked: str) -> str:
     if not spoken and "=" not in text and "% of" not in text:
         return ""
     written = _written(text) if spoken else text
-    for match in _EQUATION.finditer(written):
+    for match in _EQUATION.finditer(written) if _RESULT.search(written) else ():
         if not _holds(*match.group("left", "right")) and match.group() not in asked:
             return "" if _is_other_arithmetic(written, match, asked) else match.group()
-    for match in _PERCENT.finditer(written):
+    for match in _PERCENT.finditer(written) if "% of" in written else ():
         part, whole, result = match.groups()
         if not _near(_value(part)[0] * _value(whole)[0] / 100, result, exact=False):
             return "" if _is_other_arithmetic(written, match, asked) else match.group()

@@ -7,8 +7,8 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable
-from functools import cached_property, lru_cache
-from typing import Any
+from functools import lru_cache
+from typing import Any, ClassVar
 
 lowered: Callable[[str], str] = lru_cache(maxsize=16)(str.lower)
 """A text in small letters; the checks that look at the same row share it."""
@@ -22,25 +22,16 @@ def holds_any(text: str, marks: Iterable[str]) -> bool:
 class Marks:
     """Words and phrases, in small letters, of which one stands in every text that a costly pattern finds.
 
-    A list is written as `ignore|forget `, in which spaces count. All lists are looked for in one go through the text
-    (Aho and Corasick 1975), so that a hundred marks cost no more than one.
+    A list is written as `ignore|forget `, in which spaces count. The lists of all checks are looked for in one go
+    through a text (Aho and Corasick 1975), so that a thousand marks cost no more than one.
     """
 
+    _all: ClassVar[list[str]] = []
+    """The lists of all that were made."""
+
     def __init__(self, *lists: str) -> None:
-        self._lists: dict[str, list[int]] = {}
-        for number, listed in enumerate(lists):
-            for mark in listed.split("|"):
-                self._lists.setdefault(mark, []).append(number)
-
-    @cached_property
-    def _automaton(self) -> Any:
-        import ahocorasick
-
-        automaton = ahocorasick.Automaton()
-        for mark, numbers in self._lists.items():
-            automaton.add_word(mark, numbers)
-        automaton.make_automaton()
-        return automaton
+        self._numbers = range(len(self._all), len(self._all) + len(lists))
+        self._all.extend(lists)
 
     def stand_in(self, text: str) -> bool:
         """Whether at least one mark stands in the text.
@@ -48,11 +39,39 @@ class Marks:
         >>> Marks("ignore|forget ").stand_in("Do not FORGET it"), Marks("ignore|forget ").stand_in("forgetful")
         (True, False)
         """
-        return next(self._automaton.iter(lowered(text)), None) is not None
+        return not self._found_in(text).isdisjoint(self._numbers)
 
     def lists_in(self, text: str) -> list[int]:
         """The numbers of the lists of which a mark stands in the text, in order."""
-        return sorted({number for _, numbers in self._automaton.iter(lowered(text)) for number in numbers})
+        return [
+            number - self._numbers.start for number in sorted(self._found_in(text)) if number in self._numbers
+        ]
+
+    @classmethod
+    def _found_in(cls, text: str) -> frozenset[int]:
+        return _marked(text, len(cls._all))
+
+
+@lru_cache(maxsize=1)
+def _automaton(lists: int) -> Any:
+    """Of so many lists of marks: those that were there when it was asked for."""
+    import ahocorasick
+
+    numbers: dict[str, list[int]] = {}
+    for number, listed in enumerate(Marks._all[:lists]):
+        for mark in listed.split("|"):
+            numbers.setdefault(mark, []).append(number)
+    automaton = ahocorasick.Automaton()
+    for mark, those in numbers.items():
+        automaton.add_word(mark, those)
+    automaton.make_automaton()
+    return automaton
+
+
+@lru_cache(maxsize=16)
+def _marked(text: str, lists: int) -> frozenset[int]:
+    """The numbers of the lists of which a mark stands in the text."""
+    return frozenset(number for _, those in _automaton(lists).iter(lowered(text)) for number in those)
 
 
 # ---- form ---------------------------------------------------------------------------------------------------------
@@ -74,6 +93,22 @@ def plain(text: str) -> str:
     else:
         simple = _NOT_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
     return simple or " ".join(text.split())
+
+
+_LETTERS_AND_DIGITS = bytes(
+    ord("0") if chr(c).isdecimal() else ord("a") if chr(c).isalpha() else c for c in range(128)
+) + bytes(128)
+
+
+@lru_cache(maxsize=16)
+def outline(text: str) -> bytes:
+    """A text with each ASCII letter as `a` and each ASCII digit as `0`: what stands beside a digit is found in it a
+    dozen times as quick as by a pattern.
+
+    >>> outline("v2.0, at 10:30")
+    b'a0.0, aa 00:00'
+    """
+    return text.encode("utf-8", "surrogatepass").translate(_LETTERS_AND_DIGITS)
 
 
 def is_json(text: str) -> bool:
@@ -301,11 +336,14 @@ _ENGLISH_ONLY = frozenset(
         "should write explain describe following sentence",
     )
 )
-_LANGUAGES_OF: dict[str, list[str]] = {}
+_LANGUAGES_OF: dict[str, tuple[str, ...]] = {}
 for _language, _words in _STOPWORDS.items():
     for _word in _words.split():
-        _LANGUAGES_OF.setdefault(_word, []).append(_language)
+        _LANGUAGES_OF[_word] = (*_LANGUAGES_OF.get(_word, ()), _language)
 _WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?")
+_ONLY_WORDS = bytes(
+    ord(chr(c).lower()) if chr(c).isalpha() or chr(c) == "'" else ord(" ") for c in range(128)
+) + bytes(128)
 
 
 _ENOUGH_LETTERS = 2000
@@ -315,7 +353,8 @@ def _script_shares(text: str) -> dict[str, float]:
     """Each script's share of the letters; empty below ten letters. Han among kana is Japanese and counts as both."""
     text = text[:_ENOUGH_LETTERS]
     if is_latin(text):
-        return {"latin": 1.0} if sum(map(str.isalpha, text)) >= 10 else {}
+        enough = any(sum(map(str.isalpha, part)) >= 10 for part in (text[:100], text))
+        return {"latin": 1.0} if enough else {}
     counts = {name: len(pattern.findall(text)) for name, pattern in _SCRIPTS}
     # a Chinese character says as much as a short word
     weights = {
@@ -350,14 +389,24 @@ def language_of(text: str, words_needed: int = 4) -> str | None:
     >>> language_of("The cat sat on the mat and it was happy with that.")
     'English'
     """
-    words = [word.lower() for word in _WORD.findall(text[:_ENOUGH_LETTERS])]
+    words = _in_words(text[:_ENOUGH_LETTERS])
     if len(words) < words_needed:
         return None
-    scores = Counter(language for word in words for language in _LANGUAGES_OF.get(word, ()))
+    scores: Counter[str] = Counter()
+    for languages, count in Counter(map(_LANGUAGES_OF.get, words)).items():
+        scores.update(dict.fromkeys(languages or (), count))
     (best, first), (_, second) = [*scores.most_common(2), ("", 0), ("", 0)][:2]
     return (
         best if first >= words_needed / 2 and first >= 0.15 * len(words) and first >= 1.5 * second else None
     )
+
+
+def _in_words(text: str) -> list[str]:
+    """The words in small letters; of ASCII by a table, which is five times as quick as the pattern."""
+    if text.isascii():
+        spaced = text.encode().translate(_ONLY_WORDS).decode().split()
+        return [word.strip("'") for word in spaced]
+    return " ".join(_WORD.findall(text)).lower().split()
 
 
 def is_plainly_english(text: str) -> bool:
