@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,22 +36,26 @@ Hazard = Literal[
 """What can be wrong, or was mended, in how a row becomes tokens; `studio.engine.hazards` says what each means."""
 
 
+_NONE = array("i")
+
+
 @dataclass(frozen=True, slots=True)
 class Encoded:
     """One conversation as token ids with labels.
 
     `input_ids` and `labels` have one entry a token and end where `max_length` cut them; `labels` holds the id where the
-    token is trained and `IGNORED` where it is masked. `cut_ids` are the ids that fell off the end. `spans` are the
-    (start, end) characters of `text` that each token stands for, over kept and cut tokens alike; empty where many rows
-    were encoded at once, as only a view needs them.
+    token is trained and `IGNORED` where it is masked. `cut_ids` are the ids that fell off the end. Whatever they are
+    given as, they are kept as arrays of 32-bit integers, as a large set would fill the memory as tuples; nobody changes
+    them. `spans` are the (start, end) characters of `text` that each token stands for, over kept and cut tokens alike.
+    Both are empty where many rows were encoded at once, as only a view needs them.
     """
 
-    input_ids: tuple[int, ...]
-    labels: tuple[int, ...]
+    input_ids: Sequence[int]
+    labels: Sequence[int]
     spans: tuple[tuple[int, int], ...]
     text: str
     row: int = 0
-    cut_ids: tuple[int, ...] = ()
+    cut_ids: Sequence[int] = ()
     cut_trained: int = 0
     """How many of the cut tokens would have been trained."""
     end_token_trained: bool = True
@@ -59,6 +65,12 @@ class Encoded:
     problem: Text | None = None
     """Why the row could not be encoded at all: the template refuses it; then there are no ids."""
 
+    def __post_init__(self) -> None:
+        for name in ("input_ids", "labels", "cut_ids"):
+            ids = getattr(self, name)
+            if type(ids) is not array:
+                object.__setattr__(self, name, array("i", ids) if ids else _NONE)
+
     @property
     def total(self) -> int:
         return len(self.input_ids)
@@ -66,7 +78,8 @@ class Encoded:
     @property
     def trained(self) -> int:
         """Positions that enter the loss. The first label is never predicted, so it never counts."""
-        return sum(label != IGNORED for label in self.labels[1:])
+        labels = self.labels[1:]
+        return len(labels) - labels.count(IGNORED)
 
     @property
     def truncated(self) -> bool:

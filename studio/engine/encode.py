@@ -31,6 +31,7 @@ _FIRST_BATCH, _BATCH = 64, 1024
 _AHEAD = 2
 """Batches that the tokenizer works on while the next one is rendered: with one it would idle between them."""
 _SHORT = 200
+_IGNORED = array("i", [IGNORED])
 _Ids = list[int] | tokenizers.Encoding | None
 _THOUGHT = re.compile(r"</think>\s*")
 
@@ -65,13 +66,13 @@ class Encoder:
         """One conversation, with the characters that each token stands for; see `shorten` for `max_length`."""
         rendered = self.renderer.render(conversation)
         encoding = None if rendered.controls else self.tokenizer.encode([rendered.text])[0]
-        row = self._row(conversation.row, rendered, encoding, spans=True)
+        row = self._row(conversation.row, rendered, encoding, shown=True)
         return row if max_length is None else shorten(row, max_length)
 
     def encode_many(
         self, conversations: Sequence[Conversation], max_length: int | None = None
     ) -> list[Encoded]:
-        """As `encode`, many at a time on all cores, without the spans."""
+        """As `encode`, many at a time on all cores, without text and spans."""
         rows: list[Encoded] = []
         waiting: deque[tuple[Sequence[Conversation], list[Rendered], Future[list[_Ids]]]] = deque()
         # The tokenizer works on its own threads while the next batch is rendered on this one.
@@ -100,9 +101,7 @@ class Encoder:
 
     def _encodings(self, items: Sequence[Rendered]) -> list[_Ids]:
         """Of plain rows the ids alone, as what is learnt is found by them; of the others all."""
-        plain = [item.text for item in items if item.plain]
-        encoded = self.tokenizer.backend.encode_batch_fast(plain, add_special_tokens=False)
-        ids = iter([encoding.ids for encoding in encoded])
+        ids = iter(self.tokenizer.ids([item.text for item in items if item.plain]))
         others = iter(self.tokenizer.encode([item.text for item in items if not item.plain]))
         return [next(ids) if item.plain else next(others) for item in items]
 
@@ -111,18 +110,22 @@ class Encoder:
     ) -> Iterator[Encoded]:
         for conversation, item, encoding in zip(batch, rendered, encodings.result(), strict=True):
             if isinstance(encoding, list):
-                labels = self._plain_labels(item, encoding)
-                if labels is not None:
-                    ended = labels.count(IGNORED) < len(labels)
-                    yield self._finished(conversation.row, item, encoding, labels, (), item.hazards, ended)
+                learnt = self._plain_tokens(item, encoding)
+                if learnt is not None:
+                    ids = array("i", encoding)
+                    labels = _IGNORED * len(ids)
+                    for start, end in learnt:
+                        labels[start:end] = ids[start:end]
+                    yield self._finished(conversation.row, item, ids, labels, item.hazards, bool(learnt))
                     continue
                 encoding = self.tokenizer.encode([item.text])[0]
             yield self._row(conversation.row, item, None if item.controls else encoding)
 
-    def _plain_labels(self, item: Rendered, ids: list[int]) -> list[int] | None:
-        """Labels of a row whose special tokens are all the template's, found by the ids of headers and closings.
+    def _plain_tokens(self, item: Rendered, ids: list[int]) -> list[Span] | None:
+        """The tokens [start, end) that are learnt of a row whose special tokens are all the template's.
 
-        None where they are not told by these: a token reaches over a header's end, or parts of a turn are left out.
+        They are found by the ids of headers and closings; None where they are not told by these: a token reaches over a
+        header's end, or parts of a turn are left out.
         """
         header, ends = self._header_ids, self._closing_ids
         if (
@@ -132,7 +135,7 @@ class Encoder:
             or item.text.count(self._header_text) != len(item.turns)
         ):
             return None
-        labels: list[int] = []
+        learnt: list[Span] = []
         last = item.turns[-1] if item.turns else None
         length, position = len(header), 0
         try:
@@ -143,12 +146,10 @@ class Encoder:
                 start = position + length
                 position = ids.index(ends[item.text[turn.words_end : turn.end]], start) + 1
                 if item.messages[turn.message].trained and (self.masks.turns == "all" or turn is last):
-                    labels += [IGNORED] * (start - len(labels))
-                    labels += ids[start:position]
+                    learnt.append((start, position))
         except ValueError:
             return None
-        labels += [IGNORED] * (len(ids) - len(labels))
-        return labels
+        return learnt
 
     @cached_property
     def _header_text(self) -> str:
@@ -171,15 +172,18 @@ class Encoder:
         return {closer: self.tokenizer.special[token] for closer, token in last.items()}
 
     def _row(
-        self, row: int, item: Rendered, encoding: tokenizers.Encoding | None, *, spans: bool = False
+        self, row: int, item: Rendered, encoding: tokenizers.Encoding | None, *, shown: bool = False
     ) -> Encoded:
-        """Ids and labels of one rendered conversation; without an encoding its special tokens are set by place."""
+        """Ids and labels of one rendered conversation; without an encoding its special tokens are set by place.
+
+        `shown`: with text and spans, as a view needs them.
+        """
         if item.problem is not None:
             return Encoded(
                 (),
                 (),
                 (),
-                item.text,
+                item.text if shown else "",
                 row,
                 end_token_trained=False,
                 hazards=item.hazards,
@@ -192,48 +196,42 @@ class Encoder:
         if places is None:
             assert encoding is not None
             labels = _labels(ids, encoding, learnt, len(item.text))
-            places = encoding.offsets if spans or labels is None else []
+            places = encoding.offsets if shown or labels is None else []
         if labels is None:
             labels = _labels_by_place(ids, places, learnt)
         hazards += ["merged_border"] if split else []
         if not (alike and all(turn.like_chat for turn in item.turns)):
             hazards.append("unlike_chat")
         ended = _learns_its_end(item, self.masks)
-        return self._finished(row, item, ids, labels, places if spans else (), hazards, ended)
+        finished = self._finished(row, item, array("i", ids), array("i", labels), hazards, ended)
+        if not shown:
+            return finished
+        return replace(finished, text=item.text, spans=tuple(places[len(places) - finished.total :]))
 
     def _finished(
         self,
         row: int,
         item: Rendered,
-        ids: list[int],
-        labels: list[int],
-        places: Sequence[Span],
+        ids: array[int],
+        labels: array[int],
         hazards: Sequence[Hazard],
         ended: bool,
     ) -> Encoded:
         """The row with what its ids and labels show; `ended`: the last learnt turn learns the token that ends it."""
         seen = list(hazards)
         bos = self._bos
-        if bos is not None and ids[:2] == [bos, bos]:
-            ids, labels, places = ids[1:], labels[1:], places[1:]
+        if bos is not None and len(ids) > 1 and ids[0] == ids[1] == bos:
+            ids, labels = ids[1:], labels[1:]
             seen.append("doubled_bos")
-        elif bos is not None and self.tokenizer.adds_bos and ids[:1] != [bos]:
+        elif bos is not None and self.tokenizer.adds_bos and (not ids or ids[0] != bos):
             seen.append("missing_bos")
         if self.tokenizer.unknown_id is not None and self.tokenizer.unknown_id in ids:
             seen.append("unknown_token")
-        if labels.count(IGNORED) >= len(labels) - (labels[:1] != [IGNORED]):
+        if labels[1:] == _IGNORED * (len(labels) - 1):
             seen.append("nothing_trained")
         elif not ended:
             seen.append("unended_text" if self.masks.prompts else "no_end_token")
-        return Encoded(
-            input_ids=tuple(ids),
-            labels=tuple(labels),
-            spans=tuple(places),
-            text=item.text,
-            row=row,
-            end_token_trained=ended,
-            hazards=tuple(seen),
-        )
+        return Encoded(ids, labels, (), "", row, end_token_trained=ended, hazards=tuple(seen))
 
     @cached_property
     def _bos(self) -> int | None:
@@ -409,7 +407,7 @@ def _unlearnt(row: Encoded) -> Encoded:
         return row
     about_labels = ("nothing_trained", "no_end_token", "unended_text")
     others = (hazard for hazard in row.hazards if hazard not in about_labels)
-    return replace(row, labels=(IGNORED,) * row.total, end_token_trained=False, hazards=("left_out", *others))
+    return replace(row, labels=_IGNORED * row.total, end_token_trained=False, hazards=("left_out", *others))
 
 
 def split_turns(encoder: Encoder, conversation: Conversation, max_length: int) -> list[Encoded]:
@@ -450,7 +448,8 @@ def fingerprint(rows: Sequence[Encoded]) -> str:
     """SHA-256 over every row's length, ids and labels as little-endian 32-bit integers."""
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(array("i", (row.total, *row.input_ids, *row.labels)).tobytes())
+        for part in ((row.total,), row.input_ids, row.labels):
+            digest.update(array("i", part))
     return digest.hexdigest()
 
 

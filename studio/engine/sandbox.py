@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any
 
 import jinja2
+from jinja2.runtime import Context
 
 from studio.domain.errors import StudioError
 from studio.engine import template_bounds as bounds
@@ -88,6 +89,7 @@ class Program:
         self._lock = Lock()
         try:
             self._template = self._environment.from_string(self.source)
+            self._globals = dict(self._template.globals)
         except jinja2.TemplateSyntaxError as error:
             line, column = _place(self.source, -1 - error.lineno)
             raise StudioError(
@@ -117,7 +119,9 @@ class Program:
         environment, template = self._environment, self._template
         with self._lock:
             parts = environment.begin(seconds)
-            for part in template.root_render_func(template.new_context(variables)):
+            # As `template.new_context`, which goes through its chained globals each time.
+            context = Context(environment, {**self._globals, **variables}, None, template.blocks)
+            for part in template.root_render_func(context):
                 parts.append(part)  # where a generation block sees what is there so far
             within(sum(map(len, parts)))
             return "".join(parts), environment.spans

@@ -88,10 +88,11 @@ class _Dict:
 
 _DICT_ATTRIBUTES = frozenset(dir(dict))
 _HARMLESS = frozenset({str, int, float, bool})
-_SAFE_ATTRIBUTES = {
+SAFE_ATTRIBUTES: Mapping[type, frozenset[str]] = {
     str: frozenset(name for name in dir(str) if name[0] != "_") - {"format", "format_map"},
     LoopContext: frozenset(name for name in dir(LoopContext) if name[0] != "_"),
 }
+"""What the sandbox hands out of exactly these types as it stands, so that nothing has to be asked of it."""
 
 
 class Environment(ImmutableSandboxedEnvironment):
@@ -225,10 +226,11 @@ class Environment(ImmutableSandboxedEnvironment):
         return str(self.sized("".join(parts)))
 
     def getattr(self, obj: Any, attribute: str) -> Any:
-        if (
-            type(obj) is dict and attribute not in _DICT_ATTRIBUTES
-        ):  # as below, without an exception on the way
+        kind = type(obj)
+        if kind is dict and attribute not in _DICT_ATTRIBUTES:  # as below, without an exception on the way
             return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+        if kind in SAFE_ATTRIBUTES and attribute in SAFE_ATTRIBUTES[kind]:
+            return getattr(obj, attribute)
         return super().getattr(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:

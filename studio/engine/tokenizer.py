@@ -15,6 +15,7 @@ import tokenizers
 import tokenizers.models
 
 from studio.domain.errors import StudioError
+from studio.engine.beginnings import Beginnings
 from studio.engine.controls import BLOCKS, ControlTokenizer, Span, is_free
 
 _NAMED = ("bos_token", "eos_token", "pad_token", "unk_token", "sep_token", "cls_token", "mask_token")
@@ -56,6 +57,14 @@ class Tokenizer:
     def encode(self, texts: list[str]) -> list[tokenizers.Encoding]:
         """Ids with character offsets; adds nothing, as the template has written the special tokens already."""
         return self.backend.encode_batch(texts, add_special_tokens=False)
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """As `encode`, the ids alone: several times as quick where all texts begin with the same long instructions."""
+        return self._beginnings.ids(texts)
+
+    @cached_property
+    def _beginnings(self) -> Beginnings:
+        return Beginnings(self.backend, [*self.special])
 
     def encode_apart(
         self, text: str, controls: Sequence[Span], cuts: Sequence[int] = ()

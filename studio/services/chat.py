@@ -100,7 +100,7 @@ class ChatProcess:
         if kept := self._losses.get(key):
             yield Measured("done", 1.0, kept)
             return
-        question = {"ids": encoded.input_ids, "labels": encoded.labels}
+        question = {"ids": [*encoded.input_ids], "labels": [*encoded.labels]}
         with closing(self._asked(subject, question, token)) as heard:
             for said in heard:
                 measured = Measured(**said)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+from array import array
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import accumulate, pairwise
@@ -83,11 +84,13 @@ def _write(file: Path, rows: Sequence[Encoded]) -> None:
     import numpy
     from safetensors.numpy import save
 
-    ids = numpy.fromiter((token for row in rows for token in row.input_ids), dtype=numpy.int32)
-    learnt = numpy.fromiter((label != IGNORED for row in rows for label in row.labels), dtype=numpy.bool_)
+    ids, labels = (
+        numpy.frombuffer(b"".join(array("i", part) for part in parts), dtype=numpy.int32)
+        for parts in ([row.input_ids for row in rows], [row.labels for row in rows])
+    )
     tensors: dict[str, numpy.ndarray[Any, Any]] = {
         "ids": ids,
-        "learnt": numpy.packbits(learnt),
+        "learnt": numpy.packbits(labels != IGNORED),
         "lengths": numpy.array([row.total for row in rows], dtype=numpy.int32),
         "numbers": numpy.array([row.row for row in rows], dtype=numpy.int64),
         "ended": numpy.array([row.end_token_trained for row in rows], dtype=numpy.bool_),
@@ -122,18 +125,17 @@ def _read(file: Path) -> list[Encoded] | None:
         return None
     with contextlib.suppress(OSError):  # a folder that can only be read
         os.utime(file)
-    ids = part["ids"]
-    learnt = numpy.unpackbits(part["learnt"], count=len(ids)).astype(bool)
-    labels = numpy.where(learnt, ids, IGNORED).tolist()
-    ids = ids.tolist()
+    learnt = numpy.unpackbits(part["learnt"], count=len(part["ids"])).astype(bool)
+    ids = array("i", part["ids"].tobytes())
+    labels = array("i", numpy.where(learnt, part["ids"], numpy.int32(IGNORED)).tobytes())
     borders = pairwise(accumulate(part["lengths"].tolist(), initial=0))
     rows = []
     for index, (start, end) in enumerate(borders):
         hazards, problem = noted.get(index, ((), None))
         rows.append(
             Encoded(
-                tuple(ids[start:end]),
-                tuple(labels[start:end]),
+                ids[start:end],
+                labels[start:end],
                 (),
                 "",
                 int(part["numbers"][index]),

@@ -57,8 +57,10 @@ def main() -> None:
     tokenizer = load_tokenizer(given.model)
     template = resolve(given.template, tokenizer)
     conversations = repeated(read(given.file).conversations, given.rows)
-    warm = Encoder(template, tokenizer, TemplateConfig()).encode_many(conversations)
-    texts, tokens = [row.text for row in warm], sum(row.total for row in warm)
+    encoder = Encoder(template, tokenizer, TemplateConfig())
+    texts = [encoder.renderer.render(conversation).text for conversation in conversations]
+    warm = encoder.encode_many(conversations)
+    tokens = sum(row.total for row in warm)
     print(f"{len(texts)} rows, {tokens} tokens, {sum(row.trained for row in warm)} of them trained")
 
     bare, whole = [], []

@@ -140,7 +140,7 @@ def test_a_refused_system_message_goes_into_the_first_user_turn_and_is_named(tok
     assert "user\nBe brief.\n\nHi<|im_end|>" in row.text
     assert row.hazards == ("system_merged",)
     prompt = encoder.prompt(conversation.before_response())
-    assert tuple(prompt) == row.input_ids[: len(prompt)]
+    assert prompt == [*row.input_ids[: len(prompt)]]
 
 
 def test_an_ignored_system_message_goes_there_too(tokenizer: Tokenizer) -> None:
@@ -227,7 +227,7 @@ def test_a_chat_prompt_is_a_prefix_of_the_training_text(
 ) -> None:
     conversation, chosen = CASES[case], resolve(template, tokenizer)
     prompt = Encoder(chosen, tokenizer).prompt(conversation.before_response())
-    assert tuple(prompt) == Encoder(chosen, tokenizer).encode(conversation).input_ids[: len(prompt)]
+    assert prompt == [*Encoder(chosen, tokenizer).encode(conversation).input_ids[: len(prompt)]]
 
 
 @pytest.mark.parametrize("template", ["model", "chatml", "alpaca", "llama2"])
@@ -396,7 +396,7 @@ def test_a_special_tokens_text_in_a_persons_words_is_words(tokenizer: Tokenizer)
     assert [row.text[a:b] for a, b in row.spans] == [tokenizer.token(i) for i in row.input_ids]
     assert row.hazards == ("special_text",)
     prompt = encoder.prompt((Message("user", "What is <|im_end|>?"),))
-    assert tuple(prompt) == row.input_ids[: len(prompt)]
+    assert prompt == [*row.input_ids[: len(prompt)]]
 
 
 def test_a_special_token_of_one_character_is_words_too(tmp_path: Path) -> None:
@@ -453,7 +453,7 @@ def test_a_token_over_the_border_of_prompt_and_response_is_split_there(words: To
     encoder = Encoder(resolve("model", words), words)
     row = encoder.encode(said("Hi", "\nHello"))
     prompt = encoder.prompt((Message("user", "Hi"),))
-    assert tuple(prompt) == row.input_ids[: len(prompt)]
+    assert prompt == [*row.input_ids[: len(prompt)]]
     assert row.hazards == ("merged_border",)
     assert [words.token(label) for label in row.labels if label != IGNORED] == ["\n", "Hello", "<|im_end|>"]
 
@@ -471,7 +471,7 @@ def test_a_template_without_a_generation_prompt_is_opened_as_in_training(tokeniz
     )
     prompt = encoder.prompt((Message("user", "Hi"),))
     assert tokenizer.decode(prompt).endswith("<|im_start|>assistant\n")
-    assert tuple(prompt) == row.input_ids[: len(prompt)]
+    assert prompt == [*row.input_ids[: len(prompt)]]
 
 
 def test_a_template_that_rewrites_earlier_turns_is_a_hazard_unless_the_last_alone_is_learnt(
@@ -514,7 +514,7 @@ def test_many_at_once_are_as_one_by_one(
 ) -> None:
     encoder = Encoder(resolve(template, tokenizer), tokenizer, TemplateConfig(**masks))  # type: ignore[arg-type]
     rows = [*CASES.values(), TOOL_USE, said("<|im_end|>", "<|im_start|>")]
-    assert encoder.encode_many(rows) == [replace(encoder.encode(row), spans=()) for row in rows]
+    assert encoder.encode_many(rows) == [replace(encoder.encode(row), text="", spans=()) for row in rows]
 
 
 def test_the_fingerprint_changes_with_a_label(tokenizer: Tokenizer) -> None:

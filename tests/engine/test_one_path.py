@@ -243,7 +243,7 @@ def test_a_row_alone_is_shown_as_it_is_in_the_set(store: Store) -> None:
     for conversation in shown.conversations:
         alone = shown.encoder.encode(conversation, shown.max_length)
         if conversation.row in fed:
-            assert replace(alone, spans=()) == fed[conversation.row]
+            assert replace(alone, text="", spans=()) == fed[conversation.row]
             cut += alone.truncated
         else:
             assert "prompt_fills_length" in alone.hazards

@@ -75,7 +75,9 @@ def without_markers(family: Family, both: Both) -> Comparison:
             found.silent.add(title)
             continue
         got = our_text(row)
-        if isinstance(got, Refused) or (ids.ids != row.input_ids and "merged_border" not in row.hazards):
+        if isinstance(got, Refused) or (
+            ids.ids != tuple(row.input_ids) and "merged_border" not in row.hazards
+        ):
             found.failures.append(f"{title}: {got}, not {wanted}")
         elif wanted.text.startswith(got.text):
             _differences(got, wanted, found)
@@ -121,7 +123,7 @@ def _follows_prompt(encoder: Encoder, conversation: Conversation, turn: int, row
         prompt = tuple(encoder.prompt(conversation.messages[:turn], conversation.tools))
     except StudioError:
         return False
-    return row.input_ids[: len(prompt)] == prompt
+    return tuple(row.input_ids[: len(prompt)]) == prompt
 
 
 def _refused(title: str, refused: Refused, row: Encoded, found: Comparison) -> None:
