@@ -36,7 +36,7 @@ class Beginnings:
         if len(texts) < 2 or self._special is None:
             return 0, []
         common = os.path.commonprefix([min(texts), max(texts)])
-        for match in reversed([*self._special.finditer(common)]):
+        for match in reversed(list(self._special.finditer(common))):
             if match.start() and self._is_border(match.group()):
                 # With the token that follows, as it may take away the white space before itself.
                 encoding = self._backend.encode(common[: match.end()], add_special_tokens=False)
