@@ -7,7 +7,6 @@ without a change to its ids, if no other added token could ever lie over that pl
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 
@@ -35,7 +34,7 @@ class Beginnings:
         """How many characters all texts share in front of a special token, and their ids."""
         if len(texts) < 2 or self._special is None:
             return 0, []
-        common = os.path.commonprefix([min(texts), max(texts)])
+        common = _shared(min(texts), max(texts))
         for match in reversed(list(self._special.finditer(common))):
             if match.start() and self._is_border(match.group()):
                 # With the token that follows, as it may take away the white space before itself.
@@ -54,6 +53,14 @@ class Beginnings:
                 and not any(_lies_over(other, token) for other in self._added)
             )
         return self._borders[token]
+
+
+def _shared(first: str, last: str) -> str:
+    """What both begin with; of the first and the last by order, it is what all between them begin with."""
+    for place, (one, other) in enumerate(zip(first, last, strict=False)):
+        if one != other:
+            return first[:place]
+    return min(first, last, key=len)
 
 
 def _lies_over(other: str, token: str) -> bool:
