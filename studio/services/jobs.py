@@ -20,6 +20,7 @@ from studio.engine import models
 from studio.services import process
 from studio.services.continual import copy_adapter
 from studio.services.files import read_json
+from studio.services.history import recorded
 from studio.services.log import tail
 from studio.services.mixture import mixture_of
 from studio.services.plan import load_data, plan
@@ -91,6 +92,7 @@ class Jobs:
             files.write_data(data.train, data.held_out)
             files.write_findings(data.findings)
             files.write_mixture(mixture_of(config, data.train))
+            files.write_history(recorded(self.store, config.data.path))
             copy_adapter(self.store, config, files)
             files.write_state(State("queued"))
             files.write_run(config, name)

@@ -150,6 +150,13 @@ class RunFiles:
     def mixture(self) -> dict[str, Any]:
         return read_json(self.folder / "data" / "mixture.json") or {}
 
+    def write_history(self, history: Mapping[str, Any]) -> None:
+        """The steps that the rows in data/ went through before; {} where there were none."""
+        write_json(self.folder / "data" / "history.json", history)
+
+    def history(self) -> dict[str, Any]:
+        return read_json(self.folder / "data" / "history.json") or {}
+
     def write_findings(self, findings: Iterable[Finding]) -> None:
         """What was found in reading the files: rows that are not among those in data/."""
         write_json(

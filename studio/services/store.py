@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from studio.domain.errors import StudioError
 from studio.domain.machine import Machine
@@ -21,7 +21,6 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _OURS = ("dataset.json", "cleaned.jsonl", "provenance.json", "repair")
 """What lies beside an upload in its folder, now or in homes of before."""
 _IN_USE = re.compile(r"(?:(?P<repair>repair(?:-\d+)?)/)?(?P<file>[^/]+)")
-_Result = TypeVar("_Result")
 
 
 def default_home() -> Path:
@@ -43,27 +42,6 @@ class DatasetEntry:
     @property
     def cleaned(self) -> bool:
         return self.path != self.original
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """What the repairs of a dataset did. All numbers are those of rows in the original upload."""
-
-    rows: tuple[int, ...] = ()
-    """`rows[i]` became row i + 1 of the rows in use; empty as long as nothing was repaired."""
-    changes: tuple[dict[str, Any], ...] = ()
-    """`row`, `check`, `action`, `before` and `after` of each change, the first one first."""
-
-    def source(self, row: int) -> int:
-        """The number in the upload of a row in use."""
-        return self.rows[row - 1] if self.rows else row
-
-    def then(self, rows: Iterable[int], changes: Iterable[Mapping[str, Any]]) -> Provenance:
-        """After one more repair, which kept `rows` and made `changes`, both numbered as the rows in use before it."""
-        return Provenance(
-            tuple(self.source(row) for row in rows),
-            (*self.changes, *({**change, "row": self.source(change["row"])} for change in changes)),
-        )
 
 
 class Store:
@@ -161,44 +139,28 @@ class Store:
             raise
         return self.dataset(folder.name)
 
-    def save_cleaned(
-        self,
-        dataset_id: str,
-        write: Callable[[Path], _Result],
-        rows: Iterable[int],
-        changes: Iterable[Mapping[str, Any]],
-    ) -> DatasetEntry:
-        """Write the repaired rows of a dataset beside its original, with why each changed, and use them from now on.
+    def put_rows(self, dataset_id: str, write: Callable[[Path], None], rows: str) -> DatasetEntry:
+        """Let `write` fill a fresh folder beside a dataset's original, and use its file `rows` from now on.
 
-        `rows` are the numbers of those that are written and `changes` says what was done to which, both by the
-        numbers of the rows in use until now. Rows and reasons come into use together, or not at all.
+        All that is written comes into use together, or not at all.
         """
         entry = self.dataset(dataset_id)
         folder = entry.original.parent
-        provenance = self.provenance(dataset_id).then(rows, changes)
-        repair = self._fresh(folder, "repair")
+        # Counted on, so that a path never stands for other rows than those that somebody saw there.
+        last = max((int(old.name.partition("-")[2] or 1) for old in folder.glob("repair*")), default=0)
+        repair = self._fresh(folder, f"repair-{last + 1}")
         try:
             with explained(folder):
-                write(repair / "cleaned.jsonl")
-                write_json(
-                    repair / "provenance.json",
-                    {"schema": SCHEMA, "rows": list(provenance.rows), "changes": list(provenance.changes)},
-                )
+                write(repair)
         except BaseException:
             shutil.rmtree(repair, ignore_errors=True)
             raise
-        self._use(folder, f"{repair.name}/cleaned.jsonl")
+        self._use(folder, f"{repair.name}/{rows}")
         # The rows in use until now stay for whoever is reading them; what a crash left behind goes.
         for old in folder.glob("repair*"):
             if old.is_dir() and old not in (repair, entry.path.parent):
                 shutil.rmtree(old, ignore_errors=True)
         return self.dataset(dataset_id)
-
-    def provenance(self, dataset_id: str) -> Provenance:
-        """What the repairs of a dataset did to the rows in use."""
-        entry = self.dataset(dataset_id)
-        data = read_json(entry.path.parent / "provenance.json") if entry.cleaned else None
-        return Provenance(tuple(data["rows"]), tuple(data["changes"])) if data else Provenance()
 
     def revert_dataset(self, dataset_id: str) -> DatasetEntry:
         """Use the original upload again."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -15,16 +15,27 @@ from studio.domain.chat import Conversation
 from studio.domain.config import Format, TemplateConfig
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
-from studio.engine.checks import Cleaned, Report, clean, run_checks
-from studio.engine.dataset import Dataset, read, recognise, write_messages
+from studio.engine.checks import Report, run_checks
+from studio.engine.dataset import Dataset, read, recognise
 from studio.engine.readers import read_source
 from studio.engine.similarity_map import SimilarityMap, similarity_map
 from studio.engine.spread import Spread, Spreading
+from studio.services import history
 from studio.services.plan import token_report
 from studio.services.reports import write_report
-from studio.ui import data_views, modes, samples, spread_views, views
+from studio.ui import (
+    data_views,
+    modes,
+    repair_panel,
+    row_editing,
+    samples,
+    spread_views,
+    step_views,
+    views,
+)
 from studio.ui.i18n import Words, t
 from studio.ui.page import DOWNLOADS, Draft, Page
+from studio.ui.row_editing import Editing
 
 if TYPE_CHECKING:
     from studio.services.store import DatasetEntry, Store
@@ -32,12 +43,10 @@ if TYPE_CHECKING:
 PAGE_ROWS = 20
 _GLANCE = 50
 """Rows looked at to recognise a file."""
+_MOVES = {"filter", "row", "page", "edit"}
+"""What a click that leads to another place in the table says."""
 REPORTS = ("html", "json")
 PARTS = ("prompt", "response", "system", "input")
-_TICKED = """(draft, place, _) => {
-  const boxes = document.querySelectorAll('#findings input[data-check]:checked');
-  return [draft, place, [...boxes].map((box) => box.dataset.check)];
-}"""
 
 
 @dataclass(frozen=True)
@@ -48,6 +57,8 @@ class Place:
     page: int = 1
     open: int = 0
     check: str = ""
+    editing: Editing | None = None
+    """The row that is being edited."""
 
 
 @dataclass(frozen=True)
@@ -90,24 +101,23 @@ def build(page: Page) -> None:
                     for part in PARTS
                 ]
             preview = gr.HTML()
-        rows = gr.HTML(elem_id="rows", js_on_load=views.CLICKS)
+        rows = gr.HTML(elem_id="rows", js_on_load=row_editing.CLICKS)
         findings = gr.HTML(elem_id="findings", js_on_load=views.CLICKS)
+        changed = gr.State("")  # the rows in use since the last step
+        repair_panel.build(page, error, partial(examine, page.store), findings, changed)
         with gr.Accordion(
             t("spread.title"), open=False, visible=False, elem_id="inside", elem_classes="surface"
         ) as inside:
             overview = gr.HTML(js_on_load=views.CLICKS)
         with gr.Row(elem_classes="actions", elem_id="repair-row"):
-            repair = gr.Button(t("data.repair"), visible=False, elem_id="repair")
-            undo = gr.Button(t("data.undo"), visible=False, elem_id="undo")
             download = gr.DownloadButton(t("data.download"), visible=False, elem_id="download-cleaned")
             report_files = [
                 gr.DownloadButton(t(f"data.report.{kind}"), visible=False, elem_id=f"report-{kind}")
                 for kind in REPORTS
             ]
-        changes = gr.HTML(elem_id="changes")
+        steps = gr.HTML(elem_id="steps", js_on_load=views.CLICKS)
         page.next_button("template")
         place = gr.State(Place())
-        ticked = gr.JSON(visible=False)
 
     shown = [
         summary,
@@ -121,11 +131,9 @@ def build(page: Page) -> None:
         findings,
         inside,
         overview,
-        repair,
-        undo,
         download,
         *report_files,
-        changes,
+        steps,
     ]
     choice = [pick, earlier, forget]
     whole = [page.draft, place, *choice, *shown]
@@ -171,28 +179,33 @@ def build(page: Page) -> None:
         return (draft, *_shown(page, say, draft, Place()))
 
     def turned(say: Words, draft: Draft, event: gr.EventData, at: Place) -> tuple[Any, ...]:
-        at = _moved(examine(page.store, draft), at, event._data)
-        return at, _rows(say, examine(page.store, draft), at)
+        examined = examine(page.store, draft)
+        if "do" in event._data and at.editing:
+            at = _edited(page.store, examined, at, event._data)
+        elif event._data.keys() & _MOVES:
+            at = _moved(examined, at, event._data)
+            at = _opened(page.store, draft, examined, at, event._data)
+        else:
+            return gr.skip(), gr.skip(), gr.skip()
+        now = str(page.store.dataset(draft.dataset).path)
+        unchanged = now == str(examined.dataset.path)
+        return at, _rows(say, examined, at) if unchanged else gr.skip(), gr.skip() if unchanged else now
 
     def looked_inside(say: Words, draft: Draft) -> Iterator[tuple[str]]:
         yield (spread_views.waiting(say),)
         yield (spread_views.overview_html(say, *look_inside(page.store, draft)),)
 
-    def repaired(say: Words, draft: Draft, at: Place, checks: Any) -> tuple[Any, ...]:
-        examined = examine(page.store, draft)
-        known = {finding.check for finding in examined.report.findings if finding.fixable}
-        wanted = [check for check in checks or [] if check in known]
-        if not wanted:
-            raise StudioError("No repair is ticked.", "Tick at least one of the findings below.")
-        cleaned = clean(examined.dataset.conversations, wanted)
-        if not cleaned.conversations:
-            raise StudioError("These repairs would leave no row.", "Tick fewer of them.")
-        _save(page.store, draft, examined.dataset, cleaned)
-        return (draft, Place(), *_shown(page, say, draft, Place()))
+    def refreshed(say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
+        at = at if at.open else Place()
+        return (at, *_shown(page, say, draft, at))
 
-    def undone(say: Words, draft: Draft) -> tuple[Any, ...]:
-        page.store.revert_dataset(draft.dataset)
-        return (draft, Place(), *_shown(page, say, draft, Place()))
+    def undone(say: Words, draft: Draft, event: gr.EventData) -> tuple[Any, ...]:
+        which = str(event._data.get("undo", ""))
+        if which == "all":
+            page.store.revert_dataset(draft.dataset)
+        elif which.isdigit():
+            history.undo(page.store, draft.dataset, int(which))
+        return str(page.store.dataset(draft.dataset).path), Place()
 
     def started(say: Words, draft: Draft) -> tuple[Any, ...]:
         kept = {
@@ -217,10 +230,10 @@ def build(page: Page) -> None:
         error=error,
     )
     clicked = [rows.click, findings.click, overview.click]
-    page.on(clicked, turned, [place], [place, rows], error=error, event=True)
+    page.on(clicked, turned, [place], [place, rows, changed], error=error, event=True)
     page.on(inside.expand, looked_inside, [], [overview], error=error)
-    page.on(repair.click, repaired, [place, ticked], [page.draft, place, *shown], error=error, js=_TICKED)
-    page.on(undo.click, undone, [], [page.draft, place, *shown], error=error)
+    page.on(changed.change, refreshed, [place], [place, *shown], error=error)
+    page.on(steps.click, undone, [], [changed, place], error=error, event=True)
     page.on(train.click, started, [], [page.draft, page.tabs], error=error)
 
 
@@ -291,8 +304,6 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
             "",
             "",
             *_folded(visible=False),
-            gr.Button(visible=False),
-            gr.Button(visible=False),
             *[gr.DownloadButton(visible=False)] * (1 + len(REPORTS)),
             "",
         )
@@ -305,7 +316,6 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
             raise
         return _unmapped(say, draft, entry)
     report, dataset = examined.report, examined.dataset
-    changed = data_views.changes(say, page.store.provenance(entry.id).changes) if entry.cleaned else ""
     return (
         data_views.summary(say, entry, dataset, report),
         gr.Row(visible=True),
@@ -315,12 +325,17 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
         _rows(say, examined, at),
         data_views.quarantine(say, dataset.quarantined) + data_views.findings(say, report, dataset.findings),
         *_folded(visible=True),
-        gr.Button(visible=any(finding.fixable for finding in report.findings)),
-        gr.Button(visible=entry.cleaned),
         gr.DownloadButton(visible=entry.cleaned, value=_offered(page, entry)),
         *[gr.DownloadButton(visible=True, value=file) for file in _reports(page, entry, examined)],
-        changed,
+        _steps(page.store, say, entry.id),
     )
+
+
+def _steps(store: Store, say: Words, dataset: str) -> str:
+    found = history.history(store, dataset)
+    numbers = [step.number for step in found.steps]
+    first = {number: history.changes(store, dataset, number, step_views.SHOWN) for number in numbers}
+    return step_views.steps(say, found, first)
 
 
 def _folded(visible: bool) -> tuple[Any, str]:
@@ -355,8 +370,6 @@ def _unmapped(say: Words, draft: Draft, entry: DatasetEntry) -> tuple[Any, ...]:
         data_views.raw_rows(say, records.columns, records.rows, records.row_numbers),
         "",
         *_folded(visible=False),
-        gr.Button(visible=False),
-        gr.Button(visible=False),
         *[gr.DownloadButton(visible=False)] * (1 + len(REPORTS)),
         "",
     )
@@ -378,7 +391,7 @@ def _mapping(draft: Draft, columns: list[str]) -> tuple[Any, ...]:
 
 def _rows(say: Words, examined: Examined, at: Place) -> str:
     shown = _filtered(examined, at.check)
-    return data_views.rows(say, shown, examined.report, at.page, at.open, PAGE_ROWS, at.check)
+    return data_views.rows(say, shown, examined.report, at.page, at.open, PAGE_ROWS, at.check, at.editing)
 
 
 def _filtered(examined: Examined, check: str) -> list[Conversation]:
@@ -403,6 +416,29 @@ def _moved(examined: Examined, at: Place, data: dict[str, Any]) -> Place:
         pages = max(1, -(-len(_filtered(examined, at.check)) // PAGE_ROWS))
         return Place(min(max(1, int(data["page"])), pages), check=at.check)
     return at
+
+
+def _opened(store: Store, draft: Draft, examined: Examined, at: Place, data: dict[str, Any]) -> Place:
+    """The place with a row as a form, where its button was clicked."""
+    row = next((row for row in examined.dataset.conversations if str(row.row) == str(data.get("edit"))), None)
+    return replace(at, open=row.row, editing=Editing(store.dataset(draft.dataset), row)) if row else at
+
+
+def _edited(store: Store, examined: Examined, at: Place, data: dict[str, Any]) -> Place:
+    """The place after a click in the form; what keeps a row from being saved is said in it."""
+    assert at.editing
+    if data["do"] == "cancel":
+        return replace(at, editing=None)
+    editing = at.editing.filled(data.get("fields") or {})
+    try:
+        if data["do"] == "save":
+            return replace(at, open=row_editing.save(store, examined, editing), editing=None)
+        if data["do"] == "drop":
+            row_editing.leave_out(store, examined, editing)
+            return Place()
+    except StudioError as wrong:
+        return replace(at, editing=replace(editing, wrong=wrong))
+    return replace(at, editing=row_editing.answered(editing, data))
 
 
 def examine(store: Store, draft: Draft) -> Examined:
@@ -450,21 +486,3 @@ def _token_findings(store: Store, dataset: Dataset, model: str | None) -> list[F
         return token_report(store, dataset.conversations, model, TemplateConfig(), None)
     except StudioError:  # of the model or its template, about which Template and Hyperparameters say more
         return []
-
-
-def _save(store: Store, draft: Draft, dataset: Dataset, cleaned: Cleaned) -> None:
-    """The repaired rows, with why each row changed or went."""
-    entry = store.dataset(draft.dataset)
-    usable = {conversation.row for conversation in dataset.conversations}
-    unusable = [
-        {"row": row, "check": finding.check, "action": "dropped", "before": str(finding.text), "after": ""}
-        for finding in dataset.findings
-        for row in finding.rows
-        if row not in usable
-    ]
-    store.save_cleaned(
-        entry.id,
-        lambda path: write_messages(cleaned.conversations, path),
-        [conversation.row for conversation in cleaned.conversations],
-        [*unusable, *(asdict(change) for change in cleaned.changes)],
-    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -13,17 +12,19 @@ from studio.engine.checks import CHECKS, Report
 from studio.engine.dataset import Dataset
 from studio.engine.encodings import Encoding
 from studio.engine.readers import Quarantined
-from studio.ui import views
+from studio.ui import row_editing, views
 from studio.ui.data_turns import clipped, reply, turns
 from studio.ui.i18n import Words
 from studio.ui.samples import Sample
 
 if TYPE_CHECKING:
     from studio.services.store import DatasetEntry
+    from studio.ui.row_editing import Editing
 
 FIRST_ROWS = 20
-_SHOWN_CHANGES = 50
 _SHOWN_QUARANTINED = 100
+ALL_REPAIRS = "all"
+"""In place of a check's name: all that have something to repair."""
 
 
 def samples(say: Words, offered: Iterable[Sample], chosen: str) -> str:
@@ -110,29 +111,35 @@ def rows(
     opened: int,
     page_rows: int,
     check: str = "",
+    editing: Editing | None = None,
 ) -> str:
-    """One page of the table, which may hold the rows of one check alone. A row opens to the whole conversation."""
-    total = len(shown)
-    pages = max(1, -(-total // page_rows))
+    """One page of the table, which may hold the rows of one check alone. A row opens to the whole conversation, or to
+    the form that it is edited in."""
     start = (page - 1) * page_rows
-    found = Counter(row for finding in report.findings if finding.severity != "info" for row in finding.rows)
+    on_page = shown[start : start + page_rows]
+    found = _found(report, {conversation.row for conversation in on_page})
     lines = [
-        _row(say, conversation, found[conversation.row], conversation.row == opened)
-        for conversation in shown[start : start + page_rows]
+        _row(say, conversation, found.get(conversation.row, []), conversation.row == opened, editing)
+        for conversation in on_page
     ]
     head = (
         f'<div class="entry-head" aria-hidden="true"><span class="num">{escape(say("data.row"))}</span>'
         f"<span>{escape(say('data.part.prompt'))}</span><span>{escape(say('data.part.response'))}</span></div>"
     )
-    first, last, all_rows = (views.count(n) for n in (start + 1, min(start + page_rows, total), total))
-    place = escape(say("data.page", first=first, last=last, total=all_rows))
-    back = _leaf(say("data.previous"), page - 1, page > 1)
-    on = _leaf(say("data.next"), page + 1, page < pages)
-    pager = f'<div class="pager"><span class="muted num">{place}</span><span>{back}{on}</span></div>'
     return views.panel(
         say("data.rows.title"),
-        f'{_filter(say, report, check)}<div class="row-list">{head}{"".join(lines)}</div>{pager}',
+        f'{_filter(say, report, check)}<div class="row-list">{head}{"".join(lines)}</div>'
+        f"{views.pager(say, page, len(shown), page_rows)}",
     )
+
+
+def _found(report: Report, rows: set[int]) -> dict[int, list[Finding]]:
+    """What was found in each of these rows."""
+    found: dict[int, list[Finding]] = {}
+    for finding in report.findings:
+        for row in rows.intersection(finding.rows):
+            found.setdefault(row, []).append(finding)
+    return found
 
 
 def _filter(say: Words, report: Report, check: str) -> str:
@@ -149,18 +156,32 @@ def _filtering(label: str, check: str) -> str:
     return f'<button type="button" class="act quiet" data-filter="{escape(check)}">{escape(label)}</button>'
 
 
-def _leaf(label: str, page: int, possible: bool) -> str:
-    state = "" if possible else " disabled"
-    return f'<button type="button" class="act plain" data-page="{page}"{state}>{escape(label)}</button>'
-
-
-def _row(say: Words, conversation: Conversation, found: int, opened: bool) -> str:
-    mark = f'<i class="dot" title="{escape(say("data.row.findings", count=found))}"></i>' if found else ""
+def _row(
+    say: Words, conversation: Conversation, found: Sequence[Finding], opened: bool, editing: Editing | None
+) -> str:
+    grave = sum(finding.severity != "info" for finding in found)
+    mark = f'<i class="dot" title="{escape(say("data.row.findings", count=grave))}"></i>' if grave else ""
+    if editing and editing.row == conversation.row:
+        body = row_editing.form(say, editing)
+    else:
+        body = f"{_row_head(say, conversation.row, found)}{turns(say, conversation)}"
     return (
         f'<details class="entry{" target" if opened else ""}"{" open" if opened else ""}>'
         f'<summary><span class="num">{conversation.row}{mark}</span><span>{clipped(conversation.prompt)}</span>'
-        f"<span>{reply(say, conversation)}</span></summary>{turns(say, conversation)}</details>"
+        f"<span>{reply(say, conversation)}</span></summary>{body}</details>"
     )
+
+
+def _row_head(say: Words, row: int, found: Sequence[Finding]) -> str:
+    """What the checks found in an opened row, and the way to edit it."""
+    chips = "".join(
+        views.chip(views.CHIPS[finding.severity], say.message(CHECKS[finding.check].title))
+        for finding in found
+        if finding.check in CHECKS
+    )
+    said = chips or f'<span class="muted small">{escape(say("data.row.clear"))}</span>'
+    edit = f'<button type="button" class="act plain" data-edit="{row}">{escape(say("edit.open"))}</button>'
+    return f'<div class="entry-acts"><span>{said}</span>{edit}</div>'
 
 
 def raw_rows(
@@ -202,7 +223,16 @@ def findings(say: Words, report: Report, about_file: Sequence[Finding]) -> str:
         sentence = say("data.passed", count=len(passed)) if groups else say("data.clear", count=len(passed))
         items = "".join(f"<li>{escape(title)}</li>" for title in passed)
         clear = f'<details class="passed"><summary>{escape(sentence)}</summary><ul>{items}</ul></details>'
-    return views.panel(say("data.findings.title"), "".join(groups) + clear)
+    fixable = any(finding.fixable for finding in report.findings)
+    return views.panel(
+        say("data.findings.title"), (_repair_all(say) if fixable else "") + "".join(groups) + clear
+    )
+
+
+def _repair_all(say: Words) -> str:
+    """The way to all repairs at once."""
+    button = f'<button type="button" class="act plain" data-show="{ALL_REPAIRS}">{escape(say("repair.all"))}</button>'
+    return f'<p class="repair-all"><span class="muted small">{escape(say("repair.about"))}</span>{button}</p>'
 
 
 def _group(say: Words, dimension: str, found: Sequence[Finding], score: float | None) -> str:
@@ -239,13 +269,15 @@ def _finding(say: Words, finding: Finding) -> str:
 
 
 def _fix(say: Words, finding: Finding) -> str:
+    """What the repair does, and the way to see it done before it is."""
     check = CHECKS.get(finding.check)
     if not (finding.fixable and check):
         return ""
-    ticked = "" if finding.severity == "info" else " checked"
     return (
-        f'<label class="fix"><input type="checkbox" data-check="{escape(finding.check)}"{ticked}> '
-        f"{escape(say.message(check.fix_title))}</label>"
+        f'<span class="fix">{escape(say.message(check.fix_title))}'
+        f'<button type="button" class="act plain" data-show="{escape(finding.check)}" '
+        f'aria-label="{escape(say("repair.show.check", title=say.message(check.title)))}">'
+        f"{escape(say('repair.show'))}</button></span>"
     )
 
 
@@ -288,33 +320,3 @@ def _quarantined(say: Words, record: Quarantined) -> str:
     places = (escape(record.file), str(record.line or "–"), str(record.column or "–"))
     cells = (*places, escape(say.text(record.reason)), f"<code>{clipped(record.text)}</code>")
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
-
-
-def changes(say: Words, history: Sequence[Mapping[str, Any]]) -> str:
-    """What the repairs did, row by row."""
-    if not history:
-        return ""
-    dropped = {change["row"] for change in history if change["action"] == "dropped"}
-    changed = {change["row"] for change in history} - dropped
-    heads = [say(f"change.{name}") for name in ("row", "action", "why", "before", "after")]
-    lines = "".join(_change(say, change) for change in history[:_SHOWN_CHANGES])
-    more = len(history) - _SHOWN_CHANGES
-    rest = say("change.more", count=views.count(more)) if more > 0 else ""
-    title = say("change.title", changed=views.rows(say, len(changed)), dropped=views.rows(say, len(dropped)))
-    return (
-        f'<details class="panel changes"><summary class="section-title">{escape(title)}</summary>'
-        f'{views.table(heads, lines)}<p class="muted small">{escape(rest)}</p></details>'
-    )
-
-
-def _change(say: Words, change: Mapping[str, Any]) -> str:
-    check = CHECKS.get(str(change["check"]))
-    why = say.message(check.title) if check else say("change.unusable")
-    action = str(change["action"])
-    cells = (
-        views.chip("bad" if action == "dropped" else "info", say(f"change.{action}")),
-        escape(why),
-        clipped(str(change["before"])),
-        clipped(str(change["after"])),
-    )
-    return f'<tr><td class="num">{change["row"]}</td>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'

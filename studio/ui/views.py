@@ -82,6 +82,20 @@ def table(heads: Iterable[str], lines: str) -> str:
     )
 
 
+def pager(say: Words, page: int, total: int, page_rows: int) -> str:
+    """Where one is in a list of `total` rows, and the way on and back."""
+    first, last = (page - 1) * page_rows + 1, min(page * page_rows, total)
+    place = escape(say("data.page", first=count(first), last=count(last), total=count(total)))
+    back = _leaf(say("data.previous"), page - 1, page > 1)
+    on = _leaf(say("data.next"), page + 1, last < total)
+    return f'<div class="pager"><span class="muted num">{place}</span><span>{back}{on}</span></div>'
+
+
+def _leaf(label: str, page: int, possible: bool) -> str:
+    state = "" if possible else " disabled"
+    return f'<button type="button" class="act plain" data-page="{page}"{state}>{escape(label)}</button>'
+
+
 def header(say: Words, *, model: str, data: str, machine: Machine | None) -> str:
     """The name, and in one line what is chosen."""
     parts = [

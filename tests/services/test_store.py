@@ -1,20 +1,27 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from studio.domain.errors import StudioError
 from studio.services.files import explained, write_json
-from studio.services.store import Provenance, Store, slug
+from studio.services.store import Store, slug
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "home")
+
+
+def writing(text: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / "cleaned.jsonl").write_text(text, encoding="utf-8")
+
+    return write
 
 
 def test_a_dataset_keeps_its_original_when_it_is_repaired_and_goes_back_to_it(
@@ -23,7 +30,7 @@ def test_a_dataset_keeps_its_original_when_it_is_repaired_and_goes_back_to_it(
     upload = tmp_path / "My rows.CSV"
     upload.write_text("prompt,response\na,b\n", encoding="utf-8")
     entry = store.save_dataset(upload)
-    cleaned = store.save_cleaned(entry.id, lambda path: path.write_text("{}", encoding="utf-8"), [1], [])
+    cleaned = store.put_rows(entry.id, writing("{}"), "cleaned.jsonl")
     assert (entry.name, entry.original.name, cleaned.path.name) == (
         "My rows.CSV",
         "my-rows.csv",
@@ -33,71 +40,34 @@ def test_a_dataset_keeps_its_original_when_it_is_repaired_and_goes_back_to_it(
     assert store.revert_dataset(entry.id).path == entry.original
 
 
-def test_each_repair_of_several_names_rows_by_their_number_in_the_upload(
-    store: Store, tmp_path: Path
-) -> None:
+def test_rows_that_cannot_be_written_leave_all_as_it_is(store: Store, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("{}\n" * 5, encoding="utf-8")
     dataset = store.save_dataset(tmp_path / "a.jsonl").id
-    write = lambda path: path.write_text("", encoding="utf-8")  # noqa: E731
-    assert store.provenance(dataset) == Provenance()
-    store.save_cleaned(dataset, write, [2, 4, 5], [{"row": 1}, {"row": 3}, {"row": 4}])
-    store.save_cleaned(dataset, write, [1, 3], [{"row": 2}, {"row": 3}])
-    store.save_cleaned(dataset, write, [2], [{"row": 1}])
-    rows = [change["row"] for change in store.provenance(dataset).changes]
-    assert (store.provenance(dataset).rows, rows) == ((5,), [1, 3, 4, 4, 5, 2])
-    store.revert_dataset(dataset)
-    assert store.provenance(dataset) == Provenance()
-    store.save_cleaned(dataset, write, [1, 2], [{"row": 3}])
-    assert store.provenance(dataset) == Provenance((1, 2), ({"row": 3},))
+    before = store.put_rows(dataset, writing("first"), "cleaned.jsonl")
 
-
-def test_a_repair_that_breaks_off_changes_nothing(
-    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "a.jsonl").write_text("{}\n" * 5, encoding="utf-8")
-    dataset = store.save_dataset(tmp_path / "a.jsonl").id
-    store.save_cleaned(dataset, lambda path: path.write_text("first"), [2, 4], [{"row": 1}])
-    before = store.dataset(dataset), store.provenance(dataset)
-
-    def broken(*_: object) -> None:
+    def broken(folder: Path) -> None:
+        writing("second")(folder)
         raise OSError(errno.EIO, "boom")
 
     with pytest.raises(OSError, match="boom"):
-        store.save_cleaned(dataset, broken, [1], [])
-    monkeypatch.setattr("studio.services.store.write_json", broken)
-    with pytest.raises(OSError, match="boom"):
-        store.save_cleaned(dataset, lambda path: path.write_text("second"), [1], [])
-    assert (store.dataset(dataset), store.provenance(dataset)) == before
-    assert before[0].path.read_text() == "first"
+        store.put_rows(dataset, broken, "cleaned.jsonl")
+    assert store.dataset(dataset) == before
+    assert before.path.read_text() == "first"
+    assert len(list(before.original.parent.glob("repair*"))) == 1
 
 
-def test_what_a_crash_in_a_repair_left_behind_goes_with_the_next(store: Store, tmp_path: Path) -> None:
+def test_what_a_crash_left_behind_goes_with_the_next_rows(store: Store, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("{}\n" * 5, encoding="utf-8")
     entry = store.save_dataset(tmp_path / "a.jsonl")
     left = entry.original.parent / "repair"
     left.mkdir()
     (left / "cleaned.jsonl").write_text("half", encoding="utf-8")
     assert not store.dataset(entry.id).cleaned
-    repaired = [
-        store.save_cleaned(entry.id, lambda path: path.write_text("whole"), [1], []) for _ in range(3)
-    ]
+    repaired = [store.put_rows(entry.id, writing("whole"), "cleaned.jsonl") for _ in range(3)]
+    assert [item.path.parent.name for item in repaired] == ["repair-2", "repair-3", "repair-4"]
     assert repaired[-1].path.read_text() == "whole"
     assert repaired[-2].path.is_file()
     assert len(list(entry.original.parent.glob("repair*"))) == 2
-
-
-def test_rows_that_were_repaired_by_an_earlier_version_are_still_read(store: Store, tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text("{}\n", encoding="utf-8")
-    entry = store.save_dataset(tmp_path / "a.jsonl")
-    folder = entry.original.parent
-    (folder / "cleaned.jsonl").write_text("{}", encoding="utf-8")
-    write_json(folder / "provenance.json", {"schema": 1, "rows": [3], "changes": [{"row": 1}]})
-    description = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))
-    write_json(folder / "dataset.json", {**description, "in_use": "cleaned.jsonl"})
-    assert store.dataset(entry.id).path == folder / "cleaned.jsonl"
-    assert store.provenance(entry.id) == Provenance((3,), ({"row": 1},))
-    store.save_cleaned(entry.id, lambda path: path.write_text("{}"), [1], [])
-    assert store.provenance(entry.id) == Provenance((3,), ({"row": 1},))
 
 
 @pytest.mark.parametrize(

@@ -1,69 +1,16 @@
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 
-from studio.domain.chat import Conversation, Message, ToolCall
 from studio.domain.errors import StudioError
-from studio.engine.checks import clean
-from studio.engine.dataset import write_messages
+from studio.services import history
 from studio.services.store import Store
 from studio.ui import data_tab
 from studio.ui.data_tab import Place
 from studio.ui.i18n import words
 from studio.ui.page import Draft
-
-
-def repair(store: Store, draft: Draft, *checks: str) -> None:
-    dataset = data_tab.examine(store, draft).dataset
-    data_tab._save(store, draft, dataset, clean(dataset.conversations, checks))
-
-
-def test_a_second_repair_names_rows_by_their_number_in_the_upload(tmp_path: Path) -> None:
-    store = Store(tmp_path / "home")
-    upload = tmp_path / "rows.csv"
-    upload.write_text("prompt,response\nq1,\nonly\nq3,first\nq4,second \nq5,third \n", encoding="utf-8")
-    draft = Draft(store.save_dataset(upload).id)
-    repair(store, draft, "empty_response")
-    assert [c.row for c in data_tab.examine(store, draft).dataset.conversations] == [1, 2, 3]
-    repair(store, draft, "whitespace")
-    provenance = store.provenance(draft.dataset)
-    assert [(change["row"], change["check"], change["action"]) for change in provenance.changes] == [
-        (2, "unreadable_record", "dropped"),
-        (1, "empty_response", "dropped"),
-        (4, "whitespace", "changed"),
-        (5, "whitespace", "changed"),
-    ]
-    assert provenance.rows == (3, 4, 5)
-
-
-def test_a_row_with_an_unused_field_is_not_said_to_be_dropped(tmp_path: Path) -> None:
-    store = Store(tmp_path / "home")
-    upload = tmp_path / "rows.jsonl"
-    turns = [("system", "s"), ("user", "q"), ("assistant", "a ")]
-    row = {"messages": [{"role": role, "content": content} for role, content in turns], "system": "other"}
-    upload.write_text(json.dumps(row), encoding="utf-8")
-    draft = Draft(store.save_dataset(upload).id)
-    repair(store, draft, "whitespace")
-    assert [change["action"] for change in store.provenance(draft.dataset).changes] == ["changed"]
-
-
-def test_a_repair_keeps_tools_calls_results_and_reasoning(tmp_path: Path) -> None:
-    store = Store(tmp_path / "home")
-    turns = (
-        Message("user", "q ", name="ann"),
-        Message("assistant", "", reasoning="r\n", tool_calls=(ToolCall("f", '{"a": "b "}', "c1"),)),
-        Message("tool", "t\n", name="f", tool_call_id="c1"),
-        Message("assistant", "a", False),
-    )
-    tools = ('{"type": "function", "function": {"name": "f"}}',)
-    write_messages([Conversation(turns, 1, tools)], tmp_path / "rows.jsonl")
-    draft = Draft(store.save_dataset(tmp_path / "rows.jsonl").id)
-    repair(store, draft, "whitespace")
-    (row,) = data_tab.examine(store, draft).dataset.conversations
-    assert row == Conversation((Message("user", "q", name="ann"), *turns[1:]), 1, tools)
 
 
 def test_a_deleted_dataset_is_no_longer_chosen() -> None:
@@ -92,3 +39,40 @@ def test_the_table_shows_the_rows_of_one_finding_alone(tmp_path: Path) -> None:
     assert data_tab._moved(examined, alone, {"row": "42"}) == Place(3, 42)
     assert data_tab._moved(examined, alone, {"filter": ""}) == Place()
     assert data_tab._moved(examined, alone, {"filter": "<script>"}) == Place()
+
+
+def test_a_row_is_edited_in_the_table_and_its_checks_run_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    upload = tmp_path / "rows.csv"
+    upload.write_text("prompt,response\nq1,a1\nonly\nq3,\n", encoding="utf-8")
+    draft = Draft(store.save_dataset(upload).id)
+    examined = data_tab.examine(store, draft)
+    at = data_tab._opened(store, draft, examined, Place(), {"edit": "3"})
+    assert at.editing
+    html = data_tab._rows(words("en"), examined, at)
+    assert '<textarea name="content-1" rows="2" aria-label="Text of the turn">\n</textarea>' in html
+    at = data_tab._edited(store, examined, at, {"do": "add", "fields": {"content-0": "why <b>?"}})
+    assert "why &lt;b&gt;?" in data_tab._rows(words("en"), examined, at)
+    at = data_tab._edited(store, examined, at, {"do": "remove", "turn": "2", "fields": {"reason": "None."}})
+    wrong = data_tab._edited(store, examined, at, {"do": "save", "fields": {"content-1": " "}})
+    assert "Row 3 would have no prompt or no response." in data_tab._rows(words("en"), examined, wrong)
+    at = data_tab._edited(store, examined, at, {"do": "save", "fields": {"content-1": "because"}})
+    assert at == Place(open=2)
+    row = data_tab.examine(store, draft).dataset.conversations[1]
+    assert (row.prompt, row.response) == ("why <b>?", "because")
+    (step,) = history.history(store, draft.dataset).steps
+    (change,) = history.changes(store, draft.dataset, 1)
+    assert (step.kind, step.asked, str(change.reasons[0])) == ("edit", {"row": 3}, "None.")
+    assert "empty_response" not in {f.check for f in data_tab.examine(store, draft).report.findings}
+
+
+def test_what_a_form_does_not_change_stays_as_it_was(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    upload = tmp_path / "rows.jsonl"
+    upload.write_text('{"prompt": "q\\r\\n1", "response": "a"}\n', encoding="utf-8")
+    draft = Draft(store.save_dataset(upload).id)
+    examined = data_tab.examine(store, draft)
+    at = data_tab._opened(store, draft, examined, Place(), {"edit": "1"})
+    fields = {"content-0": "q\n1", "content-1": "a", "role-0": "user", "role-1": "assistant"}
+    assert data_tab._edited(store, examined, at, {"do": "save", "fields": fields}) == Place(open=1)
+    assert not store.dataset(draft.dataset).cleaned

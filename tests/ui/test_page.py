@@ -78,7 +78,9 @@ def test_the_rows_to_measure_on_are_read_as_the_upload_was_after_a_repair(
     columns = {"prompt": "frage", "response": "antwort"}
     draft = Draft(own.id, {"data.format": "columns", "data.columns": columns}, held_out=measure.id)
     dataset = read(own.path, format="columns", columns=columns)
-    store.save_cleaned(own.id, lambda path: write_messages(dataset.conversations, path), [1, 2], [])
+    store.put_rows(
+        own.id, lambda folder: write_messages(dataset.conversations, folder / "rows.jsonl"), "rows.jsonl"
+    )
     data = load_data(draft.config(store))
     assert [row.prompt for row in data.train] == ["q1", "q2"]
     assert [row.prompt for row in data.held_out] == ["m1", "m2"]
@@ -105,7 +107,7 @@ def test_the_mapping_of_the_upload_is_not_applied_to_its_repaired_rows(store: St
     entry = store.save_dataset(rows(tmp_path))
     draft = Draft(entry.id, {"data.format": "columns", "data.columns": {"prompt": "q", "response": "a"}})
     assert draft.reading(entry) == ("columns", {"prompt": "q", "response": "a"})
-    cleaned = store.save_cleaned(entry.id, lambda path: path.write_text("{}"), [1], [])
+    cleaned = store.put_rows(entry.id, lambda folder: write_messages([], folder / "rows.jsonl"), "rows.jsonl")
     assert draft.reading(cleaned) == ("auto", None)
 
 

@@ -1,0 +1,227 @@
+"""Repairs, shown before they are done: which rows would change and how, which of them to spare, and then the doing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from studio.domain.errors import StudioError
+from studio.domain.history import RowChange
+from studio.engine.checks import CHECKS
+from studio.engine.row_changes import SAFE, repairs
+from studio.services import history
+from studio.ui import change_views, views
+from studio.ui.data_views import ALL_REPAIRS
+from studio.ui.i18n import Words, t
+from studio.ui.page import Draft, Page
+
+if TYPE_CHECKING:
+    from studio.services.store import DatasetEntry
+    from studio.ui.data_tab import Examined
+
+PAGE_ROWS = 10
+TO_PANEL = "() => document.getElementById('repair-head')?.scrollIntoView({block: 'start'})"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What is shown: the checks that can be ticked and those that are, what they would change, and the rows spared."""
+
+    seen: DatasetEntry | None = None
+    """The dataset as it was when the changes were worked out."""
+    offered: tuple[str, ...] = ()
+    checks: tuple[str, ...] = ()
+    changes: tuple[RowChange, ...] = ()
+    spared: frozenset[int] = frozenset()
+    page: int = 1
+
+    @property
+    def chosen(self) -> list[RowChange]:
+        return [change for change in self.changes if change.row not in self.spared]
+
+    @property
+    def pages(self) -> int:
+        return max(1, -(-len(self.changes) // PAGE_ROWS))
+
+
+def build(
+    page: Page,
+    error: gr.HTML,
+    examine: Callable[[Draft], Examined],
+    findings: gr.HTML,
+    changed: gr.State,
+) -> None:
+    """The panel; the buttons of the checklist `findings` open it. `changed` is told which rows are in use then."""
+    with gr.Column(visible=False, elem_classes="surface", elem_id="repair-panel") as panel:
+        head = gr.HTML(elem_id="repair-head", js_on_load=views.CLICKS)
+        rows = gr.HTML(elem_id="repair-rows", js_on_load=views.CLICKS)
+        with gr.Row(elem_classes="actions"):
+            apply = gr.Button(t("repair.apply"), variant="primary", elem_id="repair-apply")
+            cancel = gr.Button(t("repair.cancel"), elem_id="repair-cancel")
+        proposal = gr.State(Proposal())
+        opened = gr.State(0)
+    shown = [proposal, panel, head, rows, apply]
+
+    def showing(say: Words, found: Proposal) -> tuple[Any, ...]:
+        return (
+            found,
+            gr.Column(visible=True),
+            head_html(say, found),
+            rows_html(say, found),
+            gr.Button(interactive=bool(found.chosen)),
+        )
+
+    def open_one(say: Words, draft: Draft, event: gr.EventData, times: int) -> tuple[Any, ...]:
+        if "show" not in event._data:
+            return tuple([gr.skip()] * (len(shown) + 1))
+        found = proposed(page.store.dataset(draft.dataset), examine(draft), str(event._data["show"]))
+        return *showing(say, found), times + 1
+
+    def clicked(say: Words, draft: Draft, event: gr.EventData, found: Proposal) -> tuple[Any, ...]:
+        new = answered(found, event._data, lambda: examine(draft))
+        everything = showing(say, new)
+        # The list stays as it is while rows are ticked one by one: its boxes show it, and the keyboard keeps its place.
+        one_row = str(event._data.get("pick", "")).isdigit()
+        return tuple(
+            gr.skip() if one_row and part is rows else value
+            for part, value in zip(shown, everything, strict=True)
+        )
+
+    def applied(say: Words, draft: Draft, found: Proposal) -> tuple[Any, ...]:
+        apply_proposal(page, draft, found, examine(draft))
+        return str(page.store.dataset(draft.dataset).path), Proposal(), gr.Column(visible=False)
+
+    def closed(say: Words, draft: Draft) -> tuple[Any, ...]:
+        return Proposal(), gr.Column(visible=False)
+
+    def follow(say: Words, draft: Draft, found: Proposal) -> tuple[Any, ...]:
+        """What was worked out for other rows is shown no longer."""
+        if found.seen is None or _is_current(page, draft, found.seen):
+            return gr.skip(), gr.skip()
+        return Proposal(), gr.Column(visible=False)
+
+    page.on(findings.click, open_one, [opened], [*shown, opened], error=error, event=True)
+    opened.change(None, None, None, js=TO_PANEL, api_visibility="private")
+    page.on([head.click, rows.click], clicked, [proposal], shown, error=error, event=True)
+    page.on(apply.click, applied, [proposal], [changed, proposal, panel], error=error)
+    page.on(cancel.click, closed, [], [proposal, panel], error=error)
+    page.on(
+        [page.draft.change, changed.change], follow, [proposal], [proposal, panel], error=error, latest=True
+    )
+
+
+def proposed(entry: DatasetEntry, examined: Examined, check: str) -> Proposal:
+    """What the repair of one check would do; for ALL_REPAIRS, what the safe ones that find something would."""
+    fixable = [found.check for found in examined.report.findings if found.fixable and found.check in CHECKS]
+    if check != ALL_REPAIRS and check not in fixable:
+        raise StudioError("There is nothing left to repair.", "Look at the checklist again.")
+    offered = tuple(fixable) if check == ALL_REPAIRS else (check,)
+    checks = tuple(name for name in offered if name in SAFE) if check == ALL_REPAIRS else offered
+    return Proposal(entry, offered, checks, _changes(examined, checks))
+
+
+def _changes(examined: Examined, checks: tuple[str, ...]) -> tuple[RowChange, ...]:
+    return tuple(repairs(examined.dataset.conversations, checks)) if checks else ()
+
+
+def answered(found: Proposal, data: Mapping[str, Any], examine: Callable[[], Examined]) -> Proposal:
+    """The proposal after a click: a check or a row ticked or not, another page."""
+    if data.get("check") in found.offered:
+        name = data["check"]
+        checks = tuple(check for check in found.offered if (check in found.checks) != (check == name))
+        return replace(found, checks=checks, changes=_changes(examine(), checks), spared=frozenset(), page=1)
+    if "page" in data and str(data["page"]).isdigit():
+        return replace(found, page=min(max(1, int(data["page"])), found.pages))
+    pick = str(data.get("pick", ""))
+    rows = frozenset(change.row for change in found.changes)
+    if pick in ("all", "none"):
+        return replace(found, spared=frozenset() if pick == "all" else rows)
+    if pick.isdigit() and int(pick) in rows:
+        return replace(found, spared=found.spared ^ {int(pick)})
+    return found
+
+
+def apply_proposal(page: Page, draft: Draft, found: Proposal, examined: Examined) -> None:
+    """Do it, as one step of the dataset's history."""
+    if found.seen is None or not found.chosen:
+        raise StudioError("No row is ticked.", "Tick at least one of the rows.")
+    history.take(
+        page.store,
+        found.seen,
+        "repair",
+        found.chosen,
+        examined.dataset.conversations,
+        findings=examined.dataset.findings,
+        checks=list(found.checks),
+        spared=sorted(found.spared),
+    )
+
+
+def _is_current(page: Page, draft: Draft, seen: DatasetEntry) -> bool:
+    return draft.dataset == seen.id and page.store.dataset(seen.id).path == seen.path
+
+
+def head_html(say: Words, found: Proposal) -> str:
+    """What is repaired, and how many rows that changes and drops."""
+    chosen = found.chosen
+    dropped = sum(change.dropped for change in chosen)
+    counts = say(
+        "repair.counts",
+        changed=views.rows(say, len(chosen) - dropped),
+        dropped=views.rows(say, dropped),
+        spared=views.rows(say, len(found.spared)),
+    )
+    several = len(found.offered) > 1
+    title = say("repair.title.all") if several else say("repair.title", title=_title(say, found.offered[0]))
+    boxes = "".join(_check_box(say, check, found) for check in found.offered) if several else ""
+    about = (
+        f'<p class="muted small">{escape(say("repair.safe"))}</p><div class="repair-checks">{boxes}</div>'
+        if several
+        else ""
+    )
+    picks = "".join(
+        f'<button type="button" class="act quiet" data-pick="{which}">{escape(say(f"repair.pick.{which}"))}</button>'
+        for which in ("all", "none")
+    )
+    picking = f'<span class="repair-picks">{picks}</span>' if len(found.changes) > 1 else ""
+    return (
+        f'<p class="section-title">{escape(title)}</p>{about}'
+        f'<p class="repair-counts" role="status"><b>{escape(counts)}</b>{picking}</p>'
+    )
+
+
+def _title(say: Words, check: str) -> str:
+    return say.message(CHECKS[check].title)
+
+
+def _check_box(say: Words, check: str, found: Proposal) -> str:
+    ticked = " checked" if check in found.checks else ""
+    does = escape(say.message(CHECKS[check].fix_title))
+    return (
+        f'<label><input type="checkbox" class="act" data-check="{escape(check)}"{ticked}> '
+        f'{escape(_title(say, check))} <span class="muted">{does}</span></label>'
+    )
+
+
+def rows_html(say: Words, found: Proposal) -> str:
+    """One page of the rows, each as it is and as it would be."""
+    if not found.changes:
+        return f'<p class="muted">{escape(say("repair.nothing"))}</p>'
+    start = (found.page - 1) * PAGE_ROWS
+    lines = "".join(
+        change_views.change(say, change, say("selection.row", row=change.row), _row_box(say, change, found))
+        for change in found.changes[start : start + PAGE_ROWS]
+    )
+    return (
+        f'<div class="row-changes">{lines}</div>{views.pager(say, found.page, len(found.changes), PAGE_ROWS)}'
+    )
+
+
+def _row_box(say: Words, change: RowChange, found: Proposal) -> str:
+    ticked = "" if change.row in found.spared else " checked"
+    label = escape(say("repair.pick", row=change.row))
+    return f'<input type="checkbox" class="act" data-pick="{change.row}" aria-label="{label}"{ticked}>'
