@@ -14,11 +14,12 @@ import zlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from studio.domain.chat import Conversation
 from studio.domain.errors import StudioError
 from studio.domain.text import Text
-from studio.engine.checks.registry import row_number
+from studio.engine.checks.registry import CHECKS, row_number
 from studio.engine.checks.scoring import WEIGHTS, Report
 from studio.engine.near_duplicates import band_keys, signatures
 
@@ -47,6 +48,10 @@ class Kept:
     reason: Text
 
 
+Why = Literal["errors", "alike", "outscored"]
+"""A row goes because of what the checklist found in it, of another like it, or of better and rarer ones."""
+
+
 @dataclass(frozen=True, slots=True)
 class Left:
     """A row that is left out, and why."""
@@ -54,6 +59,7 @@ class Left:
     position: int
     row: int
     score: float
+    why: Why
     reason: Text
 
 
@@ -104,7 +110,7 @@ def propose(conversations: Sequence[Conversation], report: Report, rows: int) ->
         else:
             near = alike.get(position)
             near_row = row_number(conversations, near) if near is not None else None
-            left.append(Left(position, number, score, _why_left(score, near_row, errors.get(number))))
+            left.append(Left(position, number, score, *_why_left(score, near_row, errors.get(number))))
     return Selection(tuple(kept), tuple(left), *_spread(conversations, found, chosen))
 
 
@@ -203,12 +209,14 @@ def _why_kept(score: float, place: int) -> Text:
     return Text("Score {score}, number {place} of its kind.", {"score": f"{score:.2f}", "place": place})
 
 
-def _why_left(score: float, near: int | None, check: str | None) -> Text:
+def _why_left(score: float, near: int | None, check: str | None) -> tuple[Why, Text]:
     if score <= 0 and check:
-        return Text("The checklist found too much in it: {check}.", {"check": check})
+        reason = CHECKS[check].title if check in CHECKS else check
+        return "errors", Text("The checklist found too much in it: {reason}.", {"reason": reason})
     if near is not None:
-        return Text("It is alike to row {row}, which comes before it.", {"row": near})
-    return Text("Score {score}: better rows, or rarer kinds, come before it.", {"score": f"{score:.2f}"})
+        return "alike", Text("It is alike to row {row}, which comes before it.", {"row": near})
+    text = Text("Score {score}: better rows, or rarer kinds, come before it.", {"score": f"{score:.2f}"})
+    return "outscored", text
 
 
 def _spread(

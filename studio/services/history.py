@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from studio.domain.chat import Conversation
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
 from studio.domain.history import Kind, RowChange, Step
+from studio.domain.text import Text
 from studio.engine.dataset import write_messages
 from studio.engine.row_changes import amended, without
 from studio.services.files import now, read_json, write_json
@@ -92,7 +93,7 @@ def take(
     kept = amended(conversations, made)
     if not kept:
         raise StudioError("This step would leave no row.", "Leave out fewer rows.")
-    own = [_renumbered(change, before.source(change.row)) for change in made]
+    own = [_renumbered(change, before.source) for change in made]
     asked = {**asked, **{name: before.source(asked[name]) for name in ("row",) if name in asked}}
     if "spared" in asked:
         asked["spared"] = sorted(map(before.source, asked["spared"]))
@@ -166,9 +167,17 @@ def _refuse_stale(store: Store, seen: DatasetEntry) -> None:
         )
 
 
-def _renumbered(change: RowChange, row: int) -> RowChange:
+def _renumbered(change: RowChange, source: Callable[[int], int]) -> RowChange:
+    """With numbers of the upload, also of other rows that a reason names."""
+    row = source(change.row)
     after = replace(change.after, row=row) if change.after else None
-    return replace(change, row=row, before=replace(change.before, row=row), after=after)
+    reasons = tuple(
+        Text(reason.template, {**reason.values, "row": source(reason.values["row"])})
+        if "row" in reason.values
+        else reason
+        for reason in change.reasons
+    )
+    return replace(change, row=row, before=replace(change.before, row=row), after=after, reasons=reasons)
 
 
 def _counted(step: Step, made: Sequence[RowChange]) -> Step:

@@ -29,6 +29,7 @@ from studio.ui import (
     repair_panel,
     row_editing,
     samples,
+    selection_panel,
     spread_views,
     step_views,
     views,
@@ -109,6 +110,9 @@ def build(page: Page) -> None:
             t("spread.title"), open=False, visible=False, elem_id="inside", elem_classes="surface"
         ) as inside:
             overview = gr.HTML(js_on_load=views.CLICKS)
+        selection = selection_panel.build(
+            page, error, partial(examine, page.store), partial(look_inside, page.store), changed
+        )
         with gr.Row(elem_classes="actions", elem_id="repair-row"):
             download = gr.DownloadButton(t("data.download"), visible=False, elem_id="download-cleaned")
             report_files = [
@@ -229,7 +233,7 @@ def build(page: Page) -> None:
         [page.draft, *shown],
         error=error,
     )
-    clicked = [rows.click, findings.click, overview.click]
+    clicked = [rows.click, findings.click, overview.click, selection.click]
     page.on(clicked, turned, [place], [place, rows, changed], error=error, event=True)
     page.on(inside.expand, looked_inside, [], [overview], error=error)
     page.on(changed.change, refreshed, [place], [place, *shown], error=error)

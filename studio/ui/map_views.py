@@ -44,18 +44,22 @@ SHAPES = (
 assert len(SHAPES) == CLUSTERS
 
 
-def similarity_map(say: Words, found: SimilarityMap) -> str:
-    """The figure with its legend, which is a table that says the same in words; a sentence where there is no map."""
+def similarity_map(say: Words, found: SimilarityMap, left: frozenset[int] | None = None) -> str:
+    """The figure with its legend, which is a table that says the same in words; a sentence where there is no map.
+
+    Of a selection, `left` are the rows that would go: their marks are hollow.
+    """
     if not found.points:
         return f'<p class="muted">{escape(say("map.none"))}</p>'
     groups = "".join(
-        _group(number, [point for point in found.points if point.cluster == number])
+        _group(say, number, [point for point in found.points if point.cluster == number], left or frozenset())
         for number in range(len(found.clusters))
     )
+    name = "map" if left is None else "selection-map"
     drawing = (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="map-title map-desc">'
-        f'<title id="map-title">{escape(say("map.title"))}</title>'
-        f'<desc id="map-desc">{escape(_described(say, found.clusters))}</desc>{groups}</svg>'
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-labelledby="{name}-title {name}-desc">'
+        f'<title id="{name}-title">{escape(say("map.title"))}</title>'
+        f'<desc id="{name}-desc">{escape(_described(say, found.clusters))}</desc>{groups}</svg>'
     )
     drawn, total = views.count(len(found.points)), views.count(found.rows)
     note = (
@@ -63,23 +67,25 @@ def similarity_map(say: Words, found: SimilarityMap) -> str:
         if len(found.points) < found.rows
         else say("map.note")
     )
+    note += f" {say('map.note.hollow')}" if left else ""
     return (
         f'<figure class="row-map"><figcaption><b>{escape(say("map.title"))}</b></figcaption>{drawing}'
         f'<p class="muted small">{escape(note)}</p></figure>{_legend(say, found)}'
     )
 
 
-def _group(number: int, points: Sequence[MapPoint]) -> str:
-    marks = "".join(_mark(point) for point in points)
+def _group(say: Words, number: int, points: Sequence[MapPoint], left: frozenset[int]) -> str:
+    marks = "".join(_mark(say, point, point.row in left) for point in points)
     return f'<g class="map-{number + 1}">{marks}</g>'
 
 
-def _mark(point: MapPoint) -> str:
+def _mark(say: Words, point: MapPoint, hollow: bool) -> str:
     x = MARGIN + point.x * (WIDTH - 2 * MARGIN)
     y = MARGIN + point.y * (HEIGHT - 2 * MARGIN)
+    goes = f" ({say('map.goes')})" if hollow else ""
     return (
-        f'<path class="act" data-row="{point.row}" d="M{x:.1f} {y:.1f}{SHAPES[point.cluster]}">'
-        f"<title>{point.row}: {escape(point.text)}</title></path>"
+        f'<path class="act{" hollow" if hollow else ""}" data-row="{point.row}" '
+        f'd="M{x:.1f} {y:.1f}{SHAPES[point.cluster]}"><title>{point.row}{goes}: {escape(point.text)}</title></path>'
     )
 
 

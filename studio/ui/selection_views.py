@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from typing import get_args
 
 from studio.domain.chat import Conversation
-from studio.engine.selection import Kept, Left, Selection, Share
+from studio.engine.selection import Kept, Left, Selection, Share, Why
 from studio.ui import views
 from studio.ui.i18n import Words
 
 EXAMPLES = 5
-"""Rows shown of those that stay, and of those that go."""
+"""Rows shown of those that stay."""
+EXAMPLES_EACH = 3
+"""Rows shown of those that go, for each kind of reason."""
 _WORDS = 120
 """Characters of a prompt that are shown."""
 
@@ -29,8 +32,14 @@ def proposal(say: Words, found: Selection, conversations: Sequence[Conversation]
     )
     kept = sorted(found.kept, key=lambda item: -item.score)[:EXAMPLES]
     examples = _examples(say, say("selection.kept"), kept, conversations)
-    examples += _examples(say, say("selection.left"), found.left[:EXAMPLES], conversations)
-    return f'<p class="note">{escape(counts)}</p>{spreads}{examples}'
+    for why in get_args(Why):
+        left = [item for item in found.left if item.why == why]
+        title = say(f"selection.why.{why}", count=views.count(len(left)))
+        examples += _examples(say, title, left[:EXAMPLES_EACH], conversations)
+    return (
+        f'<p class="note" role="status">{escape(counts)}</p><div class="selection-spreads">{spreads}</div>'
+        f'<div class="selection-examples">{examples}</div>'
+    )
 
 
 def _spread(say: Words, title: str, shares: Sequence[Share]) -> str:
@@ -46,7 +55,10 @@ def _spread(say: Words, title: str, shares: Sequence[Share]) -> str:
         f"<th scope='col'>{escape(text)}</th>"
         for text in (title, say("selection.before"), say("selection.after"))
     )
-    return f'<table class="selection-spread"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    return (
+        f'<div class="table-wrap"><table class="rows selection-spread"><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
 
 
 def _percent(part: int, whole: int) -> str:
@@ -64,7 +76,7 @@ def _examples(
         f'<br><span class="muted">{escape(say.text(item.reason))}</span></li>'
         for item in items
     )
-    return f'<div class="section-title">{escape(title)}</div><ul class="selection-rows">{lines}</ul>'
+    return f'<section><h3>{escape(title)}</h3><ul class="selection-rows">{lines}</ul></section>'
 
 
 def _short(text: str) -> str:

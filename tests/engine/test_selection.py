@@ -32,7 +32,7 @@ def test_rows_that_are_alike_or_defective_are_left_out_with_the_reason() -> None
     assert [item.row for item in found.kept] == [1, 3, 5]
     assert [(item.row, str(item.reason)) for item in found.left] == [
         (2, "It is alike to row 1, which comes before it."),
-        (4, "The checklist found too much in it: placeholder."),
+        (4, "The checklist found too much in it: Placeholder."),
     ]
     assert found.conversations(ROWS) == [ROWS[0], ROWS[2], ROWS[4]]
 
