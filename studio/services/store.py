@@ -18,7 +18,7 @@ from studio.services.files import explained, now, read_json, write_json
 
 SCHEMA = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
-_OURS = ("dataset.json", "cleaned.jsonl", "provenance.json", "repair")
+_OURS = ("dataset.json", "cleaned.jsonl", "difficulty.json", "provenance.json", "repair")
 """What lies beside an upload in its folder, now or in homes of before."""
 _IN_USE = re.compile(r"(?:(?P<repair>repair(?:-\d+)?)/)?(?P<file>[^/]+)")
 

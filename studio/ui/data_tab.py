@@ -20,11 +20,12 @@ from studio.engine.dataset import Dataset, read, recognise
 from studio.engine.readers import read_source
 from studio.engine.similarity_map import SimilarityMap, similarity_map
 from studio.engine.spread import Spread, Spreading
-from studio.services import history
+from studio.services import difficulty, history
 from studio.services.plan import token_report
 from studio.services.reports import write_report
 from studio.ui import (
     data_views,
+    difficulty_panel,
     modes,
     repair_panel,
     row_editing,
@@ -104,8 +105,9 @@ def build(page: Page) -> None:
             preview = gr.HTML()
         rows = gr.HTML(elem_id="rows", js_on_load=row_editing.CLICKS)
         findings = gr.HTML(elem_id="findings", js_on_load=views.CLICKS)
-        changed = gr.State("")  # the rows in use since the last step
+        changed = gr.State("")  # another value with each step, and with each finding that comes later
         repair_panel.build(page, error, partial(examine, page.store), findings, changed)
+        difficulty_panel.build(page, error, changed)
         with gr.Accordion(
             t("spread.title"), open=False, visible=False, elem_id="inside", elem_classes="surface"
         ) as inside:
@@ -455,7 +457,7 @@ def look_inside(store: Store, draft: Draft) -> tuple[Spreading, SimilarityMap]:
     return _look_inside(*_reading(store, draft))
 
 
-_Reading = tuple[Path, int, int, str, str, "Store", "str | None"]
+_Reading = tuple[Path, int, int, str, str, "Store", "str | None", str, int]
 
 
 def _reading(store: Store, draft: Draft) -> _Reading:
@@ -464,7 +466,9 @@ def _reading(store: Store, draft: Draft) -> _Reading:
     form, columns = draft.reading(entry)
     stat = entry.path.stat()
     mapping, model = json.dumps(columns, sort_keys=True), draft.values.get("model.id")
-    return entry.path, stat.st_mtime_ns, stat.st_size, form, mapping, store, model
+    kept = difficulty.kept_file(store, entry.id)
+    measured = kept.stat().st_mtime_ns if kept.is_file() else 0
+    return entry.path, stat.st_mtime_ns, stat.st_size, form, mapping, store, model, entry.id, measured
 
 
 @lru_cache(maxsize=3)
@@ -478,11 +482,20 @@ def _look_inside(*reading: Any) -> tuple[Spreading, SimilarityMap]:
 
 @lru_cache(maxsize=3)
 def _examine(
-    path: Path, changed: int, size: int, form: str, columns: str, store: Store, model: str | None
+    path: Path,
+    changed: int,
+    size: int,
+    form: str,
+    columns: str,
+    store: Store,
+    model: str | None,
+    entry: str,
+    measured: int,
 ) -> Examined:
     dataset = read(path, format=form, columns=json.loads(columns))
     tokens = _token_findings(store, dataset, model)
-    return Examined(dataset, run_checks(dataset.conversations, findings=[*dataset.findings, *tokens]))
+    hard = difficulty.known(store, entry, dataset.conversations) if measured else []
+    return Examined(dataset, run_checks(dataset.conversations, findings=[*dataset.findings, *tokens, *hard]))
 
 
 def _token_findings(store: Store, dataset: Dataset, model: str | None) -> list[Finding]:

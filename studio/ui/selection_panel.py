@@ -52,7 +52,7 @@ def build(
             rows = gr.Number(
                 None, label=t("selection.rows"), precision=0, minimum=1, elem_id="selection-rows"
             )
-            show = gr.Button(t("selection.show"), elem_id="selection-show")
+            show = gr.Button(t("selection.show"), elem_id="selection-show", scale=0, min_width=160)
         shown = gr.HTML(elem_id="selection-shown", js_on_load=views.CLICKS)
         with gr.Row(elem_classes="actions", visible=False) as actions:
             apply = gr.Button(t("selection.apply"), variant="primary", elem_id="selection-apply")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from studio.domain.config import TemplateConfig
-from studio.ui import views
+from studio.ui import task_views, views
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
 
@@ -45,13 +44,13 @@ def build(page: Page, error: gr.HTML) -> gr.Column:
     def begun(say: Words, draft: Draft, wanted: float | None) -> tuple[Any, ...]:
         from studio.services import self_writing
 
-        model, revision = _model(draft)
+        model, revision = model_of(draft)
         name = self_writing.start(
             page.store,
             model,
             int(wanted or 0),
             revision=revision,
-            template=_template(draft),
+            template=template_of(draft),
             seed=int(draft.values.get("train.seed") or 0),
         )
         return _watched(say, page, name)
@@ -86,13 +85,14 @@ def build(page: Page, error: gr.HTML) -> gr.Column:
     return panel
 
 
-def _model(draft: Draft) -> tuple[str, str | None]:
+def model_of(draft: Draft) -> tuple[str, str | None]:
     """The model that is to be tuned: what it can do is what has to be kept."""
     revision = draft.values.get("model.revision")
     return str(draft.values.get("model.id") or "starter"), str(revision) if revision else None
 
 
-def _template(draft: Draft) -> TemplateConfig:
+def template_of(draft: Draft) -> TemplateConfig:
+    """The template that it is asked with."""
     name, source = draft.values.get("template.name"), draft.values.get("template.source")
     return TemplateConfig(name=str(name or "auto"), source=str(source) if source else None)
 
@@ -117,7 +117,7 @@ def told_of(say: Words, found: TaskStatus) -> str:
     if found.error is not None:
         return views.error(say, found.error)
     if found.state == "stopped":
-        return _note(say("self_written.stopped"))
+        return task_views.note(say("self_written.stopped"))
     if found.state == "finished" and found.result:
         said = say(
             "self_written.done",
@@ -126,19 +126,8 @@ def told_of(say: Words, found: TaskStatus) -> str:
             percent=f"{100 * found.result['passed']:.0f}",
         )
         few = say("self_written.few") if found.result["kept"] < found.result["asked"] else ""
-        return _note(f"{said} {few}".strip())
+        return task_views.note(f"{said} {few}".strip())
     if found.phase != "writing" or not found.total:
-        return _note(say("self_written.loading"))
+        return task_views.note(say("self_written.loading"))
     said = say("self_written.writing", done=views.count(int(found.done)), total=views.count(int(found.total)))
-    left = (
-        f" {say('self_written.left', time=views.about(say, found.seconds_left))}"
-        if found.seconds_left
-        else ""
-    )
-    percent = 100 * min(1.0, found.done / found.total)
-    bar = f'<div class="bar"><i style="width:{percent:.1f}%"></i></div><span>{percent:.0f} %</span>'
-    return f'<div class="run-progress">{bar}</div>{_note(said + left)}'
-
-
-def _note(sentence: str) -> str:
-    return f'<p class="note">{escape(sentence)}</p>'
+    return task_views.progress(say, found, said)
