@@ -8,6 +8,10 @@ from pathlib import Path
 import pytest
 
 from studio import cli
+from studio.domain.history import RowChange
+from studio.domain.text import Text
+from studio.engine.dataset import read
+from studio.services import history
 from studio.services.store import Store
 from tests.tiny import tiny_model
 
@@ -96,6 +100,64 @@ def test_cleaning_writes_the_good_rows_and_says_which_went(studio, tmp_path: Pat
     assert (result["changed"], result["dropped"]) == ([4], [3])
     lines = (tmp_path / "clean.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(lines[-1])["messages"][-1] == {"role": "assistant", "content": "B"}
+
+
+def test_a_dry_run_shows_rows_before_and_after_and_spared_rows_stay(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = write(
+        tmp_path,
+        "rows.jsonl",
+        GOOD + '{"prompt": "Well?", "completion": ""}\n{"prompt": "A", "completion": " B "}\n',
+    )
+    status, out, _ = studio("data", "clean", file, "--fix", "safe", "--dry-run")
+    assert status == 0
+    assert "row 3: dropped (empty_response)" in out
+    assert "assistant: [- -]B[- -]" in out
+    assert "4 rows in, 3 out, nothing is written: 1 changed, 1 dropped." in out
+    assert [path.name for path in tmp_path.glob("*.jsonl")] == ["rows.jsonl"]
+    kept = str(tmp_path / "kept.jsonl")
+    _, out, _ = studio("data", "clean", file, "--fix", "safe", "--spare", "3,4", "--out", kept, "--json")
+    result = json.loads(out)
+    assert (result["rows_out"], result["changed"], result["dropped"], result["changes"]) == (4, [], [], [])
+    status, _, said = studio("data", "clean", file, "--fix", "safe", "--spare", "3-4", "--out", kept)
+    assert (status, "3-4 are no row numbers" in said) == (1, True)
+
+
+def test_the_steps_of_an_upload_are_listed_and_undone(studio, home: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    store = Store(home)
+    entry = store.save_dataset(Path(write(tmp_path, "rows.jsonl", GOOD)))
+    rows = read(entry.path).conversations
+    change = RowChange(1, rows[0], None, (Text("Left out by hand."),))
+    history.take(store, entry, "drop", [change], rows, row=1)
+    _, out, _ = studio("data", "steps", entry.id)
+    assert "row 1 left out: 0 changed, 1 dropped\nrow 1: dropped (Left out by hand.)" in out
+    _, out, _ = studio("data", "steps", entry.id, "--json")
+    (step,) = json.loads(out)["steps"]
+    assert (step["kind"], step["rows"][0]["reasons"]) == ("drop", ["Left out by hand."])
+    _, out, _ = studio("data", "undo", entry.id, "1", "--json")
+    assert json.loads(out) == {"undone": 1, "steps": []}
+    assert store.dataset(entry.id).path == entry.original
+    status, _, said = studio("data", "undo", entry.id, "1")
+    assert (status, "There is no step 1" in said) == (1, True)
+
+
+def test_selecting_writes_the_best_rows_and_says_why_the_others_are_left(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = write(tmp_path, "rows.jsonl", GOOD + GOOD + '{"prompt": "Well?", "completion": ""}\n')
+    best = tmp_path / "best.jsonl"
+    status, out, _ = studio("data", "select", file, "--rows", "2", "--out", str(best), "--json")
+    result = json.loads(out)
+    assert (status, result["rows_in"], result["rows_out"]) == (0, 5, 2)
+    assert [item["row"] for item in result["kept"]] == [1, 2]
+    assert [(item["row"], item["reason"]) for item in result["left"]] == [
+        (3, "It is alike to row 1, which comes before it."),
+        (4, "It is alike to row 2, which comes before it."),
+        (5, "The checklist found too much in it: Empty response."),
+    ]
+    assert [json.loads(line)["messages"][0]["content"] for line in best.read_text().splitlines()] == [
+        "Hi",
+        "Bye",
+    ]
+    status, _, said = studio("data", "select", file, "--rows", "0", "--out", str(best))
+    assert (status, "Ask for one row at least" in said) == (1, True)
 
 
 def test_converting_writes_messages(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

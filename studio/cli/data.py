@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from studio.cli import data_making, masks, parsing
+from studio.cli import data_making, data_repair, masks, parsing
 from studio.cli.parsing import add_group, add_verb
 from studio.cli.printing import DONE, print_finding, print_json
 from studio.cli.progress import shown_progress
@@ -28,7 +28,7 @@ def add_to(verbs: Verbs) -> None:
     """Declare the verbs of this module."""
     inner = add_group(verbs, "data", "check, clean, convert and write data files; list and delete uploads")
     look_over = add_verb(inner, "check", check, "the quality checklist")
-    repair = add_verb(inner, "clean", clean, "apply repairs and write the result")
+    data_repair.add_to(inner)
     rewrite = add_verb(inner, "convert", convert, "write any supported format as messages JSONL")
     data_making.add_to(inner)
     add_verb(inner, "list", list_uploads, "the datasets that were uploaded")
@@ -36,7 +36,7 @@ def add_to(verbs: Verbs) -> None:
         inner, "delete", delete, "remove an upload with its repaired rows; runs keep their own copy"
     )
     remove.add_argument("dataset", help="id of the dataset, as `studio data list` shows it")
-    for parser in (look_over, repair, rewrite):
+    for parser in (look_over, rewrite):
         parsing.add_file(parser)
     look_over.add_argument(
         "--model", help="whose tokens are looked at too (default: the starter, if it is there)"
@@ -55,9 +55,7 @@ def add_to(verbs: Verbs) -> None:
         help="load the model too, and find rows whose prompt does not help it to foresee the response",
     )
     look_over.add_argument("--report", help="write what was found as a document too: FILE.html or FILE.json")
-    repair.add_argument("--fix", required=True, help="names of checks, separated by commas, or `all`")
-    for parser in (repair, rewrite):
-        parser.add_argument("--out", required=True, help="the file to write (JSONL)")
+    rewrite.add_argument("--out", required=True, help="the file to write (JSONL)")
 
 
 def check(options: argparse.Namespace, store: Store) -> int:
@@ -104,7 +102,7 @@ def check(options: argparse.Namespace, store: Store) -> int:
     for record in data.quarantined[:SHOWN_QUARANTINED]:
         print(f"{record.file}:{record.line}:{record.column}: {record.text[:120]}")
     if any(found.fixable for found in report.findings):
-        print(f"`studio data clean {options.file} --fix all --out FILE` repairs what can be repaired.")
+        print(f"`studio data clean {options.file} --fix safe --dry-run` shows what repairs would do.")
     return DONE
 
 
@@ -119,39 +117,6 @@ def _difficulty(options: argparse.Namespace, store: Store, conversations: Sequen
             template=masks.chosen(options),
             progress=progress,
         )
-
-
-def clean(options: argparse.Namespace, store: Store) -> int:
-    """Apply repairs and write the result."""
-    from studio.engine import checks, dataset
-
-    data = dataset.read(options.file, format=options.format, columns=parsing.columns(options.columns))
-    cleaned = checks.clean(data.conversations, options.fix.split(","))
-    dataset.write_messages(cleaned.conversations, parsing.other_file(options.out, options.file))
-    changed = sorted({change.row for change in cleaned.changes if change.action == "changed"})
-    dropped = sorted({change.row for change in cleaned.changes if change.action == "dropped"})
-    if options.json:
-        return print_json(
-            {
-                "rows_in": data.total,
-                "rows_out": len(cleaned.conversations),
-                "changed": [row for row in changed if row not in dropped],
-                "dropped": dropped,
-                "unusable": sorted({row for found in data.findings for row in found.rows}),
-                "changes": [
-                    {"row": c.row, "check": c.check, "action": c.action, "before": c.before, "after": c.after}
-                    for c in cleaned.changes
-                ],
-                "out": options.out,
-            }
-        )
-    for change in cleaned.changes:
-        print(f"row {change.row}: {change.action} ({change.check})")
-    for found in data.findings:
-        print_finding(found)
-    print(f"{data.total} rows in, {len(cleaned.conversations)} out to {options.out}: ", end="")
-    print(f"{len(changed)} changed, {len(dropped)} dropped.")
-    return DONE
 
 
 def convert(options: argparse.Namespace, store: Store) -> int:

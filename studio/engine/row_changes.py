@@ -9,7 +9,7 @@ from studio.domain.chat import Conversation
 from studio.domain.errors import StudioError
 from studio.domain.history import RowChange, Step
 from studio.domain.text import Text
-from studio.engine.checks import CHECKS, clean
+from studio.engine.checks import CHECKS, Cleaned, clean
 from studio.engine.selection import Selection
 
 SAFE = (
@@ -30,7 +30,11 @@ def repairs(conversations: Sequence[Conversation], checks: Iterable[str]) -> lis
 
     StudioError for a check that does not exist or has no repair.
     """
-    cleaned = clean(conversations, checks)
+    return made_by(conversations, clean(conversations, checks))
+
+
+def made_by(conversations: Sequence[Conversation], cleaned: Cleaned) -> list[RowChange]:
+    """The changes that repairs made, one a row however many there were on the way."""
     after = {conversation.row: conversation for conversation in cleaned.conversations}
     by_row: dict[int, dict[str, None]] = {}
     for change in cleaned.changes:

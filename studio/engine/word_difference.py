@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Literal
@@ -35,6 +35,28 @@ def difference(before: str, after: str) -> list[Stretch]:
     middle = _between(old[head : len(old) - tail], new[head : len(new) - tail])
     parts = [Stretch("same", "".join(old[:head])), *middle, Stretch("same", "".join(old[len(old) - tail :]))]
     return [part for part in parts if part.text]
+
+
+def shortened(parts: Sequence[Stretch], around: int) -> list[Stretch]:
+    """Of what is the same, only so many characters on either side of a difference.
+
+    >>> parts = difference("a long way to a cat", "a long way to a dog")
+    >>> [part.text for part in shortened(parts, 4)]
+    ['…o a ', 'cat', 'dog']
+    """
+    last = len(parts) - 1
+    return [
+        part
+        if part.kind != "same"
+        else Stretch("same", _near(part.text, around * (place > 0), around * (place < last)))
+        for place, part in enumerate(parts)
+    ]
+
+
+def _near(text: str, head: int, tail: int) -> str:
+    if len(text) <= head + tail + 1:
+        return text
+    return f"{text[:head]}…{text[len(text) - tail :]}"
 
 
 def _agreeing(left: list[str], right: list[str]) -> int:

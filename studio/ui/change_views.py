@@ -7,7 +7,7 @@ from html import escape
 from studio.domain.chat import Conversation, Message
 from studio.domain.history import RowChange
 from studio.engine.checks.parts import shown
-from studio.engine.word_difference import Stretch, difference
+from studio.engine.word_difference import Stretch, difference, shortened
 from studio.ui import views
 from studio.ui.data_turns import clipped
 from studio.ui.i18n import Words
@@ -66,23 +66,15 @@ def _turn(name: str, before: str, after: str) -> str:
 
 def difference_html(before: str, after: str) -> str:
     """The two texts in one; of what is the same only what stands around a difference."""
-    parts = difference(before, after)
-    last = len(parts) - 1
-    return "".join(_stretch(part, place == 0, place == last) for place, part in enumerate(parts))
+    return "".join(map(_stretch, shortened(difference(before, after), AROUND)))
 
 
-def _stretch(part: Stretch, first: bool, last: bool) -> str:
+def _stretch(part: Stretch) -> str:
     if part.kind == "same":
-        return escape(_shortened(part.text, first, last))
+        return escape(part.text)
     text = part.text[:LONGEST] + ("…" if len(part.text) > LONGEST else "")
     tag = _TAGS[part.kind]
     return f"<{tag}>{escape(visible(text))}</{tag}>"
-
-
-def _shortened(text: str, first: bool, last: bool) -> str:
-    head = "" if first else text[:AROUND]
-    tail = "" if last else text[-AROUND:]
-    return text if len(text) <= len(head) + len(tail) + 1 else f"{head}…{tail}"
 
 
 def visible(text: str) -> str:
