@@ -142,6 +142,22 @@ def about_problems(problems: Sequence[Problem]) -> list[Finding]:
     return findings
 
 
+def about_own_format(file: str, format: str) -> list[Finding]:
+    """About a file that was read as it is, not as it was asked for."""
+    return [
+        finding(
+            "own_format",
+            "file",
+            "info",
+            (),
+            "{file} does not have the format or the columns that were chosen and was read in its own format, {format}.",
+            "Nothing needs to be done where that is right. Else choose them for this file.",
+            file=file,
+            format=format,
+        )
+    ]
+
+
 def _about_unused(name: str, rows: Sequence[int]) -> Finding:
     if name.strip().lower() in REASONING:
         return finding(

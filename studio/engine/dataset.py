@@ -18,7 +18,7 @@ from studio.domain.errors import StudioError
 from studio.domain.finding import Finding, finding
 from studio.domain.text import Text
 from studio.engine import conversion, mixing
-from studio.engine.conversion import Reading, about_problems, settle_format
+from studio.engine.conversion import Reading, about_own_format, about_problems, settle_format
 from studio.engine.formats import recognise
 from studio.engine.leakage import Groups, about_leakage, across, between, prompt_key, twins
 from studio.engine.readers import Problem, Quarantined, Record, read_source
@@ -34,8 +34,8 @@ class Dataset:
     """A file as read: its raw rows, and the conversations that they became.
 
     `row_numbers[i]` is the 1-based number in the file of `rows[i]`; records that could not be parsed have a number too,
-    but no row. `findings` names every record that became no conversation, and `quarantined` holds those that could not
-    be parsed, with their place and their text.
+    but no row. Of a file that was surveyed, `rows` are the first ones. `findings` names every record that became no
+    conversation, and `quarantined` holds those that could not be parsed, with their place and their text.
     """
 
     path: Path
@@ -43,7 +43,7 @@ class Dataset:
     columns: tuple[str, ...]
     rows: list[dict[str, Any]]
     row_numbers: list[int]
-    conversations: list[Conversation]
+    conversations: Sequence[Conversation]
     findings: list[Finding]
     quarantined: list[Quarantined] = field(default_factory=list)
     encoding: str = "utf-8"
@@ -51,7 +51,8 @@ class Dataset:
     @property
     def total(self) -> int:
         """Records in the file, readable or not."""
-        return max([*self.row_numbers[-1:], *(max(f.rows, default=0) for f in self.findings)], default=0)
+        numbers = [*self.row_numbers[-1:], *(row.row for row in self.conversations[-1:])]
+        return max([*numbers, *(max(f.rows, default=0) for f in self.findings)], default=0)
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def read(
         raise _nothing_usable(path, problems)
     findings = [
         *records.findings,
-        *(_about_own_format(path.name, format) if columns and format != "columns" else ()),
+        *(about_own_format(path.name, format) if columns and format != "columns" else ()),
         *about_problems(problems),
         *found.findings,
     ]
@@ -119,21 +120,6 @@ def _nothing_usable(path: Path, problems: Sequence[Problem]) -> StudioError:
         file=path.name,
         first=str(problems[0].text),
     )
-
-
-def _about_own_format(file: str, format: str) -> list[Finding]:
-    return [
-        finding(
-            "own_format",
-            "file",
-            "info",
-            (),
-            "{file} does not have the format or the columns that were chosen and was read in its own format, {format}.",
-            "Nothing needs to be done where that is right. Else choose them for this file.",
-            file=file,
-            format=format,
-        )
-    ]
 
 
 def split(
@@ -264,7 +250,7 @@ def _read_held_out(path: str, data: DataConfig) -> Dataset:
             held_out = read(path)
         except StudioError:
             raise error from None
-    own = _about_own_format(held_out.path.name, held_out.format)
+    own = about_own_format(held_out.path.name, held_out.format)
     return replace(held_out, findings=[*held_out.findings, *own])
 
 

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import json
 import mmap
+from abc import abstractmethod
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import overload
+from typing import TYPE_CHECKING, Any, overload
 
 from studio.domain.chat import Conversation
 
-_OFFSETS = ".offsets.npy"
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
+
+    Whole = NDArray[numpy.int64]
+
+_OFFSETS, _NUMBERS = ".offsets.npy", ".numbers.npy"
 
 
-class Rows(Sequence[Conversation]):
-    """The conversations that `RowsWriter` wrote, by their position. Slices are lists."""
+class RowsByNumber(Sequence[Conversation]):
+    """Rows by their position; slices are lists. `numbers` are their numbers in the file, in ascending order."""
 
-    def __init__(self, path: Path) -> None:
-        import numpy
+    numbers: Whole
 
-        self.path = path
-        self._offsets = numpy.load(path.with_name(path.name + _OFFSETS), mmap_mode="r")
-        with path.open("rb") as file:
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if len(self) else None
+    @abstractmethod
+    def _at(self, position: int) -> Conversation:
+        """The row at a position that there is."""
 
     def __len__(self) -> int:
-        return len(self._offsets) - 1
+        return len(self.numbers)
 
     @overload
     def __getitem__(self, index: int) -> Conversation: ...
@@ -34,24 +40,66 @@ class Rows(Sequence[Conversation]):
     def __getitem__(self, index: slice) -> list[Conversation]: ...
     def __getitem__(self, index: int | slice) -> Conversation | list[Conversation]:
         if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
+            return [self._at(position) for position in range(*index.indices(len(self)))]
         position = index + len(self) if index < 0 else index
-        if not 0 <= position < len(self) or self._bytes is None:
+        if not 0 <= position < len(self):
             raise IndexError(index)
-        return decoded(self._bytes[int(self._offsets[position]) : int(self._offsets[position + 1])])
+        return self._at(position)
+
+    def position(self, number: int) -> int | None:
+        """Where the row with this number stands, if it is there."""
+        import numpy
+
+        position = int(numpy.searchsorted(self.numbers, number))
+        return position if position < len(self) and self.numbers[position] == number else None
+
+    def numbered(self, numbers: Iterable[int]) -> Chosen:
+        """Those with one of these numbers."""
+        import numpy
+
+        wanted = numpy.fromiter(numbers, dtype=numpy.int64)
+        return Chosen(self, numpy.flatnonzero(numpy.isin(self.numbers, wanted)))
+
+    def sample(self, size: int) -> Chosen:
+        """So many at most, evenly drawn from all of them."""
+        import numpy
+
+        places = numpy.linspace(0, len(self) - 1, min(size, len(self)))
+        return Chosen(self, numpy.unique(places.astype(numpy.int64)))
+
+
+class Rows(RowsByNumber):
+    """The conversations that `RowsWriter` wrote."""
+
+    def __init__(self, path: Path) -> None:
+        import numpy
+
+        self.path = path
+        self._offsets = numpy.load(path.with_name(path.name + _OFFSETS), mmap_mode="r")
+        self.numbers = numpy.load(path.with_name(path.name + _NUMBERS), mmap_mode="r")
+        with path.open("rb") as file:
+            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if len(self) else b""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Rows, (self.path,)
 
     def __iter__(self) -> Iterator[Conversation]:
         with self.path.open("rb") as file:
             yield from map(decoded, file)
 
-    def numbers(self) -> Iterator[int]:
-        """The rows' numbers, without reading what else they say."""
-        with self.path.open("rb") as file:
-            for line in file:
-                yield int(line[len(_HEAD) : line.index(b",", len(_HEAD))])
+    def _at(self, position: int) -> Conversation:
+        return decoded(self._bytes[int(self._offsets[position]) : int(self._offsets[position + 1])])
 
 
-_HEAD = b'{"row": '
+class Chosen(RowsByNumber):
+    """Those of `rows` that stand at `places`, in ascending order."""
+
+    def __init__(self, rows: RowsByNumber, places: Whole) -> None:
+        self._rows, self._places = rows, places
+        self.numbers = rows.numbers[places]
+
+    def _at(self, position: int) -> Conversation:
+        return self._rows[int(self._places[position])]
 
 
 def encoded(conversation: Conversation) -> bytes:
@@ -71,7 +119,7 @@ class RowsWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = path.open("wb")
-        self._lengths: list[int] = []
+        self._lengths, self._numbers = array("q"), array("q")
 
     def __enter__(self) -> RowsWriter:
         return self
@@ -83,15 +131,17 @@ class RowsWriter:
         if kind is None:
             self._finish()
 
-    def add(self, lines: Iterable[bytes]) -> None:
-        """Lines that `encoded` made."""
-        for line in lines:
-            self._file.write(line)
-            self._lengths.append(len(line))
+    def add(self, lines: Sequence[bytes], numbers: Sequence[int]) -> None:
+        """Lines that `encoded` made, with the numbers of their rows, which rise."""
+        self._file.write(b"".join(lines))
+        self._lengths.extend(map(len, lines))
+        self._numbers.extend(numbers)
 
     def _finish(self) -> None:
         import numpy
 
         offsets = numpy.zeros(len(self._lengths) + 1, dtype=numpy.int64)
         numpy.cumsum(self._lengths, out=offsets[1:])
-        numpy.save(self.path.with_name(self.path.name + _OFFSETS), offsets)
+        numbers = numpy.array(self._numbers, dtype=numpy.int64)
+        for ending, table in ((_OFFSETS, offsets), (_NUMBERS, numbers)):
+            numpy.save(self.path.with_name(self.path.name + ending), table)

@@ -12,7 +12,7 @@ import multiprocessing
 import os
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
@@ -22,11 +22,12 @@ from typing import Any
 
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
+from studio.domain.text import Text
 from studio.engine import conversion, readers
 from studio.engine.checks import scoring
 from studio.engine.checks.scoring import Looked, Report
 from studio.engine.conversion import Converted, Reading
-from studio.engine.records import Problem, Record
+from studio.engine.records import Problem, Quarantined, Record
 from studio.engine.rows import Rows, RowsWriter, encoded
 
 SHARD = 500
@@ -38,7 +39,8 @@ _GLANCE = 1_000
 _ROWS, _RESULT = "rows.jsonl", "survey.json"
 
 Progress = Callable[[str, float, float], None]
-"""Told the phase ("read" or "compare"), how much of it is done and of how much; may raise to end the survey."""
+"""Told ("check", records looked at, about how many there are) and then ("compare", the share that is done, 1); may
+raise to end the survey."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,9 @@ class Survey:
     about_file: list[Finding]
     report: Report
     """Of the checks alone."""
+    quarantined: list[Quarantined]
+    """The records that could not be read."""
+    encoding: str
 
 
 @dataclass(frozen=True)
@@ -73,41 +78,55 @@ def survey(
     format: str = "auto",
     columns: dict[str, str] | None = None,
     processes: int | None = None,
-    progress: Progress | None = None,
+    progress: Progress = lambda phase, done, total: None,
     **options: Any,
 ) -> Survey:
     """Read and check a source, and keep the result in `folder`, which is there. StudioError as for `dataset.read`.
 
     `processes` is 0 for this one alone, and as many as there are cores if it is None.
     """
-    reading = readers.iter_records(source, progress=progress, **options)
+    share = _ShareRead()
+    reading = readers.iter_records(source, progress=share.told, **options)
     records = iter(reading)
     first = list(islice(records, _GLANCE))
     if not first:
-        raise _nothing_usable(
-            _named(source), [Problem(item.row, item.reason) for item in reading.quarantined]
-        )
+        raise _nothing_usable(source, reading.quarantined)
     values = [record.value for record in first]
     names = reading.header or tuple(dict.fromkeys(name for value in values for name in value))
     form = conversion.settle_format(_named(source), format, columns, names, values)
     how = Reading(form, columns, names, reading.kind in ("parquet", "arrow", "mixed"))
-    found, parts = Converted(), []
+    found, parts, done = Converted(), [], 0
     with RowsWriter(folder / _ROWS) as kept, _workers(how, processes) as work:
-        for done in work(_shards(chain(first, records))):
-            kept.add(done.lines)
-            found.take(done.rest)
-            parts.append(done.looked)
+        for part in work(_shards(chain(first, records))):
+            kept.add(part.lines, part.looked.numbers)
+            found.take(part.rest)
+            parts.append(part.looked)
+            done += len(part.lines) + len(part.rest.problems)
+            progress("check", done, max(done, reading.count / share.read))
     problems = [*(Problem(item.row, item.reason) for item in reading.quarantined), *found.problems]
     problems.sort(key=lambda problem: problem.row)
     rows = Rows(folder / _ROWS)
     if not len(rows):
-        raise _nothing_usable(_named(source), problems)
-    told = (lambda share: progress("compare", share, 1.0)) if progress else None
-    report = scoring.judge(rows, _all(parts), progress=told)
-    about = [*reading.findings, *conversion.about_problems(problems), *found.findings]
-    result = Survey(form, names, reading.count, rows, values[:50], about, report)
+        raise _nothing_usable(source, problems)
+    report = scoring.judge(rows, _all(parts), progress=lambda share: progress("compare", share, 1.0))
+    own = conversion.about_own_format(_named(source), form) if columns and form != "columns" else []
+    about = [*reading.findings, *own, *conversion.about_problems(problems), *found.findings]
+    result = Survey(
+        form, names, reading.count, rows, values[:50], about, report, reading.quarantined, reading.encoding
+    )
     _write(folder, result)
     return result
+
+
+@dataclass
+class _ShareRead:
+    """Which share of a source's bytes is read."""
+
+    read: float = 1.0
+
+    def told(self, phase: str, done: float, total: float) -> None:
+        if phase == "read" and done and total:
+            self.read = done / total
 
 
 def load(folder: Path) -> Survey | None:
@@ -125,6 +144,11 @@ def load(folder: Path) -> Survey | None:
         data["samples"],
         [Finding.from_record(record) for record in data["about_file"]],
         Report(len(rows), [Finding.from_record(record) for record in data["findings"]], data["scores"]),
+        [
+            Quarantined(**{**record, "reason": Text.from_json(record["reason"])})
+            for record in data["quarantined"]
+        ],
+        data["encoding"],
     )
 
 
@@ -138,6 +162,8 @@ def _write(folder: Path, result: Survey) -> None:
         "about_file": [found.to_record() for found in result.about_file],
         "findings": [found.to_record() for found in result.report.findings],
         "scores": result.report.scores,
+        "quarantined": [{**vars(item), "reason": item.reason.to_json()} for item in result.quarantined],
+        "encoding": result.encoding,
     }
     unfinished = folder / f".{_RESULT}"
     unfinished.write_text(json.dumps(data, ensure_ascii=True, default=str), encoding="utf-8")
@@ -156,12 +182,13 @@ def _named(source: readers.Source) -> str:
     return Path(source if isinstance(source, (str, Path)) else source[0]).name
 
 
-def _nothing_usable(file: str, problems: list[Problem]) -> StudioError:
+def _nothing_usable(source: readers.Source, problems: Sequence[Problem | Quarantined]) -> StudioError:
+    first = problems[0] if problems else None
     return StudioError(
         "No row of {file} can be used. {first}",
         "Correct the rows, or choose another format.",
-        file=file,
-        first=str(problems[0].text) if problems else "",
+        file=_named(source),
+        first=str(first.reason if isinstance(first, Quarantined) else first.text if first else ""),
     )
 
 

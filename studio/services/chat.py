@@ -219,7 +219,7 @@ class _Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=output,
-                env=environment(),
+                env=environment(keeps_memory=True),
                 start_new_session=sys.platform != "win32",  # Ctrl-C is for us; it ends when its input does
                 text=True,
                 encoding="utf-8",

@@ -21,6 +21,7 @@ from studio.engine.hazards import hazard_findings
 from studio.engine.memory import Estimate, estimate
 from studio.engine.model_facts import ModelFacts, facts
 from studio.engine.model_files import read_config
+from studio.engine.rows import RowsByNumber
 from studio.engine.starter import is_prepared
 from studio.engine.templates import Template
 from studio.engine.token_lengths import length_findings
@@ -310,6 +311,28 @@ def token_report(
     length = min(max_length or context, context)
     lengths = length_findings([row.total for row in rows if row.total], context)
     return worst_first([*lengths, *select(encoder, conversations, rows, length, overlong, context).findings])
+
+
+TOKEN_SAMPLE = 5_000
+"""Rows of a surveyed file that are encoded for a report."""
+
+
+def sampled_token_report(store: Store, rows: Sequence[Conversation], *how: Any) -> list[Finding]:
+    """As `token_report`; of rows that lie in a file, on some that are evenly drawn, which a finding says first."""
+    if not isinstance(rows, RowsByNumber) or len(rows) <= TOKEN_SAMPLE:
+        return token_report(store, rows, *how)
+    found = token_report(store, rows.sample(TOKEN_SAMPLE), *how)
+    about = finding(
+        "token_sample",
+        "tokens",
+        "info",
+        (),
+        "Of {total} rows, {sample} that are evenly drawn were turned into tokens; counts of rows are of these.",
+        "Nothing needs to be done. The Template tab shows any row as tokens.",
+        total=f"{len(rows):,}",
+        sample=f"{TOKEN_SAMPLE:,}",
+    )
+    return [about, *found] if found else []
 
 
 HELD_OUT_TOKENS = (

@@ -17,12 +17,16 @@ _DETACHED = (
 
 
 def start_detached(
-    arguments: Sequence[str], log: Path, written_down: Callable[[int, float | None], None]
+    arguments: Sequence[str],
+    log: Path,
+    written_down: Callable[[int, float | None], None],
+    *,
+    keeps_memory: bool = True,
 ) -> int:
     """Start `python -m …` in a session of its own, its output appended to `log`; returns its pid.
 
     It waits for the end of its standard input before it works: until then `written_down(pid, start time)` can record
-    that it exists.
+    that it exists. `keeps_memory`: as `environment` says.
     """
     # A pipe that nobody drains would freeze it (LLaMA-Factory #8485): its output goes to a file.
     with log.open("ab") as output:
@@ -31,7 +35,7 @@ def start_detached(
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=environment(),
+            env=environment(keeps_memory),
             start_new_session=sys.platform != "win32",
             creationflags=_DETACHED if sys.platform == "win32" else 0,
         )
@@ -45,19 +49,24 @@ def start_detached(
     return child.pid
 
 
-def environment() -> dict[str, str]:
-    """For a process that computes: its idle threads sleep rather than spin, so that it shares the cores with the page;
-    freed memory stays with it, which spares page faults (measured in docs/benchmarks.md)."""
+def environment(keeps_memory: bool) -> dict[str, str]:
+    """For a process that computes: its idle threads sleep rather than spin, so that it shares the cores with the page.
+
+    With `keeps_memory` what it frees stays with it, which spares page faults (measured in docs/benchmarks.md).
+    """
+    memory = {
+        "MALLOC_MMAP_MAX_": "0",
+        "MALLOC_TRIM_THRESHOLD_": "17179869184",
+        "MALLOC_TOP_PAD_": "1073741824",
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    }
     return {
         **os.environ,
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
         "OMP_WAIT_POLICY": "PASSIVE",
         "HF_HUB_DISABLE_TELEMETRY": "1",
-        "MALLOC_MMAP_MAX_": "0",
-        "MALLOC_TRIM_THRESHOLD_": "17179869184",
-        "MALLOC_TOP_PAD_": "1073741824",
-        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+        **(memory if keeps_memory else {}),
     }
 
 

@@ -6,19 +6,20 @@ import json
 import sys
 import time
 import traceback
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from studio.domain.errors import StudioError
-from studio.services import difficulty, failures, self_writing
-from studio.services.chat_worker import use_all_cores
+from studio.services import failures
 from studio.services.files import read_json, write_json
 from studio.services.store import Store
-from studio.services.tasks import TaskFiles
+from studio.services.tasks import WITH_MODEL, Kind, TaskFiles
 
 _EVERY = 0.5
 """Seconds between two words about how far it is."""
-WORK = {"write": self_writing.run, "difficulty": difficulty.run}
+MODULES: dict[Kind, str] = {"write": "self_writing", "difficulty": "difficulty", "survey": "surveys"}
+"""Which module does the work: its function `run`."""
 
 
 class Said:
@@ -36,19 +37,22 @@ class Said:
         elif moment - self.when < _EVERY:
             return
         self.when = moment
-        left = (moment - self.begun) * (total - done) / done if done and total else None
-        write_json(
-            self.file,
-            {"state": "running", "phase": phase, "done": done, "total": total, "seconds_left": left},
-        )
+        pace = done / (moment - self.begun) if done and moment > self.begun else None
+        left = (total - done) / pace if pace and total else None
+        said = {"phase": phase, "done": done, "total": total, "pace": pace, "seconds_left": left}
+        write_json(self.file, {"state": "running", **said})
 
 
 def work(store: Store, files: TaskFiles) -> int:
     """Do the task, and write down its result or why there is none; returns the exit status."""
     task: dict[str, Any] = read_json(files.request) or {}
     try:
-        use_all_cores()
-        result = WORK[task["kind"]](store, task["request"], Said(files.state))
+        if task["kind"] in WITH_MODEL:
+            from studio.services.chat_worker import use_all_cores
+
+            use_all_cores()
+        module = import_module(f"studio.services.{MODULES[task['kind']]}")
+        result = module.run(store, task["request"], Said(files.state))
     except Exception as error:
         traceback.print_exc()
         told = failures.explained(error, _NO_MEMORY, _failed)
@@ -60,14 +64,14 @@ def work(store: Store, files: TaskFiles) -> int:
 
 
 _NO_MEMORY = StudioError(
-    "There is too little memory for this work with the model.",
+    "There is too little memory for this work.",
     "Stop runs, the chat and other programs that use it, or choose a smaller model.",
 )
 
 
 def _failed(problem: str) -> StudioError:
     return StudioError(
-        "The work with the model failed: {problem}.",
+        "The work failed: {problem}.",
         "Try again; if it fails again, report it.",
         problem=problem,
     )

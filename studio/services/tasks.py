@@ -1,4 +1,4 @@
-"""Work with a model that is no run: each task in a process and a folder of its own, which say how far it is."""
+"""Work that is no run: each task in a process and a folder of its own, which say how far it is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from studio.services import failures, process
 from studio.services.files import explained, now, read_json, write_json
 from studio.services.store import Store
 
-Kind = Literal["write", "difficulty"]
+Kind = Literal["write", "difficulty", "survey"]
+WITH_MODEL = ("write", "difficulty")
+"""Kinds that load a model."""
 State = Literal["running", "finished", "stopped", "failed"]
 
 _GRACE = 10.0
@@ -37,6 +39,8 @@ class TaskStatus:
     total: float = 0.0
     seconds_left: float | None = None
     """None as long as it is not known."""
+    pace: float | None = None
+    """How much of its phase is done in a second; None as long as it is not known."""
     result: dict[str, Any] | None = None
     error: StudioError | None = None
 
@@ -75,6 +79,7 @@ def start(store: Store, kind: Kind, request: Mapping[str, Any]) -> str:
         ["studio.services.task_worker", str(store.home), files.folder.name],
         files.log,
         lambda pid, started: write_json(files.process, {"pid": pid, "started": started}),
+        keeps_memory=kind in WITH_MODEL,
     )
     return files.folder.name
 
@@ -104,6 +109,7 @@ def status(store: Store, task: str) -> TaskStatus:
         said.get("done", 0.0),
         said.get("total", 0.0),
         said.get("seconds_left"),
+        said.get("pace"),
         said.get("result"),
         error,
     )
@@ -113,6 +119,12 @@ def running(store: Store, kind: Kind) -> TaskStatus | None:
     """The newest task of this kind that is at work."""
     found = (status(store, task) for task in sorted(_ids(store), reverse=True))
     return next((task for task in found if task.kind == kind and task.state == "running"), None)
+
+
+def latest(store: Store, kind: Kind, request: Mapping[str, Any]) -> TaskStatus | None:
+    """The newest task that was asked for just this."""
+    found = (status(store, task) for task in sorted(_ids(store), reverse=True))
+    return next((task for task in found if task.kind == kind and task.request == request), None)
 
 
 def cancel(store: Store, task: str) -> None:

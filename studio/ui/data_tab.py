@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -18,10 +18,11 @@ from studio.domain.finding import Finding
 from studio.engine.checks import Report, run_checks
 from studio.engine.dataset import Dataset, read, recognise
 from studio.engine.readers import read_source
+from studio.engine.rows import RowsByNumber
 from studio.engine.similarity_map import SimilarityMap, similarity_map
 from studio.engine.spread import Spread, Spreading
-from studio.services import difficulty, history
-from studio.services.plan import token_report
+from studio.services import difficulty, history, surveys
+from studio.services.plan import sampled_token_report
 from studio.services.reports import write_report
 from studio.ui import (
     data_views,
@@ -33,6 +34,7 @@ from studio.ui import (
     selection_panel,
     spread_views,
     step_views,
+    survey_panel,
     views,
 )
 from studio.ui.i18n import Words, t
@@ -89,6 +91,8 @@ def build(page: Page) -> None:
                 )
             forget = gr.HTML(elem_id="forget", js_on_load=views.CLICKS)
         summary = gr.HTML(elem_id="data-summary", min_height=96)
+        changed = gr.State("")  # another value with each step, and with each finding that comes later
+        survey_panel.build(page, error, changed)
         with gr.Row(elem_classes="actions", visible=False) as actions:
             train = gr.Button(t("data.train"), variant="primary", elem_id="train-recommended")
             gr.HTML(t("data.train.note"), elem_classes="muted small")
@@ -105,7 +109,6 @@ def build(page: Page) -> None:
             preview = gr.HTML()
         rows = gr.HTML(elem_id="rows", js_on_load=row_editing.CLICKS)
         findings = gr.HTML(elem_id="findings", js_on_load=views.CLICKS)
-        changed = gr.State("")  # another value with each step, and with each finding that comes later
         repair_panel.build(page, error, partial(examine, page.store), findings, changed)
         difficulty_panel.build(page, error, changed)
         with gr.Accordion(
@@ -175,6 +178,7 @@ def build(page: Page) -> None:
         dataset, what = str(event._data.get("dataset")), event._data.get("do")
         if what == "delete-yes":
             page.store.delete_dataset(dataset)
+            surveys.sweep(page.store)
             return everything(say, without(draft, dataset), Place())
         return only_forget(_forget(page, say, dataset, asking=what == "delete"))
 
@@ -265,7 +269,8 @@ def without(draft: Draft, dataset: str) -> Draft:
 def _readable(path: Path) -> None:
     """StudioError where the file as a whole cannot be used; one whose columns must be mapped by hand can be."""
     try:
-        read(path)
+        if not surveys.is_large(path):
+            read(path)
     except StudioError:
         if _recognised(path):
             raise
@@ -316,11 +321,13 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
     entry = page.store.dataset(draft.dataset)
     try:
         examined = examine(page.store, draft)
+    except surveys.Unsurveyed:
+        return _unread(say, draft, entry, checking=True)
     except StudioError:
         # Whatever is wrong with a file was said when it was uploaded; what is left is a mapping that is not complete.
         if _recognised(entry.path) and draft.reading(entry)[0] != "columns":
             raise
-        return _unmapped(say, draft, entry)
+        return _unread(say, draft, entry)
     report, dataset = examined.report, examined.dataset
     return (
         data_views.summary(say, entry, dataset, report),
@@ -363,15 +370,16 @@ def _reports(page: Page, entry: DatasetEntry, examined: Examined) -> list[str]:
     return [str(file) for file in files]
 
 
-def _unmapped(say: Words, draft: Draft, entry: DatasetEntry) -> tuple[Any, ...]:
-    """A file that is read but not understood yet: its columns, and the question which is which."""
+def _unread(say: Words, draft: Draft, entry: DatasetEntry, checking: bool = False) -> tuple[Any, ...]:
+    """The first rows of a file that is being checked, or is not understood: then it is asked which column is which."""
     records = read_source(entry.path, _GLANCE)
     columns = [str(column) for column in records.columns]
+    chosen = draft.values.get("data.format") or ("auto" if checking else "columns")
     return (
-        data_views.unmapped(say, entry, columns),
+        data_views.checking(say, entry) if checking else data_views.unmapped(say, entry, columns),
         gr.Row(visible=False),
-        gr.Accordion(visible=True, open=True),
-        *_mapping(draft.with_value("data.format", draft.values.get("data.format") or "columns"), columns),
+        gr.Accordion(visible=not entry.cleaned, open=not checking),
+        *_mapping(draft.with_value("data.format", chosen), columns),
         "",
         data_views.raw_rows(say, records.columns, records.rows, records.row_numbers),
         "",
@@ -400,12 +408,22 @@ def _rows(say: Words, examined: Examined, at: Place) -> str:
     return data_views.rows(say, shown, examined.report, at.page, at.open, PAGE_ROWS, at.check, at.editing)
 
 
-def _filtered(examined: Examined, check: str) -> list[Conversation]:
+def _filtered(examined: Examined, check: str) -> Sequence[Conversation]:
     """The rows that a check found, or all."""
+    rows = examined.dataset.conversations
     if not check:
-        return examined.dataset.conversations
+        return rows
     found = {row for finding in examined.report.findings if finding.check == check for row in finding.rows}
-    return [conversation for conversation in examined.dataset.conversations if conversation.row in found]
+    if isinstance(rows, RowsByNumber):
+        return rows.numbered(found)
+    return [conversation for conversation in rows if conversation.row in found]
+
+
+def _position(rows: Sequence[Conversation], number: int) -> int | None:
+    """Where the row with this number stands."""
+    if isinstance(rows, RowsByNumber):
+        return rows.position(number)
+    return next((position for position, row in enumerate(rows) if row.row == number), None)
 
 
 def _moved(examined: Examined, at: Place, data: dict[str, Any]) -> Place:
@@ -415,9 +433,9 @@ def _moved(examined: Examined, at: Place, data: dict[str, Any]) -> Place:
         return Place(check=str(data["filter"]) if data["filter"] in known else "")
     if "row" in data and str(data["row"]).isdigit():
         check = str(data.get("check", ""))
-        numbers = [conversation.row for conversation in _filtered(examined, check)]
-        if int(data["row"]) in numbers:
-            return Place(numbers.index(int(data["row"])) // PAGE_ROWS + 1, int(data["row"]), check)
+        position = _position(_filtered(examined, check), int(data["row"]))
+        if position is not None:
+            return Place(position // PAGE_ROWS + 1, int(data["row"]), check)
     if "page" in data and str(data["page"]).isdigit():
         pages = max(1, -(-len(_filtered(examined, at.check)) // PAGE_ROWS))
         return Place(min(max(1, int(data["page"])), pages), check=at.check)
@@ -473,7 +491,7 @@ def _reading(store: Store, draft: Draft) -> _Reading:
 
 @lru_cache(maxsize=3)
 def _look_inside(*reading: Any) -> tuple[Spreading, SimilarityMap]:
-    rows = _examine(*reading).dataset.conversations
+    rows = surveys.sample(_examine(*reading).dataset.conversations)
     spread = Spread()
     for row in rows:
         spread.add(row)
@@ -492,14 +510,19 @@ def _examine(
     entry: str,
     measured: int,
 ) -> Examined:
-    dataset = read(path, format=form, columns=json.loads(columns))
+    mapping = json.loads(columns)
+    found = surveys.kept(store, path, form, mapping) if surveys.is_large(path) else None
+    dataset = surveys.as_dataset(found, path) if found else read(path, format=form, columns=mapping)
     tokens = _token_findings(store, dataset, model)
     hard = difficulty.known(store, entry, dataset.conversations) if measured else []
-    return Examined(dataset, run_checks(dataset.conversations, findings=[*dataset.findings, *tokens, *hard]))
+    known = [*dataset.findings, *tokens, *hard]
+    return Examined(
+        dataset, surveys.report(found, known) if found else run_checks(dataset.conversations, findings=known)
+    )
 
 
 def _token_findings(store: Store, dataset: Dataset, model: str | None) -> list[Finding]:
     try:
-        return token_report(store, dataset.conversations, model, TemplateConfig(), None)
+        return sampled_token_report(store, dataset.conversations, model, TemplateConfig(), None)
     except StudioError:  # of the model or its template, about which Template and Hyperparameters say more
         return []

@@ -80,6 +80,15 @@ def summary(say: Words, entry: DatasetEntry, dataset: Dataset, report: Report) -
     )
 
 
+def checking(say: Words, entry: DatasetEntry) -> str:
+    """A file whose check is not done yet."""
+    return (
+        f'<div class="panel summary"><div class="summary-name"><b>{escape(entry.name)}</b>'
+        f"{views.chip('info', views.size(entry.path.stat().st_size))}"
+        f"{views.chip('warn', say('survey.chip'))}</div></div>"
+    )
+
+
 def unmapped(say: Words, entry: DatasetEntry, columns: Sequence[str]) -> str:
     """A file whose columns are not known by name."""
     return (

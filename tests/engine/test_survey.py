@@ -30,7 +30,7 @@ def test_a_survey_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     assert kept is not None
     assert (kept.report, kept.about_file) == (found.report, found.about_file)
     assert kept.rows[3] == found.rows[3]
-    assert [row.row for row in kept.rows] == list(kept.rows.numbers())
+    assert [row.row for row in kept.rows] == kept.rows.numbers.tolist()
 
 
 def test_a_survey_can_be_ended_and_tells_how_far_it_is(tmp_path: Path) -> None:
@@ -43,8 +43,19 @@ def test_a_survey_can_be_ended_and_tells_how_far_it_is(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         survey(DIRTY, tmp_path, processes=0, progress=end)
-    assert told[0] == "read"
+    assert told[0] == "check"
     assert load(tmp_path) is None
+
+
+def test_rows_are_found_by_their_numbers_and_drawn_evenly(tmp_path: Path) -> None:
+    rows = survey(DIRTY, tmp_path, processes=0).rows
+    few = rows.numbered([rows[7].row, rows[2].row, 10**6])
+    assert [row.row for row in few] == [rows[2].row, rows[7].row]
+    assert few.position(rows[7].row) == 1
+    assert few.position(rows[3].row) is None
+    assert (few[-1], few[:1]) == (rows[7], [rows[2]])
+    drawn = rows.sample(3)
+    assert list(drawn) == [rows[0], rows[(len(rows) - 1) // 2], rows[-1]]
 
 
 def test_a_file_without_a_usable_row_is_refused(tmp_path: Path) -> None:

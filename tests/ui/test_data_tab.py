@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from studio.domain.errors import StudioError
-from studio.services import history
+from studio.services import history, surveys
 from studio.services.store import Store
-from studio.ui import data_tab
+from studio.ui import data_tab, survey_panel
 from studio.ui.data_tab import Place
 from studio.ui.i18n import words
 from studio.ui.page import Draft
@@ -76,3 +76,29 @@ def test_what_a_form_does_not_change_stays_as_it_was(tmp_path: Path) -> None:
     fields = {"content-0": "q\n1", "content-1": "a", "role-0": "user", "role-1": "assistant"}
     assert data_tab._edited(store, examined, at, {"do": "save", "fields": fields}) == Place(open=1)
     assert not store.dataset(draft.dataset).cleaned
+
+
+def test_a_large_file_has_the_same_table_and_checklist_once_it_is_surveyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "home")
+    upload = tmp_path / "rows.csv"
+    lines = [f"question {n},{'' if n % 2 else f'answer {n}'}" for n in range(1, 61)]
+    upload.write_text("\n".join(["prompt,response", *lines]), encoding="utf-8")
+    entry = store.save_dataset(upload)
+    draft = Draft(entry.id)
+    small = data_tab.examine(store, draft)
+    data_tab._examine.cache_clear()
+    monkeypatch.setattr(surveys, "LARGE", 100)
+    with pytest.raises(surveys.Unsurveyed):
+        data_tab.examine(store, draft)
+    assert survey_panel.unsurveyed(store, draft) == (entry.path, "auto", None)
+    surveys.made(store, entry.path)
+    assert survey_panel.unsurveyed(store, draft) is None
+    large = data_tab.examine(store, draft)
+    assert large.report == small.report
+    for place in (Place(), Place(2, 0, "empty_response"), Place(3, 42)):
+        assert data_tab._rows(words("en"), large, place) == data_tab._rows(words("en"), small, place)
+    assert data_tab._moved(large, Place(check="empty_response"), {"row": "41"}) == Place(3, 41)
+    spread, found = data_tab.look_inside(store, draft)
+    assert (spread.rows, found.rows) == (60, 60)

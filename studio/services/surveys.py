@@ -1,0 +1,230 @@
+"""Large files surveyed in a process of their own, each survey kept by what it was made of."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+import studio
+from studio.domain.chat import Conversation
+from studio.domain.errors import StudioError
+from studio.domain.finding import Finding
+from studio.engine import conversion, survey
+from studio.engine.checks import Report
+from studio.engine.dataset import Dataset
+from studio.engine.readers import read_source
+from studio.engine.rows import RowsByNumber
+from studio.engine.survey import Survey
+from studio.services import tasks
+from studio.services.files import explained, read_json, write_json
+from studio.services.store import Store
+from studio.services.tasks import TaskStatus
+
+LARGE = 4 * 2**20
+"""Bytes of a file beyond which it is surveyed: some 4,000 rows, which are checked in a second or two."""
+_GLANCE = 50
+"""Rows by which a format is recognised."""
+SAMPLE = 20_000
+"""Rows of a surveyed file by which it is told what its rows are like."""
+_KEPT = 4
+"""Surveys, each about as large as its file; the ones that were not asked for the longest go first."""
+_CHUNK = 2**22
+_SOURCE = "source.json"
+
+Progress = Callable[[str, float, float], None]
+
+
+class Unsurveyed(StudioError):
+    """What is asked for is known once the file is surveyed."""
+
+    def __init__(self, file: str) -> None:
+        super().__init__("{file} is not checked yet.", "Wait until it is, under Data.", file=file)
+
+
+def is_large(path: Path) -> bool:
+    """Whether a file is too large to be read and checked while somebody waits."""
+    return path.is_file() and path.stat().st_size > LARGE
+
+
+def kept(store: Store, path: Path, format: str, columns: Mapping[str, str] | None) -> Survey:
+    """The survey of a file, as it was read in this way. Unsurveyed where there is none.
+
+    StudioError where the file cannot be read in this way.
+    """
+    folder = _folder(store, path, format, columns)
+    try:
+        found = _loaded(folder)
+        with explained(folder):
+            os.utime(folder)
+    except FileNotFoundError:
+        _check_format(path, format, columns)
+        raise Unsurveyed(path.name) from None
+    return found
+
+
+def _check_format(path: Path, format: str, columns: Mapping[str, str] | None) -> None:
+    """StudioError where the file cannot be read in this way, as far as its first rows tell."""
+    records = read_source(path, _GLANCE)
+    if records.rows:
+        mapping = dict(columns) if columns else None
+        conversion.settle_format(path.name, format, mapping, records.columns, records.rows)
+
+
+def as_dataset(found: Survey, path: Path) -> Dataset:
+    """A survey as what reading the whole file would give; its conversations are read as they are asked for."""
+    numbers = list(range(1, len(found.samples) + 1))
+    return Dataset(
+        path,
+        found.format,
+        found.columns,
+        found.samples,
+        numbers,
+        found.rows,
+        found.about_file,
+        found.quarantined,
+        found.encoding,
+    )
+
+
+def report(found: Survey, findings: Sequence[Finding]) -> Report:
+    """The checklist of a survey, with what is known already first, as `run_checks` gives it."""
+    return replace(found.report, findings=[*findings, *found.report.findings])
+
+
+def sample(rows: Sequence[Conversation], size: int = SAMPLE) -> Sequence[Conversation]:
+    """All rows, or of a file that was surveyed so many at most, evenly drawn."""
+    return rows.sample(size) if isinstance(rows, RowsByNumber) else rows
+
+
+def made(
+    store: Store,
+    path: Path,
+    format: str = "auto",
+    columns: Mapping[str, str] | None = None,
+    progress: Progress = lambda phase, done, total: None,
+) -> Survey:
+    """The survey of a file: the one that is kept, or one that is made here and now and kept."""
+    try:
+        return kept(store, path, format, columns)
+    except Unsurveyed:
+        folder = _folder(store, path, format, columns)
+    with explained(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        sweep(store)
+        unfinished = folder.with_name(f".{folder.name}.{os.getpid()}")
+        unfinished.mkdir()
+        shutil.rmtree(folder, ignore_errors=True)  # a damaged one
+        try:
+            survey.survey(
+                path, unfinished, format=format, columns=dict(columns or {}) or None, progress=progress
+            )
+            write_json(unfinished / _SOURCE, {"path": str(path)})
+            _put(unfinished, folder)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+    return kept(store, path, format, columns)
+
+
+def start(store: Store, path: Path, format: str, columns: Mapping[str, str] | None) -> str:
+    """Survey a file in a process of its own, unless one is at it already; returns the task's id."""
+    found = latest(store, path, format, columns)
+    if found and found.state == "running":
+        return found.id
+    return tasks.start(store, "survey", _request(path, format, columns))
+
+
+def latest(store: Store, path: Path, format: str, columns: Mapping[str, str] | None) -> TaskStatus | None:
+    """The newest task that surveys, or was to survey, the file as it is now."""
+    return tasks.latest(store, "survey", _request(path, format, columns))
+
+
+def cancel(store: Store, task: str) -> None:
+    """End a survey at once; what it found so far is given up."""
+    tasks.cancel(store, task)
+    sweep(store)
+
+
+def sweep(store: Store) -> None:
+    """Remove what is left of surveys that were ended, and the surveys of files that were deleted."""
+    for folder in _cache(store).glob("*"):
+        if folder.name.startswith("."):
+            pid = folder.name.rpartition(".")[2]
+            forsaken = pid.isdigit() and not psutil.pid_exists(int(pid))
+        else:
+            forsaken = not Path((read_json(folder / _SOURCE) or {}).get("path", "")).is_file()
+        if forsaken:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def run(store: Store, request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
+    """Make the survey that a request asks for, in this process and some beside it."""
+    if hasattr(os, "nice"):
+        os.nice(5)  # whoever clicks on the page does not wait for it
+    found = made(store, Path(request["path"]), request["format"], request["columns"], progress)
+    return {"rows": len(found.rows)}
+
+
+def _request(path: Path, format: str, columns: Mapping[str, str] | None) -> dict[str, Any]:
+    stat = path.stat()
+    changed = {"size": stat.st_size, "changed": stat.st_mtime_ns}
+    return {"path": str(path), "format": format, "columns": dict(columns) if columns else None, **changed}
+
+
+def _cache(store: Store) -> Path:
+    return store.home / "cache" / "surveys"
+
+
+def _folder(store: Store, path: Path, format: str, columns: Mapping[str, str] | None) -> Path:
+    """Where the survey of a file is kept: named by its bytes, how it is read, and the checks."""
+    stat = path.stat()
+    mapping = sorted((columns or {}).items())
+    parts = (_code(), _sha256(path, stat.st_mtime_ns, stat.st_size), path.suffix, format, repr(mapping))
+    return _cache(store) / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
+
+
+@lru_cache(maxsize=32)
+def _sha256(path: Path, changed: int, size: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _code() -> str:
+    """A fingerprint of all that reads and checks: what older code has found is not asked for."""
+    digest = hashlib.sha256()
+    root = Path(studio.__file__).parent
+    for part in ("domain", "engine", "engine/checks"):
+        for file in sorted((root / part).glob("*.py")):
+            digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+@lru_cache(maxsize=2)
+def _loaded(folder: Path) -> Survey:
+    found = survey.load(folder)
+    if found is None:
+        raise FileNotFoundError(folder)
+    return found
+
+
+def _put(unfinished: Path, folder: Path) -> None:
+    """The finished survey in its place, unless another process was quicker; the oldest ones make room."""
+    try:
+        os.rename(unfinished, folder)
+    except OSError:
+        if not folder.is_dir():
+            raise
+    old = sorted(folder.parent.glob("[!.]*"), key=lambda kept: kept.stat().st_mtime, reverse=True)
+    for outdated in old[_KEPT:]:
+        shutil.rmtree(outdated, ignore_errors=True)

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from pathlib import Path
+
+import pytest
+
+from studio.domain.errors import StudioError
+from studio.engine.assets import ASSETS
+from studio.engine.checks import run_checks
+from studio.engine.dataset import read
+from studio.services import surveys, tasks
+from studio.services.store import Store
+from studio.services.surveys import Unsurveyed
+
+DIRTY = ASSETS / "samples" / "dirty.jsonl"
+
+
+def ended(store: Store, task: str) -> tasks.TaskStatus:
+    while (found := tasks.status(store, task)).state == "running":
+        time.sleep(0.05)
+    return found
+
+
+def test_a_process_of_its_own_finds_what_the_checks_find_in_memory(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    with pytest.raises(Unsurveyed):
+        surveys.kept(store, DIRTY, "auto", None)
+    task = surveys.start(store, DIRTY, "auto", None)
+    assert surveys.start(store, DIRTY, "auto", None) == task
+    assert ended(store, task).state == "finished"
+    found, data = surveys.kept(store, DIRTY, "auto", None), read(DIRTY)
+    assert surveys.report(found, found.about_file) == run_checks(data.conversations, findings=data.findings)
+    dataset = surveys.as_dataset(found, DIRTY)
+    assert list(dataset.conversations) == data.conversations
+    assert (dataset.total, dataset.findings) == (data.total, data.findings)
+
+
+def test_the_same_bytes_are_surveyed_once_and_others_anew(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    found = surveys.made(store, DIRTY)
+    same = Path(shutil.copy(DIRTY, tmp_path / "same.jsonl"))
+    assert surveys.kept(store, same, "auto", None) is found
+    same.write_bytes(DIRTY.read_bytes() + b'{"instruction": "q", "output": "a"}\n')
+    with pytest.raises(Unsurveyed):
+        surveys.kept(store, same, "auto", None)
+    assert len(surveys.made(store, same).rows) == len(found.rows) + 1
+    same.unlink()
+    surveys.sweep(store)
+    assert len(list((store.home / "cache" / "surveys").iterdir())) == 1
+
+
+def test_a_survey_that_is_ended_leaves_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    file = tmp_path / "rows.jsonl"
+    line = json.dumps({"prompt": "question " * 30, "response": "answer " * 300}) + "\n"
+    file.write_text(line * 5_000, encoding="utf-8")
+    task = surveys.start(store, file, "auto", None)
+    while not tasks.status(store, task).total:
+        time.sleep(0.02)
+    surveys.cancel(store, task)
+    assert tasks.status(store, task).state == "stopped"
+    assert not list((store.home / "cache" / "surveys").iterdir())
+
+
+def test_columns_that_are_not_known_are_asked_for_and_not_surveyed(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    file = tmp_path / "rows.csv"
+    file.write_text("left,right\nq,a\n", encoding="utf-8")
+    with pytest.raises(StudioError, match="in no format that is recognised"):
+        surveys.kept(store, file, "auto", None)
+    mapping = {"prompt": "left", "response": "right"}
+    surveys.made(store, file, "columns", mapping)
+    assert surveys.kept(store, file, "columns", mapping).rows[0].response == "a"
