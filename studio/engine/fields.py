@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, NoReturn
 
 from studio.domain.text import Text
@@ -33,8 +34,14 @@ def key_of(record: Mapping[str, Any], *names: str) -> str | None:
     for name in names:
         if name in record:
             return name
-    lowered = {key.strip().lower(): key for key in record if isinstance(key, str)}
+    lowered = _by_lowered(tuple(record))
     return next((lowered[name] for name in names if name in lowered), None)
+
+
+@lru_cache(maxsize=64)
+def _by_lowered(keys: tuple[Any, ...]) -> dict[str, str]:
+    """Keys by what they are without capitals; most records of a file have the same."""
+    return {key.strip().lower(): key for key in keys if isinstance(key, str)}
 
 
 def is_blank(value: Any) -> bool:

@@ -64,7 +64,8 @@ def empty_response(conversation: Conversation) -> str:
 )
 def repeats_prompt(conversation: Conversation) -> str:
     for question, response in _exchanges(conversation):
-        response = _LABEL.sub("", response, count=1)
+        label = _LABEL.match(response)
+        response = response[label.end() :] if label else response
         if not _begin_alike(question, response):
             continue
         asked, said = plain(question), plain(response)

@@ -21,7 +21,7 @@ from studio.engine.checks.registry import (
     without_code,
 )
 from studio.engine.checks.sketches import TEXT, Sketches, sketched
-from studio.engine.checks.text import is_latin, lowered, script_of, scripts_in
+from studio.engine.checks.text import holds_any, is_latin, lowered, script_of, scripts_in
 
 if TYPE_CHECKING:
     import numpy
@@ -74,8 +74,12 @@ _TOKEN = re.compile(
 )
 
 
+_SPECIAL = ("<|", "<｜", "INST]", "SYS>>", "<bos>", "<eos>", "<pad>", "<unk>", "_of_turn>", "s>", "###")
+"""One of these stands in every text that holds such a token."""
+
+
 def _has_special(text: str) -> re.Match[str] | None:
-    if "<" not in text and "[" not in text and "###" not in text:
+    if not holds_any(text, _SPECIAL):
         return None
     return _TOKEN.search(text) or _ALPACA_HEAD.search(text)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from studio.engine.checks.text import Marks, lowered
+from studio.engine.checks.text import Marks, is_latin, lowered
 
 _GROUPS = (
     r"(?:(?:black|white|asian|gay|trans|disabled|old|jewish|muslim|african|mexican|chinese|indian|poor|fat|"
@@ -112,5 +112,5 @@ def insult_in(text: str) -> str:
         found = _TOXIC_PATTERNS[number].search(lowered(text))
         if found:
             return found.group()
-    found = None if text.isascii() else _TOXIC_CHINESE.search(text)
+    found = None if is_latin(text) else _TOXIC_CHINESE.search(text)
     return found.group() if found else ""

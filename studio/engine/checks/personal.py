@@ -156,6 +156,8 @@ _IDENTITIES: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], bool]],
 )  # fmt: skip
 """A character that such a number holds, its form, and whether its check digits are right."""
 
+_FEWEST_DIGITS = 6
+"""As many as the shortest of the numbers has, the British one."""
 _MANY_DIGITS = re.compile(r"\d(?:[ .()/\-\u2011]{0,2}[\dA-Z]){6}", re.ASCII)
 _MAC = re.compile(
     r"(?<![\w:-])(?:[0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?![\w:-])", re.ASCII
@@ -174,13 +176,15 @@ def without_personal_data(text: str) -> str:
     """Text with each piece of personal data replaced by its kind in angle brackets."""
     if "@" in text:
         text = _EMAIL.sub(lambda m: m.group() if _ROLE_ADDRESS.match(m.group()) else "<EMAIL>", text)
-    if text.count(".") >= 3 and b"0.0" in outline(text):
+    outlined = outline(text)
+    if text.count(".") >= 3 and any(inner in outlined for inner in (b".0.", b".00.", b".000.")):
         text = _IP.sub(_replaced("<IP>", _is_personal_ip), text)
-    if _PAIRED.search(text):
+    if (text.count(":") >= 2 or text.count("-") >= 3) and _PAIRED.search(text):
         text = _IP6.sub(
             _replaced("<IP>", lambda m: not _NOT_PERSONAL_IP6.match(m.group())), _MAC.sub("<MAC>", text)
         )
-    return _without_numbers(text) if _MANY_DIGITS.search(text) else text
+    many = outlined.count(b"0") >= _FEWEST_DIGITS and _MANY_DIGITS.search(text)
+    return _without_numbers(text) if many else text
 
 
 def _without_numbers(text: str) -> str:

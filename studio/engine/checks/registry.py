@@ -251,4 +251,6 @@ def without_code(text: str) -> str:
     """
     if "`" not in text:
         return text
-    return _INLINE.sub("", _FENCED.sub("", text))
+    if "```" in text or "~~~" in text:
+        text = _FENCED.sub("", text)
+    return _INLINE.sub("", text)

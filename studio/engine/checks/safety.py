@@ -10,7 +10,7 @@ from studio.engine.checks.keys import without_secrets
 from studio.engine.checks.parts import EVERYTHING, texts
 from studio.engine.checks.personal import without_personal_data
 from studio.engine.checks.registry import drop, rewriting, row_check
-from studio.engine.checks.text import Marks
+from studio.engine.checks.text import Marks, lowered
 
 # ---- personal data ------------------------------------------------------------------------------------------------
 
@@ -135,9 +135,9 @@ _INJECTION = re.compile(
     r"(?:指令|提示|指示|规则|内容|设定|要求|限制|命令|说明)|"
     r"(?:忽略|无视|忘记|忘掉)(?:所有|一切|全部|你的)(?:所有|一切|全部)?(?:之前|以上|系统|安全)?的?(?:指令|提示词?|规则|限制|设定)|"
     r"(?:输出|显示|泄露|告诉我|说出|展示|打印|重复|把)(?:一下|出)?你的(?:完整|全部|初始|隐藏)?的?(?:系统)(?:提示|指令|prompt)|"
-    r"你(?:现在)?(?:不再受|没有)任何(?:限制|约束)|(?:进入|开启|启用)(?:开发者|越狱|DAN)模式|你现在是DAN",
-    re.IGNORECASE,
+    r"你(?:现在)?(?:不再受|没有)任何(?:限制|约束)|(?:进入|开启|启用)(?:开发者|越狱|dan)模式|你现在是dan",
 )
+"""Of a text in small letters."""
 _INJECTION_MARKS = Marks(
     "skip all|skip any|skip your|drop all|drop your|abandon |no safety|no ethical|no content|no moral|you are "
     "now|given at|were given|been given|"
@@ -169,11 +169,17 @@ _INJECTION_MARKS = Marks(
 )
 def prompt_injection(conversation: Conversation) -> str:
     for message in conversation.messages:
-        found = _injection_in(message.content) if message.role != "system" else None
+        found = _injection_in(message.content) if message.role != "system" else ""
         if found:
-            return found.group()
+            return found
     return ""
 
 
-def _injection_in(text: str) -> re.Match[str] | None:
-    return _INJECTION.search(text) if _INJECTION_MARKS.stand_in(text) else None
+def _injection_in(text: str) -> str:
+    if not _INJECTION_MARKS.stand_in(text):
+        return ""
+    small = lowered(text)
+    found = _INJECTION.search(small)
+    if not found:
+        return ""
+    return text[slice(*found.span())] if len(small) == len(text) else found.group()

@@ -11,6 +11,7 @@ from studio.engine.checks import sketches
 from studio.engine.checks.registry import CHECKS, row_number, shorten
 from studio.engine.checks.sketches import Sketches, sketched
 
+_AT_A_TIME = 16
 WEIGHTS = {"error": 1.0, "warning": 0.5, "info": 0.1}
 """How much of a row is lost by a finding of this severity."""
 
@@ -51,18 +52,22 @@ class Looked:
 def look(conversations: Sequence[Conversation]) -> Looked:
     """Every check of one row over the rows, and a sketch of each to compare them by.
 
-    It goes row by row: what one check asks of a text, its small letters or its marks, the next one finds at hand.
+    It goes a few rows at a time: what one check asks of a text, its small letters or its marks, the next one finds at
+    hand, and its own code is still there when it looks at the next row.
     """
     looks = [(check.id, check.look) for check in CHECKS.values() if check.look is not None]
     numbers = tuple(row_number(conversations, position) for position in range(len(conversations)))
     rows: dict[str, list[int]] = {}
     examples: dict[str, str] = {}
-    for number, conversation in zip(numbers, conversations, strict=True):
+    for start in range(0, len(numbers), _AT_A_TIME):
+        end = start + _AT_A_TIME
+        few = list(zip(numbers[start:end], conversations[start:end], strict=True))
         for name, see in looks:
-            evidence = see(conversation)
-            if evidence:
-                rows.setdefault(name, []).append(number)
-                examples.setdefault(name, shorten(evidence))
+            for number, conversation in few:
+                evidence = see(conversation)
+                if evidence:
+                    rows.setdefault(name, []).append(number)
+                    examples.setdefault(name, shorten(evidence))
     flagged = {name: (tuple(found), examples[name]) for name, found in rows.items()}
     return Looked(numbers, flagged, sketched(conversations))
 

@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, ClassVar
 
-lowered: Callable[[str], str] = lru_cache(maxsize=16)(str.lower)
+TEXTS_AT_HAND = 64
+"""Of so many texts it is known what was asked of them: those of the few rows that are looked at together."""
+
+lowered: Callable[[str], str] = lru_cache(maxsize=TEXTS_AT_HAND)(str.lower)
 """A text in small letters; the checks that look at the same row share it."""
 
 
@@ -68,7 +71,7 @@ def _automaton(lists: int) -> Any:
     return automaton
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=TEXTS_AT_HAND)
 def _marked(text: str, lists: int) -> frozenset[int]:
     """The numbers of the lists of which a mark stands in the text."""
     return frozenset(number for _, those in _automaton(lists).iter(lowered(text)) for number in those)
@@ -76,10 +79,10 @@ def _marked(text: str, lists: int) -> frozenset[int]:
 
 # ---- form ---------------------------------------------------------------------------------------------------------
 
-_NOT_WORD = re.compile(r"[^\w]+")
-_ASCII = bytes(ord(chr(c).lower()) if chr(c).isalnum() or c == ord("_") else ord(" ") for c in range(128))
-_PLAIN_ASCII = _ASCII + bytes(128)
-"""What `plain` makes of each ASCII character, which is twice as quick as a pattern."""
+_PLAIN = bytes(
+    ord(chr(c).lower()) if chr(c).isalnum() or c == ord("_") else ord(" ") for c in range(128)
+) + bytes(range(128, 256))
+"""What `plain` makes of each ASCII character, which is twice as quick as a pattern; others stay."""
 
 
 def plain(text: str) -> str:
@@ -89,9 +92,12 @@ def plain(text: str) -> str:
     True
     """
     if text.isascii():
-        simple = b" ".join(text.encode().translate(_PLAIN_ASCII).split()).decode()
+        simple = b" ".join(text.encode().translate(_PLAIN).split()).decode()
     else:
-        simple = _NOT_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+        folded = unicodedata.normalize("NFKC", text).casefold()
+        for sign in {sign for sign in folded if not (sign.isascii() or sign.isalnum())}:
+            folded = folded.replace(sign, " ")
+        simple = b" ".join(folded.encode().translate(_PLAIN).split()).decode()
     return simple or " ".join(text.split())
 
 
@@ -100,7 +106,7 @@ _LETTERS_AND_DIGITS = bytes(
 ) + bytes(128)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=TEXTS_AT_HAND)
 def outline(text: str) -> bytes:
     """A text with each ASCII letter as `a` and each ASCII digit as `0`: what stands beside a digit is found in it a
     dozen times as quick as by a pattern.
@@ -295,6 +301,7 @@ _NOT_LATIN = re.compile(
 )
 
 
+@lru_cache(maxsize=TEXTS_AT_HAND)
 def is_latin(text: str) -> bool:
     """Whether no letter of another writing system stands in the text."""
     return text.isascii() or not _NOT_LATIN.search(text)
