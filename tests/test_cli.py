@@ -10,8 +10,9 @@ import pytest
 from studio import cli
 from studio.domain.history import RowChange
 from studio.domain.text import Text
+from studio.engine.assets import ASSETS
 from studio.engine.dataset import read
-from studio.services import history
+from studio.services import history, surveys
 from studio.services.store import Store
 from tests.tiny import tiny_model
 
@@ -76,6 +77,18 @@ def test_checking_gives_scores_and_findings(studio, tmp_path: Path) -> None:  # 
     )
     assert found["message"]
     assert found["remedy"]
+
+
+def test_a_large_file_is_checked_in_shards_with_the_same_result(
+    studio, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    file = str(ASSETS / "samples" / "dirty.jsonl")
+    _, small, _ = studio("data", "check", file, "--json")
+    monkeypatch.setattr(surveys, "LARGE", 100)
+    status, large, told = studio("data", "check", file, "--json")
+    assert (status, json.loads(large)) == (0, json.loads(small))
+    assert "check: done in" in told
+    assert studio("data", "check", file, "--json")[1:] == (large, "")
 
 
 def test_token_checks_come_with_a_model(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -13,10 +13,13 @@ from studio.cli.progress import shown_progress
 from studio.services.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from studio.cli.parsing import Verbs
     from studio.domain.chat import Conversation
+    from studio.domain.finding import Finding
+    from studio.engine.checks import Report
+    from studio.engine.dataset import Dataset
     from studio.services.difficulty import Measured
 
 
@@ -60,12 +63,11 @@ def add_to(verbs: Verbs) -> None:
 
 def check(options: argparse.Namespace, store: Store) -> int:
     """The quality checklist."""
-    from studio.engine import checks, dataset
     from studio.services import reports
-    from studio.services.plan import token_report
+    from studio.services.plan import sampled_token_report
 
-    data = dataset.read(options.file, format=options.format, columns=parsing.columns(options.columns))
-    tokens = token_report(
+    data, checked = _looked_over(options, store)
+    tokens = sampled_token_report(
         store,
         data.conversations,
         options.model,
@@ -74,8 +76,7 @@ def check(options: argparse.Namespace, store: Store) -> int:
         options.overlong,
     )
     hard = _difficulty(options, store, data.conversations) if options.difficulty else None
-    about = hard.findings if hard else []
-    report = checks.run_checks(data.conversations, findings=[*data.findings, *tokens, *about])
+    report = checked([*data.findings, *tokens, *(hard.findings if hard else [])])
     if options.report:
         out = parsing.other_file(options.report, options.file)
         reports.write_report(Path(out), Path(options.file).name, data.format, report)
@@ -104,6 +105,22 @@ def check(options: argparse.Namespace, store: Store) -> int:
     if any(found.fixable for found in report.findings):
         print(f"`studio data clean {options.file} --fix safe --dry-run` shows what repairs would do.")
     return DONE
+
+
+def _looked_over(
+    options: argparse.Namespace, store: Store
+) -> tuple[Dataset, Callable[[Sequence[Finding]], Report]]:
+    """The file as read, and its report once what else was found is known; a large file's survey is kept."""
+    from studio.engine import checks, dataset
+    from studio.services import surveys
+
+    path, columns = Path(options.file).expanduser(), parsing.columns(options.columns)
+    if not surveys.is_large(path):
+        data = dataset.read(options.file, format=options.format, columns=columns)
+        return data, lambda findings: checks.run_checks(data.conversations, findings=findings)
+    with shown_progress() as progress:
+        found = surveys.made(store, path, options.format, columns, progress)
+    return surveys.as_dataset(found, path), lambda findings: surveys.report(found, findings)
 
 
 def _difficulty(options: argparse.Namespace, store: Store, conversations: Sequence[Conversation]) -> Measured:
@@ -163,7 +180,10 @@ def list_uploads(options: argparse.Namespace, store: Store) -> int:
 
 def delete(options: argparse.Namespace, store: Store) -> int:
     """Remove an upload with its repaired rows."""
+    from studio.services import surveys
+
     store.delete_dataset(options.dataset)
+    surveys.sweep(store)
     if options.json:
         return print_json({"deleted": options.dataset})
     print(f"{options.dataset} is deleted.")

@@ -80,12 +80,12 @@ class Bar:
     def _begun(self, phase: str, done: int, total: float) -> tqdm[None]:
         from tqdm import tqdm
 
-        in_bytes = phase == "download" or total > 1_000_000
+        in_bytes = phase == "download" or (phase != "check" and total > 1_000_000)
         return tqdm(
             total=total or None,
             initial=done,
             desc=phase,
-            unit="B" if in_bytes else "",
+            unit="B" if in_bytes else " rows" if phase == "check" else "",
             unit_scale=in_bytes,
             mininterval=REDRAWN,
             miniters=1,

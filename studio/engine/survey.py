@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
+import signal
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -215,8 +216,13 @@ def _workers(
         return
     # A fork is ready at once; it is safe as long as no thread has begun, which the survey's own process sees to.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with context.Pool(count) as pool:
+    with context.Pool(count, _leave_interrupts) as pool:
         yield lambda shards: _in_order(pool, shards, how, count * AHEAD)
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C is for the process that surveys, which ends these."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _in_order(pool: Pool, shards: Iterator[list[Record]], how: Reading, ahead: int) -> Iterator[_Done]:

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from studio.services.jobs import Jobs
     from studio.services.store import Store
 
-MAX_UPLOAD = "200mb"
+MAX_UPLOAD = "4gb"
 _DAY = 86_400
 _TAB_BUILDERS = (data_tab, template_tab, hyperparameters_tab, training_tab, chat_tab, runs_tab, export_tab)
 # The open tab stands in the address, so that a reload stays where it was. The gate's script notes it before Gradio's
