@@ -88,7 +88,8 @@ def take(
     `spared` rows and the `row` in `asked`, have the numbers of those. StudioError where another step came between, or
     no row would be left.
     """
-    _refuse_stale(store, seen)
+    if store.dataset(seen.id).path != seen.path:
+        raise changed_meanwhile(seen)
     before = history(store, seen.id)
     kept = amended(conversations, made)
     if not kept:
@@ -160,11 +161,11 @@ def _earlier(made: Sequence[Mapping[str, Any]]) -> Step:
     return Step(1, "earlier", "", len(changed), len(dropped))
 
 
-def _refuse_stale(store: Store, seen: DatasetEntry) -> None:
-    if store.dataset(seen.id).path != seen.path:
-        raise StudioError(
-            "The rows of {name} changed in the meantime.", "Look at them again first.", name=seen.name
-        )
+def changed_meanwhile(seen: DatasetEntry) -> StudioError:
+    """What is said where something was worked out for rows that are in use no longer."""
+    return StudioError(
+        "The rows of {name} changed in the meantime.", "Look at them again first.", name=seen.name
+    )
 
 
 def _renumbered(change: RowChange, source: Callable[[int], int]) -> RowChange:

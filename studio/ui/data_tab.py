@@ -18,7 +18,7 @@ from studio.domain.finding import Finding
 from studio.engine.checks import Report, run_checks
 from studio.engine.dataset import Dataset, read, recognise
 from studio.engine.readers import read_source
-from studio.engine.rows import RowsByNumber
+from studio.engine.rows import numbered, position_of
 from studio.engine.similarity_map import SimilarityMap, similarity_map
 from studio.engine.spread import Spread, Spreading
 from studio.services import difficulty, history, surveys
@@ -414,16 +414,7 @@ def _filtered(examined: Examined, check: str) -> Sequence[Conversation]:
     if not check:
         return rows
     found = {row for finding in examined.report.findings if finding.check == check for row in finding.rows}
-    if isinstance(rows, RowsByNumber):
-        return rows.numbered(found)
-    return [conversation for conversation in rows if conversation.row in found]
-
-
-def _position(rows: Sequence[Conversation], number: int) -> int | None:
-    """Where the row with this number stands."""
-    if isinstance(rows, RowsByNumber):
-        return rows.position(number)
-    return next((position for position, row in enumerate(rows) if row.row == number), None)
+    return numbered(rows, found)
 
 
 def _moved(examined: Examined, at: Place, data: dict[str, Any]) -> Place:
@@ -433,7 +424,7 @@ def _moved(examined: Examined, at: Place, data: dict[str, Any]) -> Place:
         return Place(check=str(data["filter"]) if data["filter"] in known else "")
     if "row" in data and str(data["row"]).isdigit():
         check = str(data.get("check", ""))
-        position = _position(_filtered(examined, check), int(data["row"]))
+        position = position_of(_filtered(examined, check), int(data["row"]))
         if position is not None:
             return Place(position // PAGE_ROWS + 1, int(data["row"]), check)
     if "page" in data and str(data["page"]).isdigit():
@@ -444,8 +435,13 @@ def _moved(examined: Examined, at: Place, data: dict[str, Any]) -> Place:
 
 def _opened(store: Store, draft: Draft, examined: Examined, at: Place, data: dict[str, Any]) -> Place:
     """The place with a row as a form, where its button was clicked."""
-    row = next((row for row in examined.dataset.conversations if str(row.row) == str(data.get("edit"))), None)
-    return replace(at, open=row.row, editing=Editing(store.dataset(draft.dataset), row)) if row else at
+    if not str(data.get("edit", "")).isdigit():
+        return at
+    position = position_of(examined.dataset.conversations, int(data["edit"]))
+    if position is None:
+        return at
+    row = examined.dataset.conversations[position]
+    return replace(at, open=row.row, editing=Editing(store.dataset(draft.dataset), row))
 
 
 def _edited(store: Store, examined: Examined, at: Place, data: dict[str, Any]) -> Place:
