@@ -61,7 +61,9 @@ class Progress:
 
     @property
     def measured(self) -> float | None:
-        """The last held-out loss after the first step."""
+        """The held-out loss of the result, or the last one after the first step while there is none."""
+        if self.finished and "eval_loss" in self.finished.metrics:
+            return self.finished.metrics["eval_loss"]
         return self.held_out[-1][1] if self.held_out and self.held_out[-1][0] > 0 else None
 
     def elapsed(self, alive: bool) -> float:

@@ -183,7 +183,7 @@ def notes(say: Words, progress: Progress, log: Sequence[str]) -> str:
 
 
 def _warning(say: Words, warned: Warned) -> str:
-    chip = f'<span class="chip chip-warn">{escape(say("severity.warning"))}</span>'
+    chip = views.chip(views.CHIPS[warned.severity], say(f"severity.{warned.severity}"))
     remedy = f'<span class="muted">{escape(say.message(warned.remedy))}</span>'
     return f"<li>{chip}<span>{escape(say.text(warned.text))} {remedy}{_rows(say, warned.rows)}</span></li>"
 
