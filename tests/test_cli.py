@@ -142,7 +142,7 @@ def test_the_steps_of_an_upload_are_listed_and_undone(studio, home: Path, tmp_pa
     change = RowChange(1, rows[0], None, (Text("Left out by hand."),))
     history.take(store, entry, "drop", [change], rows, row=1)
     _, out, _ = studio("data", "steps", entry.id)
-    assert "row 1 left out: 0 changed, 1 dropped\nrow 1: dropped (Left out by hand.)" in out
+    assert "Row 1 was left out. 0 changed, 1 dropped\nrow 1: dropped (Left out by hand.)" in out
     _, out, _ = studio("data", "steps", entry.id, "--json")
     (step,) = json.loads(out)["steps"]
     assert (step["kind"], step["rows"][0]["reasons"]) == ("drop", ["Left out by hand."])

@@ -13,7 +13,7 @@ from studio.services.store import Store
 
 if TYPE_CHECKING:
     from studio.cli.parsing import Verbs
-    from studio.domain.history import RowChange, Step
+    from studio.domain.history import RowChange
 
 _AROUND = 40
 """Characters of what stays the same that are printed on either side of a difference."""
@@ -80,23 +80,18 @@ def steps(options: argparse.Namespace, store: Store) -> int:
     """What was done in the page to the rows of an upload."""
     from studio.services import history
 
-    found = history.history(store, options.dataset)
+    taken = history.taken(store, options.dataset, most=None)
     if options.json:
-        taken = [
-            {
-                **step.to_json(),
-                "rows": [_row(change) for change in history.changes(store, options.dataset, step.number)],
-            }
-            for step in found.steps
-        ]
-        return print_json({"dataset": options.dataset, "steps": taken, "unusable": list(found.unusable)})
-    if not found.steps:
+        unusable = history.history(store, options.dataset).unusable
+        told = [{**one.step.to_json(), "rows": [_row(change) for change in one.changes]} for one in taken]
+        return print_json({"dataset": options.dataset, "steps": told, "unusable": list(unusable)})
+    if not taken:
         print("No step yet: the rows are those that were uploaded.")
-    for step in found.steps:
-        print(
-            f"{step.number:3}  {step.at[:16]}  {_title(step)}: {step.changed} changed, {step.dropped} dropped"
-        )
-        for change in history.changes(store, options.dataset, step.number):
+    for one in taken:
+        what = f"{one.what} {', '.join(map(str, one.names))}".strip()
+        step = one.step
+        print(f"{step.number:3}  {step.at[:16]}  {what} {step.changed} changed, {step.dropped} dropped")
+        for change in one.changes:
             _print_change(change, whole=False)
     return DONE
 
@@ -118,17 +113,6 @@ def _numbers(text: str) -> set[int]:
     if not all(word.isdigit() for word in words):
         raise StudioError("{rows} are no row numbers.", "Write them as 3,7,12.", rows=text)
     return set(map(int, words))
-
-
-def _title(step: Step) -> str:
-    asked = step.asked
-    return {
-        "repair": f"repaired {', '.join(asked.get('checks', ()))}",
-        "edit": f"row {asked.get('row')} edited",
-        "drop": f"row {asked.get('row')} left out",
-        "select": f"best {asked.get('rows')} rows kept",
-        "earlier": "repairs by an earlier version",
-    }[step.kind]
 
 
 def _row(change: RowChange) -> dict[str, object]:

@@ -19,6 +19,7 @@ from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
 from studio.domain.history import Kind, RowChange, Step
 from studio.domain.text import Text
+from studio.engine.checks import CHECKS
 from studio.engine.dataset import write_messages
 from studio.engine.row_changes import amended, without
 from studio.services.files import now, read_json, write_json
@@ -70,6 +71,47 @@ def changes(store: Store, dataset_id: str, step: int, most: int | None = None) -
         return []
     with file.open(encoding="utf-8") as lines:
         return [RowChange.from_json(json.loads(line)) for line in islice(lines, most)]
+
+
+SHOWN = 200
+"""Rows of a step that are told where not all of them are asked for."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step, and what it did to the first of its rows."""
+
+    step: Step
+    changes: Sequence[RowChange]
+
+    @property
+    def more(self) -> int:
+        """Rows that it touched beside these."""
+        return self.step.changed + self.step.dropped - len(self.changes)
+
+    @property
+    def what(self) -> Text:
+        """What was done, to be followed by `names`."""
+        kind, asked = self.step.kind, self.step.asked
+        if kind == "select":
+            return Text("The best {rows} rows were kept.", {"rows": f"{asked['rows']:,}"})
+        if kind == "edit":
+            return Text("Row {row} was edited.", {"row": asked["row"]})
+        if kind == "drop":
+            return Text("Row {row} was left out.", {"row": asked["row"]})
+        return Text("Repaired:") if kind == "repair" else Text("Repairs by an older version.")
+
+    @property
+    def names(self) -> tuple[Text, ...]:
+        """The checks that were repaired."""
+        names = self.step.asked.get("checks", ())
+        return tuple(Text(CHECKS[name].title if name in CHECKS else name) for name in names)
+
+
+def taken(store: Store, dataset_id: str, most: int | None = SHOWN) -> list[Taken]:
+    """The steps of a dataset, each with the first `most` rows that it touched."""
+    steps = history(store, dataset_id).steps
+    return [Taken(step, changes(store, dataset_id, step.number, most)) for step in steps]
 
 
 def take(

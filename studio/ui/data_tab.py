@@ -322,7 +322,7 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
     try:
         examined = examine(page.store, draft)
     except surveys.Unsurveyed:
-        return _unread(say, draft, entry, checking=True)
+        return _unread(say, draft, entry, checking=True, steps=_steps(page.store, say, entry.id))
     except StudioError:
         # Whatever is wrong with a file was said when it was uploaded; what is left is a mapping that is not complete.
         if _recognised(entry.path) and draft.reading(entry)[0] != "columns":
@@ -345,10 +345,8 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
 
 
 def _steps(store: Store, say: Words, dataset: str) -> str:
-    found = history.history(store, dataset)
-    numbers = [step.number for step in found.steps]
-    first = {number: history.changes(store, dataset, number, step_views.SHOWN) for number in numbers}
-    return step_views.steps(say, found, first)
+    taken = history.taken(store, dataset, step_views.SHOWN)
+    return step_views.steps(say, taken, history.history(store, dataset).unusable)
 
 
 def _folded(visible: bool) -> tuple[Any, str]:
@@ -365,12 +363,15 @@ def _reports(page: Page, entry: DatasetEntry, examined: Examined) -> list[str]:
     folder = page.served / DOWNLOADS / entry.id
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{Path(entry.name).stem[:80]}-report.{kind}" for kind in REPORTS]
+    taken = history.taken(page.store, entry.id)
     for file in files:
-        write_report(file, entry.name, examined.dataset.format, examined.report)
+        write_report(file, entry.name, examined.dataset.format, examined.report, taken)
     return [str(file) for file in files]
 
 
-def _unread(say: Words, draft: Draft, entry: DatasetEntry, checking: bool = False) -> tuple[Any, ...]:
+def _unread(
+    say: Words, draft: Draft, entry: DatasetEntry, checking: bool = False, steps: str = ""
+) -> tuple[Any, ...]:
     """The first rows of a file that is being checked, or is not understood: then it is asked which column is which."""
     records = read_source(entry.path, _GLANCE)
     columns = [str(column) for column in records.columns]
@@ -385,7 +386,7 @@ def _unread(say: Words, draft: Draft, entry: DatasetEntry, checking: bool = Fals
         "",
         *_folded(visible=False),
         *[gr.DownloadButton(visible=False)] * (1 + len(REPORTS)),
-        "",
+        steps,
     )
 
 
