@@ -196,6 +196,11 @@ def recorded(store: Store, path: str) -> dict[str, Any]:
     return {"dataset": dataset, "name": entry.name, "steps": kept["steps"], "unusable": kept["unusable"]}
 
 
+def of_run(record: Mapping[str, Any]) -> list[Taken]:
+    """The steps in what a run keeps, without the rows that they touched."""
+    return [Taken(Step.from_json(step), ()) for step in record.get("steps", ())]
+
+
 def _earlier(made: Sequence[Mapping[str, Any]]) -> Step:
     """The repairs of a studio before there were steps."""
     dropped = {change["row"] for change in made if change.get("action") == "dropped"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.domain.history import Step
 from studio.domain.text import Text
-from studio.ui import change_views, views
+from studio.ui import change_views, live, views
 from studio.ui.i18n import Words
 
 if TYPE_CHECKING:
@@ -26,6 +26,18 @@ def steps(say: Words, taken: Sequence[Taken], unusable: Sequence[Mapping[str, An
     original = f'<button type="button" class="act quiet" data-undo="all">{escape(say("data.undo"))}</button>'
     body = f'<p class="muted small">{escape(say("step.about"))} {original}</p><ol class="data-steps">{items}</ol>'
     return views.panel(say("step.title"), body + _unusable(say, unusable))
+
+
+def of_run(say: Words, taken: Sequence[Taken]) -> str:
+    """The steps that a run's rows went through before; nothing where there were none."""
+    if not taken:
+        return ""
+    items = "".join(
+        f"<li><b>{one.step.number}. {escape(title(say, one))}</b> "
+        f'<span class="muted small">{escape(counts(say, one.step))}</span></li>'
+        for one in taken
+    )
+    return live.fold("steps", say("runs.steps", count=len(taken)), f'<ul class="data-steps">{items}</ul>')
 
 
 def title(say: Words, one: Taken) -> str:
@@ -51,7 +63,11 @@ def _step(say: Words, one: Taken) -> str:
     )
     more = escape(say("change.more", count=views.count(one.more)))
     rest = f'<p class="muted small">{more}</p>' if one.more else ""
-    when = f'<time class="muted small num">{escape(step.at[:16].replace("T", " "))}</time>' if step.at else ""
+    when = (
+        f'<time class="muted small num">{escape(step.at[:16].replace("T", " "))} UTC</time>'
+        if step.at
+        else ""
+    )
     return (
         f'<li class="data-step"><details><summary><b>{step.number}. {escape(title(say, one))}</b> '
         f'<span class="muted small">{escape(counts(say, step))}</span> {when}</summary>'
