@@ -91,6 +91,23 @@ def test_a_large_file_is_checked_in_shards_with_the_same_result(
     assert studio("data", "check", file, "--json")[1:] == (large, "")
 
 
+def test_a_large_file_is_repaired_with_the_same_result(
+    studio,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, outs = str(ASSETS / "samples" / "dirty.jsonl"), [tmp_path / "small.jsonl", tmp_path / "large.jsonl"]
+    said = []
+    for out in outs:
+        said.append(json.loads(studio("data", "clean", file, "--fix", "all", "--out", str(out), "--json")[1]))
+        monkeypatch.setattr(surveys, "LARGE", 100)
+    for one in said:
+        del one["out"]
+        one["changes"].sort(key=lambda change: (change["row"], change["check"]))
+    assert said[0] == said[1]
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+
+
 def test_token_checks_come_with_a_model(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file = write(tmp_path, "rows.jsonl", GOOD)
     _, out, _ = studio("data", "check", file, "--model", "tiny", "--max-length", "24", "--json")

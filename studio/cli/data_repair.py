@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from studio.cli import parsing
 from studio.cli.parsing import add_verb
 from studio.cli.printing import DONE, print_finding, print_json
+from studio.cli.reading import read_or_survey
 from studio.domain.errors import StudioError
 from studio.services.store import Store
 
@@ -38,29 +39,30 @@ def add_to(verbs: Verbs) -> None:
 
 def clean(options: argparse.Namespace, store: Store) -> int:
     """Apply repairs and write the result, or show what they would do."""
-    from studio.engine import checks, dataset
-    from studio.engine.row_changes import SAFE, amended, made_by
+    from studio.engine import dataset
+    from studio.engine.row_changes import SAFE, amended, cleaned, made_by
 
-    data = dataset.read(options.file, format=options.format, columns=parsing.columns(options.columns))
     names = [name for word in options.fix.split(",") for name in (SAFE if word == "safe" else (word,))]
-    cleaned = checks.clean(data.conversations, names)
+    data, report = read_or_survey(options, store)
+    repaired = cleaned(data.conversations, names, report.findings if report else ())
     spared = _numbers(options.spare)
-    made = [change for change in made_by(data.conversations, cleaned) if change.row not in spared]
-    kept = amended(data.conversations, made)
-    if not options.dry_run:
-        dataset.write_messages(kept, parsing.other_file(options.out, options.file))
+    made = [change for change in made_by(data.conversations, repaired) if change.row not in spared]
     dropped = [change.row for change in made if change.dropped]
+    left = len(data.conversations) - len(dropped)
+    if not options.dry_run:
+        out = parsing.other_file(options.out, options.file)
+        dataset.write_messages(amended(data.conversations, made), out)
     if options.json:
         return print_json(
             {
                 "rows_in": data.total,
-                "rows_out": len(kept),
+                "rows_out": left,
                 "changed": [change.row for change in made if not change.dropped],
                 "dropped": dropped,
                 "unusable": sorted({row for found in data.findings for row in found.rows}),
                 "changes": [
                     {"row": c.row, "check": c.check, "action": c.action, "before": c.before, "after": c.after}
-                    for c in cleaned.changes
+                    for c in repaired.changes
                     if c.row not in spared
                 ],
                 "out": options.out,
@@ -71,7 +73,7 @@ def clean(options: argparse.Namespace, store: Store) -> int:
     for found in data.findings:
         print_finding(found)
     where = "nothing is written" if options.dry_run else f"written to {options.out}"
-    print(f"{data.total} rows in, {len(kept)} out, {where}: ", end="")
+    print(f"{data.total} rows in, {left} out, {where}: ", end="")
     print(f"{len(made) - len(dropped)} changed, {len(dropped)} dropped.")
     return DONE
 

@@ -75,6 +75,11 @@ def position_of(rows: Sequence[Conversation], number: int) -> int | None:
     return next((position for position, row in enumerate(rows) if row.row == number), None)
 
 
+def numbers_of(rows: Sequence[Conversation]) -> list[int]:
+    """The rows' numbers in their file."""
+    return rows.numbers.tolist() if isinstance(rows, RowsByNumber) else [row.row for row in rows]
+
+
 def numbered(rows: Sequence[Conversation], numbers: Set[int]) -> Sequence[Conversation]:
     """The rows with one of these numbers."""
     if isinstance(rows, RowsByNumber):

@@ -22,6 +22,7 @@ from studio.domain.text import Text
 from studio.engine.checks import CHECKS
 from studio.engine.dataset import write_messages
 from studio.engine.row_changes import amended, without
+from studio.engine.rows import numbers_of
 from studio.services.files import now, read_json, write_json
 from studio.services.store import DatasetEntry, Store
 
@@ -133,8 +134,9 @@ def take(
     if store.dataset(seen.id).path != seen.path:
         raise changed_meanwhile(seen)
     before = history(store, seen.id)
-    kept = amended(conversations, made)
-    if not kept:
+    gone = {change.row for change in made if change.dropped}
+    rows = tuple(before.source(number) for number in numbers_of(conversations) if number not in gone)
+    if not rows:
         raise StudioError("This step would leave no row.", "Leave out fewer rows.")
     own = [_renumbered(change, before.source) for change in made]
     asked = {**asked, **{name: before.source(asked[name]) for name in ("row",) if name in asked}}
@@ -144,7 +146,7 @@ def take(
     number = max((step.number for step in before.steps), default=0) + 1
     step = Step(number, kind, now(), len(own) - dropped, dropped, asked)
     unusable = before.unusable if before.steps else tuple(_unusable(conversations, findings))
-    rows = tuple(before.source(row.row) for row in kept)
+    kept = amended(conversations, made)
     _put(store, seen, History((*before.steps, step), rows, unusable), kept, {number: own})
     return step
 
@@ -236,7 +238,7 @@ def _counted(step: Step, made: Sequence[RowChange]) -> Step:
 def _unusable(
     conversations: Sequence[Conversation], findings: Iterable[Finding]
 ) -> Iterator[Mapping[str, Any]]:
-    usable = {conversation.row for conversation in conversations}
+    usable = set(numbers_of(conversations))
     for finding in findings:
         for row in finding.rows:
             if finding.dimension == "file" and row not in usable:

@@ -514,7 +514,7 @@ def _examine(
     hard = difficulty.known(store, entry, dataset.conversations) if measured else []
     known = [*dataset.findings, *tokens, *hard]
     return Examined(
-        dataset, surveys.report(found, known) if found else run_checks(dataset.conversations, findings=known)
+        dataset, found.report.after(known) if found else run_checks(dataset.conversations, findings=known)
     )
 
 

@@ -148,7 +148,7 @@ def _changes(examined: Examined, checks: tuple[str, ...]) -> tuple[RowChange, ..
     if all(CHECKS[check].look for check in checks):
         found = (finding.rows for finding in examined.report.findings if finding.check in checks)
         rows = numbered(rows, {row for some in found for row in some})
-    return tuple(repairs(rows, checks))
+    return tuple(repairs(rows, checks, examined.report.findings))
 
 
 def waiting(say: Words) -> str:
