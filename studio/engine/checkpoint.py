@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from studio.domain.errors import StudioError
+from studio.engine import integrity
 
 _MARKER = "progress.json"
+_BEST_MARKER = "best.json"
 _WEIGHTS = "weights.safetensors"
 
 
@@ -48,28 +49,37 @@ def save(
 ) -> Path:
     """Write checkpoints/step-<n>/ and delete all but the newest `keep`. The marker file is written last.
 
-    `weights` are the tensors that the base does not have, by name. Of the best weights, those that the new checkpoint
-    speaks of stay: until it was whole, a run would have gone on from the one before, and those that it speaks of.
+    `weights` are the tensors that the base does not have, by name. Of the best weights, those stay that a checkpoint
+    which is kept speaks of. A step that was saved before is not saved again: nothing happened since.
     """
     target = folder / f"step-{progress.step:06d}"
+    if target.is_dir():
+        return target
     with _written_whole(target) as temporary:
         save_file(_contiguous(weights), temporary / _WEIGHTS)
         tensors, steps = _flatten(optimizer)
         save_file(tensors, temporary / "optimizer.safetensors")
         save_file(_random_state(), temporary / "random.safetensors")
-        (temporary / _MARKER).write_text(
-            json.dumps({**asdict(progress), "optimizer_steps": steps}), encoding="utf-8"
-        )
-    bests = [path for path in folder.glob("best-*") if path != best(folder, progress.best_step)]
-    for old in [*complete(folder)[:-keep], *bests]:
-        shutil.rmtree(old, ignore_errors=True)
+        integrity.seal(temporary, _MARKER, {**asdict(progress), "optimizer_steps": steps})
+    _delete_old(folder, keep)
     return target
+
+
+def _delete_old(folder: Path, keep: int) -> None:
+    written = complete(folder)
+    spoken_of = set()
+    for path in written[-keep:]:
+        with suppress(integrity.Damaged):
+            spoken_of.add(best(folder, read_progress(path).best_step))
+    for old in [*written[:-keep], *(path for path in folder.glob("best-*") if path not in spoken_of)]:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def save_best(folder: Path, weights: dict[str, torch.Tensor], step: int) -> None:
     """Write checkpoints/best-<step>/: the weights alone, which a run cannot go on from, but end with."""
     with _written_whole(best(folder, step)) as temporary:
         save_file(_contiguous(weights), temporary / _WEIGHTS)
+        integrity.seal(temporary, _BEST_MARKER, {"step": step})
 
 
 def best(folder: Path, step: int) -> Path:
@@ -99,13 +109,13 @@ def complete(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob(f"step-*/{_MARKER}"))
 
 
-def latest(folder: Path) -> Path | None:
-    found = complete(folder)
-    return found[-1] if found else None
+def verify(checkpoint: Path) -> None:
+    """Raises integrity.Damaged where a file of a checkpoint, or of the best weights, is not as it was written."""
+    integrity.verify(checkpoint, _BEST_MARKER if checkpoint.name.startswith("best-") else _MARKER)
 
 
 def read_progress(checkpoint: Path) -> Progress:
-    data = _read(checkpoint)
+    data = integrity.read(checkpoint, _MARKER)
     data.pop("optimizer_steps")
     return Progress(**data)
 
@@ -113,9 +123,8 @@ def read_progress(checkpoint: Path) -> Progress:
 def restore(checkpoint: Path, tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> Progress:
     """Put weights, optimizer and random state back in place. Raises StudioError where they do not fit the model."""
     restore_weights(checkpoint, tensors)
-    _unflatten(
-        optimizer, load_file(checkpoint / "optimizer.safetensors"), _read(checkpoint)["optimizer_steps"]
-    )
+    steps = integrity.read(checkpoint, _MARKER)["optimizer_steps"]
+    _unflatten(optimizer, load_file(checkpoint / "optimizer.safetensors"), steps)
     random_state = load_file(checkpoint / "random.safetensors")
     torch.set_rng_state(random_state["cpu"])
     if "cuda" in random_state and torch.cuda.is_available():
@@ -135,11 +144,6 @@ def restore_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     with torch.no_grad():
         for name, tensor in tensors.items():
             tensor.copy_(weights[name])
-
-
-def _read(checkpoint: Path) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads((checkpoint / _MARKER).read_text(encoding="utf-8"))
-    return data
 
 
 def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

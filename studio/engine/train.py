@@ -16,7 +16,7 @@ from studio.domain.config import TrainConfig
 from studio.domain.encoded import Encoded
 from studio.domain.errors import Stopped, StudioError
 from studio.domain.events import Checkpoint, Emit, Metric, Phase, Started, Warned
-from studio.engine import checkpoint, neftune, optimizers, trainee
+from studio.engine import checkpoint, neftune, optimizers, recovery, trainee
 from studio.engine.encode import fingerprint
 from studio.engine.schedule import learning_rate
 from studio.engine.steps import Steps, micro_batches, plan_steps
@@ -111,7 +111,7 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
     _check_packing(model, job, emit)
     optimizer = optimizers.build(model.parameters, job.config, job.device)
     tally = _Tally()
-    found = checkpoint.latest(job.checkpoints)
+    found = recovery.newest_whole(job.checkpoints, emit)
     if found:
         tally = _Tally.resumed(checkpoint.restore(found, model.state, optimizer))
     emit(
@@ -306,7 +306,10 @@ def _take_best(model: trainee.Trainee, job: TrainJob, tally: _Tally, emit: Emit)
     """Put the best weights back in place where they are the result: the result's step and held-out loss."""
     if job.config.result == "last" or tally.best_step in (0, tally.step):
         return tally.step, tally.eval_loss
-    checkpoint.restore_weights(checkpoint.best(job.checkpoints, tally.best_step), model.state)
+    best = checkpoint.best(job.checkpoints, tally.best_step)
+    if not recovery.best_is_whole(best, tally.best_step, tally.step, emit):
+        return tally.step, tally.eval_loss
+    checkpoint.restore_weights(best, model.state)
     emit(
         Warned(
             severity="info",

@@ -124,7 +124,15 @@ def _back_to(progress: Progress, step: int) -> Progress:
     # The baseline is measured anew where a run begins again from the start.
     held_out = tuple(p for p in progress.held_out if p[0] <= step and step > 0)
     latest = progress.latest if progress.latest and progress.latest.step <= step else None
-    return replace(progress, losses=kept[0], rates=kept[1], norms=kept[2], held_out=held_out, latest=latest)
+    return replace(
+        progress,
+        losses=kept[0],
+        rates=kept[1],
+        norms=kept[2],
+        held_out=held_out,
+        latest=latest,
+        saved=min(progress.saved, step),
+    )
 
 
 def _timed(progress: Progress, event: Phase) -> Progress:

@@ -130,3 +130,18 @@ def test_full_tuning_ends_with_its_best_weights_too(run: Run) -> None:
     best = load_file(folder / "checkpoints" / f"best-{step:06d}" / "weights.safetensors")
     saved = load_file(folder / "model" / "model.safetensors")
     assert all(torch.equal(saved[name], tensor) for name, tensor in best.items())
+
+
+def test_a_run_whose_best_weights_are_damaged_ends_with_its_last_and_says_so(run: Run) -> None:
+    _, metrics, _ = run("whole")
+    best = int(metrics["result_step"])
+    _, _, folder = run("damaged", 31)
+    weights = folder / "checkpoints" / f"best-{best:06d}" / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    events, ended, _ = run("damaged")
+    assert ended["result_step"] == 32
+    assert said(events) == [
+        f"The best weights, of step {best}, are damaged (weights.safetensors): the result is of the last step, 32."
+    ]
+    last = load_file(folder / "checkpoints" / "step-000032" / "weights.safetensors")
+    assert all(torch.equal(result(folder)[name.replace(".default.", ".")], last[name]) for name in last)
