@@ -18,6 +18,7 @@ const panes = [...element.querySelectorAll('.pane')].map((root) => ({
 const tip = find('.tok-tip');
 const number = find('#row-number');
 const complaint = find('.field-wrong');
+const note = find('.run-note');
 
 let view = null;  // what the server said of the data and the settings
 let place = 0;  // of the row that is shown, from 1
@@ -182,9 +183,20 @@ panes.forEach((pane) => [pane.runs, pane.rendered].forEach((fold) => fold.addEve
 const lossKey = () => `${view.key} ${view.run}`;
 const knownLosses = () => (view.loss && losses && losses.key === lossKey() && losses.place === place ? losses : null);
 let question = null;  // the one that is not answered yet
+let begun = 0;  // when it was put, in milliseconds
+let ticking = 0;
+const tick = () => {
+  const seconds = question ? Math.floor((performance.now() - begun) / 1000) : 0;
+  const clock = Math.floor(seconds / 60) + ':' + String(seconds % 60).padStart(2, '0');
+  element.querySelectorAll('.loss-clock').forEach((node) => { node.textContent = clock; });
+};
+const answered = () => {
+  question = null;
+  clearInterval(ticking);
+};
 const giveUp = () => {
   if (question) trigger('stop', question);
-  question = null;
+  answered();
 };
 const askLosses = () => {
   if (question && (!view.loss || question.key !== lossKey() || question.place !== place)) giveUp();
@@ -192,6 +204,8 @@ const askLosses = () => {
   rest('losses', () => {
     if (!view.loss || knownLosses() || question) return;
     question = {place, key: lossKey(), limit, token: Math.random().toString(36).slice(2)};
+    begun = performance.now();
+    ticking = setInterval(tick, 1000);
     trigger('select', question);
   });
 };
@@ -210,6 +224,7 @@ const colour = () => {
     }
     if (tokens.length === levels.length) pane.painted = known;
   });
+  tick();
 };
 
 // Where we are
@@ -388,6 +403,8 @@ const told = () => {
   element.classList.toggle('no-rows', !view.total);
   if (!view.total) return;
   if (!before || !before.total) name();
+  note.textContent = view.run_note;
+  note.hidden = !view.run_note;
   show(other ? view.draft.row : place);
   document.getElementById('set-view')?.classList.toggle('stale', !view.settled);
   if (!view.settled) rest('settle', () => trigger('submit', {key: view.key}), REST * 2);
@@ -396,7 +413,7 @@ const heard = () => {
   const told = JSON.parse(props.losses);
   if (!question || told.token !== question.token) return;  // of a question that was given up
   losses = told;
-  if (told.done) question = null;
+  if (told.done) answered();
   colour();
 };
 watch('state', told);

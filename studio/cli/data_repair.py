@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 from studio.cli import parsing
 from studio.cli.parsing import add_verb
 from studio.cli.printing import DONE, print_finding, print_json
-from studio.cli.reading import read_or_survey
 from studio.domain.errors import StudioError
 from studio.services.store import Store
 
 if TYPE_CHECKING:
     from studio.cli.parsing import Verbs
-    from studio.domain.history import RowChange
+    from studio.domain.history import RowChange, Step
 
 _AROUND = 40
 """Characters of what stays the same that are printed on either side of a difference."""
@@ -39,30 +38,29 @@ def add_to(verbs: Verbs) -> None:
 
 def clean(options: argparse.Namespace, store: Store) -> int:
     """Apply repairs and write the result, or show what they would do."""
-    from studio.engine import dataset
-    from studio.engine.row_changes import SAFE, amended, cleaned, made_by
+    from studio.engine import checks, dataset
+    from studio.engine.row_changes import SAFE, amended, made_by
 
+    data = dataset.read(options.file, format=options.format, columns=parsing.columns(options.columns))
     names = [name for word in options.fix.split(",") for name in (SAFE if word == "safe" else (word,))]
-    data, report = read_or_survey(options, store)
-    repaired = cleaned(data.conversations, names, report.findings if report else ())
+    cleaned = checks.clean(data.conversations, names)
     spared = _numbers(options.spare)
-    made = [change for change in made_by(data.conversations, repaired) if change.row not in spared]
-    dropped = [change.row for change in made if change.dropped]
-    left = len(data.conversations) - len(dropped)
+    made = [change for change in made_by(data.conversations, cleaned) if change.row not in spared]
+    kept = amended(data.conversations, made)
     if not options.dry_run:
-        out = parsing.other_file(options.out, options.file)
-        dataset.write_messages(amended(data.conversations, made), out)
+        dataset.write_messages(kept, parsing.other_file(options.out, options.file))
+    dropped = [change.row for change in made if change.dropped]
     if options.json:
         return print_json(
             {
                 "rows_in": data.total,
-                "rows_out": left,
+                "rows_out": len(kept),
                 "changed": [change.row for change in made if not change.dropped],
                 "dropped": dropped,
                 "unusable": sorted({row for found in data.findings for row in found.rows}),
                 "changes": [
                     {"row": c.row, "check": c.check, "action": c.action, "before": c.before, "after": c.after}
-                    for c in repaired.changes
+                    for c in cleaned.changes
                     if c.row not in spared
                 ],
                 "out": options.out,
@@ -73,7 +71,7 @@ def clean(options: argparse.Namespace, store: Store) -> int:
     for found in data.findings:
         print_finding(found)
     where = "nothing is written" if options.dry_run else f"written to {options.out}"
-    print(f"{data.total} rows in, {left} out, {where}: ", end="")
+    print(f"{data.total} rows in, {len(kept)} out, {where}: ", end="")
     print(f"{len(made) - len(dropped)} changed, {len(dropped)} dropped.")
     return DONE
 
@@ -82,18 +80,23 @@ def steps(options: argparse.Namespace, store: Store) -> int:
     """What was done in the page to the rows of an upload."""
     from studio.services import history
 
-    taken = history.taken(store, options.dataset, most=None)
+    found = history.history(store, options.dataset)
     if options.json:
-        unusable = history.history(store, options.dataset).unusable
-        told = [{**one.step.to_json(), "rows": [_row(change) for change in one.changes]} for one in taken]
-        return print_json({"dataset": options.dataset, "steps": told, "unusable": list(unusable)})
-    if not taken:
+        taken = [
+            {
+                **step.to_json(),
+                "rows": [_row(change) for change in history.changes(store, options.dataset, step.number)],
+            }
+            for step in found.steps
+        ]
+        return print_json({"dataset": options.dataset, "steps": taken, "unusable": list(found.unusable)})
+    if not found.steps:
         print("No step yet: the rows are those that were uploaded.")
-    for one in taken:
-        what = f"{one.what} {', '.join(map(str, one.names))}".strip()
-        step = one.step
-        print(f"{step.number:3}  {step.at[:16]}  {what} {step.changed} changed, {step.dropped} dropped")
-        for change in one.changes:
+    for step in found.steps:
+        print(
+            f"{step.number:3}  {step.at[:16]}  {_title(step)}: {step.changed} changed, {step.dropped} dropped"
+        )
+        for change in history.changes(store, options.dataset, step.number):
             _print_change(change, whole=False)
     return DONE
 
@@ -115,6 +118,17 @@ def _numbers(text: str) -> set[int]:
     if not all(word.isdigit() for word in words):
         raise StudioError("{rows} are no row numbers.", "Write them as 3,7,12.", rows=text)
     return set(map(int, words))
+
+
+def _title(step: Step) -> str:
+    asked = step.asked
+    return {
+        "repair": f"repaired {', '.join(asked.get('checks', ()))}",
+        "edit": f"row {asked.get('row')} edited",
+        "drop": f"row {asked.get('row')} left out",
+        "select": f"best {asked.get('rows')} rows kept",
+        "earlier": "repairs by an earlier version",
+    }[step.kind]
 
 
 def _row(change: RowChange) -> dict[str, object]:

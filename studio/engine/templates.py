@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -18,6 +18,8 @@ from studio.engine.shipped_templates import SHIPPED
 from studio.engine.tokenizer import Tokenizer
 
 _DATE = re.compile(r"""strftime_now\(\s*(?P<quote>['"])(?P<form>[^'"]*)(?P=quote)\s*\)""")
+_QUOTED = r"'(?:[^'\\]|\\.)*'"
+"""A string as `_dated` writes it."""
 _THINKING = re.compile(r"\benable_thinking\b")
 AUTO = "auto"
 MODEL = "model"
@@ -48,6 +50,28 @@ def resolve(name: str, tokenizer: Tokenizer, source: str | None = None) -> Templ
 
     `auto` is the model's own, or ChatML where it has none; `custom` is the Jinja in `source`.
     """
+    found = _undated(name, tokenizer, source)
+    return replace(found, source=_dated(found.source))
+
+
+def meant(name: str, tokenizer: Tokenizer) -> str:
+    """The name of the template that is taken for `name`: `auto` stands for another one."""
+    if name != AUTO:
+        return name
+    return MODEL if tokenizer.chat_template else "chatml"
+
+
+def is_resolved(text: str, name: str, tokenizer: Tokenizer, source: str | None = None) -> bool:
+    """Whether `text` is what `resolve` gives for these, or gave on another day."""
+    undated, pattern, position = _undated(name, tokenizer, source).source, "", 0
+    for match in _DATE.finditer(undated):
+        pattern += re.escape(undated[position : match.start()]) + _QUOTED
+        position = match.end()
+    return re.fullmatch(pattern + re.escape(undated[position:]), text) is not None
+
+
+def _undated(name: str, tokenizer: Tokenizer, source: str | None) -> Template:
+    """As `resolve`, but with the question for today's date where a template asks for it."""
     if name == CUSTOM:
         if not (source or "").strip():
             raise StudioError(
@@ -55,9 +79,8 @@ def resolve(name: str, tokenizer: Tokenizer, source: str | None = None) -> Templ
                 "Write its Jinja in {key}, or choose another template.",
                 key="template.source",
             )
-        return Template(CUSTOM, "Your own", _dated(str(source)))
-    if name == AUTO:
-        name = MODEL if tokenizer.chat_template else "chatml"
+        return Template(CUSTOM, "Your own", str(source))
+    name = meant(name, tokenizer)
     if name in (MODEL, MODEL_NO_THINKING):
         return _own(name, tokenizer)
     if name not in SHIPPED:
@@ -97,14 +120,14 @@ def _own(name: str, tokenizer: Tokenizer) -> Template:
             path=str(tokenizer.path),
         )
     if name == MODEL:
-        return Template(MODEL, "The model's own", _dated(source))
+        return Template(MODEL, "The model's own", source)
     if not _THINKING.search(source):
         raise StudioError(
             "The chat template of the model in {path} has no switch for thinking.",
             "Choose the model's own template.",
             path=str(tokenizer.path),
         )
-    return Template(name, "The model's own, without thinking", _with_thinking(_dated(source), False))
+    return Template(name, "The model's own, without thinking", _with_thinking(source, False))
 
 
 @lru_cache(maxsize=32)

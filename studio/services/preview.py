@@ -18,8 +18,10 @@ from studio.engine import models
 from studio.engine.encode import Encoder, encoder_for, made_of
 from studio.engine.model_facts import facts
 from studio.engine.model_files import read_config
+from studio.engine.templates import is_resolved
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
 from studio.services import plan
+from studio.services.run_files import RunFiles
 from studio.services.store import Store
 
 Range = tuple[int, int]
@@ -114,6 +116,14 @@ def _arranged(config: str, stamps: tuple[int, ...]) -> tuple[tuple[Conversation,
 def encoder(config: TemplateConfig, tokenizer: Tokenizer) -> Encoder:
     """StudioError where the template is unknown or cannot be read."""
     return encoder_for(config, tokenizer)
+
+
+def is_trained_alike(run: RunFiles, config: TemplateConfig, tokenizer: Tokenizer) -> bool:
+    """Whether a run was trained with this template, the date in it aside. StudioError where that cannot be read."""
+    if not run.template.is_file():  # it has not begun to train
+        return True
+    text = run.template.read_text(encoding="utf-8")
+    return is_resolved(text, config.name, tokenizer, config.source)
 
 
 def fed(

@@ -94,8 +94,9 @@ def waiting(asked: Asked, said: str) -> Heat:
 
 
 def sentence(said: str) -> str:
-    """What stands where the means will be."""
-    return f'<p class="loss-waiting muted" role="status">{escape(said)}</p>'
+    """What stands where the means will be; the browser counts the seconds in it."""
+    clock = '<span class="loss-clock num" aria-hidden="true"></span>'
+    return f'<p class="loss-waiting muted" role="status">{escape(said)} {clock}</p>'
 
 
 def failed(asked: Asked, problem: str) -> Heat:

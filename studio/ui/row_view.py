@@ -19,7 +19,9 @@ from studio.domain.encoded import Encoded
 from studio.domain.errors import StudioError
 from studio.engine.assets import ASSETS
 from studio.engine.templates import CUSTOM
+from studio.engine.tokenizer import Tokenizer
 from studio.services import preview
+from studio.services.run_files import RunFiles
 from studio.ui import form, row_views, views
 from studio.ui.i18n import Words, language_of, words
 from studio.ui.page import Draft, Page
@@ -91,9 +93,22 @@ def state(say: Words, page: Page, draft: Draft, beside: Beside, found: preview.O
         "other": beside.other,
         "loss": beside.loss,
         "run": beside.run,
+        "run_note": _run_note(say, page, config, shown.tokenizer, beside),
         "words": row_views.labels(say),
     }
     return json.dumps(told)
+
+
+def _run_note(say: Words, page: Page, config: RunConfig, tokenizer: Tokenizer, beside: Beside) -> str:
+    """What is to be said of the run whose losses are looked at: that it was trained with another template."""
+    if not (beside.loss and beside.run):
+        return ""
+    try:
+        run = RunFiles(page.store.run_dir(beside.run))
+        alike = preview.is_trained_alike(run, config.template, tokenizer)
+    except StudioError:  # one's own template is being written, or the run was deleted: that is said elsewhere
+        return ""
+    return "" if alike else say("loss.other_template")
 
 
 def key(say: Words, config: RunConfig, other: str) -> str:

@@ -128,7 +128,8 @@ def shell() -> str:
         f'<input id="row-number" inputmode="numeric" autocomplete="off" data-label="number">'
         f'{button("next-row", "→")}</span><span id="row-position" class="muted small num"></span>'
         f'<span class="steps">{button("previous-hazard", "←")}{button("next-hazard", "→")}</span></div>'
-        f'<p class="field-wrong" role="alert" hidden></p><div class="panes">{panes}</div>'
+        f'<p class="field-wrong" role="alert" hidden></p><p class="run-note" role="note" hidden></p>'
+        f'<div class="panes">{panes}</div>'
         f'<div class="tok-tip" role="status" hidden></div>'
     )
 

@@ -11,10 +11,10 @@ import gradio as gr
 
 from studio.domain.errors import StudioError
 from studio.domain.run import Run
-from studio.engine.templates import choices
+from studio.engine.templates import choices, meant
 from studio.engine.tokenizer import Tokenizer
 from studio.services import preview
-from studio.ui import form, loss_views, row_view, set_views, template_controls, views
+from studio.ui import form, loss_views, row_view, run_views, set_views, template_controls, views
 from studio.ui.chat_tab import usable
 from studio.ui.i18n import Words, t
 from studio.ui.loss_views import Asked
@@ -65,7 +65,9 @@ def build(page: Page) -> None:
         kept = _still_there(Beside.chosen(*given), draft, tokenizer, runs)
         panel = gr.skip() if last == draft.dataset else page.probing(say) or set_views.waiting(say)
         held = template_controls.values(say, draft, tokenizer)
-        return (*held, *_offered(say, tokenizer, runs, kept), told(say, draft, *astuple(kept)), panel, last)
+        labelled = [_choice(page, say, tokenizer, run) for run in runs]
+        offered = _offered(say, tokenizer, labelled, kept)
+        return (*held, *offered, told(say, draft, *astuple(kept)), panel, last)
 
     def settled(say: Words, draft: Draft, *given: Any) -> tuple[Any, ...]:
         """All that needs every row to be encoded."""
@@ -126,11 +128,20 @@ def _build_beside() -> _BesideControls:
         )
 
 
-def _offered(say: Words, tokenizer: Tokenizer | None, runs: Sequence[Run], kept: Beside) -> tuple[Any, Any]:
+def _offered(
+    say: Words, tokenizer: Tokenizer | None, runs: Sequence[tuple[str, str]], kept: Beside
+) -> tuple[Any, Any]:
     """The templates to compare with, and the tuned models."""
     others = [(say("template.other.none"), ""), *template_controls.names(say, tokenizer)]
-    tuned = [(say("template.loss.base_alone"), ""), *((run.name, run.id) for run in runs)]
+    tuned = [(say("template.loss.base_alone"), ""), *runs]
     return gr.Dropdown(choices=others, value=kept.other), gr.Dropdown(choices=tuned, value=kept.run)
+
+
+def _choice(page: Page, say: Words, tokenizer: Tokenizer, run: Run) -> tuple[str, str]:
+    """A run by its name, date and template, as runs are often named alike."""
+    label, chosen = run_views.choice(run)
+    template = meant(page.jobs.config(run.id).template.name, tokenizer)
+    return f"{label} · {say(f'template.name.{template}')}", chosen
 
 
 def _runs(page: Page, draft: Draft) -> list[Run]:

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from studio.domain.config import RunConfig, parse_config
+from studio.domain.config import RunConfig, TemplateConfig, parse_config
 from studio.domain.encoded import IGNORED
 from studio.domain.finding import finding
+from studio.engine.tokenizer import load_tokenizer
 from studio.services import preview
 from studio.services.plan import encoded, plan
 from studio.services.preview import Bar, Fates, hazard_rows, length_bars
+from studio.services.run_files import RunFiles
 from studio.services.store import Store
-from tests.tiny import tiny_model
+from tests.tiny import tiny_model, tiny_tokenizer
 
 LONG = 5
 """The number of the row that is longer than the others."""
@@ -157,3 +159,21 @@ def test_what_becomes_of_long_rows_is_what_the_run_is_fed(
     assert fates.kept == sum(row.total > 128 for row in fed if not row.truncated)
     assert bool(fates.split) == (overlong == "split")
     assert bool(fates.kept) == (overlong == "keep")
+
+
+def test_a_run_is_trained_alike_whichever_day_its_template_was_dated(tmp_path: Path) -> None:
+    text = "{{ strftime_now('%Y') }} {{ messages[0].content }} {{ strftime_now('%d %b') }}"
+    (tiny_tokenizer(tmp_path / "tiny") / "chat_template.jinja").write_text(text, encoding="utf-8")
+    tokenizer = load_tokenizer(tmp_path / "tiny")
+    run = RunFiles(tmp_path)
+    run.template.write_text("{{ '2024' }} {{ messages[0].content }} {{ '26 Jul' }}", encoding="utf-8")
+
+    def alike(name: str, source: str | None = None) -> bool:
+        return preview.is_trained_alike(run, TemplateConfig(name=name, source=source), tokenizer)
+
+    assert alike("auto")
+    assert alike("model")
+    assert alike("custom", text)
+    assert not alike("chatml")
+    assert not alike("custom", f"{text}!")
+    assert not alike("custom", text.replace("0", "1"))

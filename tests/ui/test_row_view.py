@@ -17,6 +17,7 @@ from studio.ui import form, row_view, row_views
 from studio.ui.i18n import words
 from studio.ui.page import Draft, Page
 from studio.ui.row_view import Beside
+from tests.runs import finished_run
 from tests.tiny import CHATML, tiny_model
 
 EN, ZH = words("en"), words("zh")
@@ -149,3 +150,15 @@ def test_every_word_of_the_shell_is_known_in_both_languages() -> None:
     wanted = set(re.findall(r'data-(?:word|label)="([^"]+)"', row_views.shell()))
     for say in (EN, ZH):
         assert wanted <= set(row_views.labels(say))
+
+
+def test_a_run_that_was_trained_with_another_template_is_told(page: Page, draft: Draft) -> None:
+    run = finished_run(page.store)
+    said = "This run was trained with another template"
+    assert state(page, draft, "", True, run.id)["run_note"] == ""
+    assert state(page, draft, "alpaca", True, run.id)["run_note"] == ""
+    other = draft.with_value("template.name", "alpaca")
+    assert said in state(page, other, "", True, run.id)["run_note"]
+    assert state(page, other, "", False, run.id)["run_note"] == ""
+    unfinished = draft.with_value("template.name", "custom").with_value("template.source", "")
+    assert state(page, unfinished, "", True, run.id)["run_note"] == ""
