@@ -76,6 +76,13 @@ class DataConfig(Section):
         "Columns",
         "For `columns`: which column holds `prompt` and `response`, and if there are any `system` and `input`.",
     )
+    max_rows: int = setting(
+        100_000,
+        "Rows of a file at most",
+        "Of a file with more rows, so many are drawn at random, the same for the same seed. More take more memory: "
+        "some 10 KB each.",
+        ge=1,
+    )
     held_out_path: str | None = setting(
         None, "Held-out file", "Rows that are never trained on and that the evaluation loss is measured on."
     )

@@ -21,10 +21,11 @@ from studio.engine import conversion, mixing
 from studio.engine.conversion import Reading, about_own_format, about_problems, settle_format
 from studio.engine.formats import recognise
 from studio.engine.leakage import Groups, about_leakage, across, between, prompt_key, twins
-from studio.engine.readers import Problem, Quarantined, Record, read_source
+from studio.engine.readers import Problem, Quarantined, Record, Records, draw_source, read_source
 
-__all__ = ["Dataset", "TrainingData", "load_training", "read", "recognise", "split", "write_messages"]
+__all__ = ["Dataset", "TrainingData", "draw", "load_training", "read", "recognise", "split", "write_messages"]
 
+_CHUNK = 2**22
 LARGEST_GROUP = 0.25
 """Near duplicates that are kept on one side are so much of the smaller side at most."""
 
@@ -80,8 +81,30 @@ def read(
     conversation becomes a Finding of the dimension 'file', and so does what a row says that none can hold (a second
     system message); StudioError where the file as a whole cannot be used.
     """
-    records = read_source(path, max_rows)
-    path = Path(path).expanduser()
+    return _dataset(read_source(path, max_rows), Path(path).expanduser(), format, columns)
+
+
+def draw(path: str | Path, format: str, columns: dict[str, str] | None, count: int, seed: int) -> Dataset:
+    """As `read`, of so many rows at most, drawn at random; the findings say so where the file has more."""
+    records, total = draw_source(path, count, seed)
+    dataset = _dataset(records, Path(path).expanduser(), format, columns)
+    if total <= count:
+        return dataset
+    about = finding(
+        "drawn",
+        "file",
+        "info",
+        (),
+        "Of the {total} rows of {file}, {drawn} are drawn at random, the same for the same seed.",
+        "Nothing needs to be done. More are taken where the rows of a file at most are set higher.",
+        total=f"{total:,}",
+        drawn=f"{count:,}",
+        file=dataset.path.name,
+    )
+    return replace(dataset, findings=[about, *dataset.findings])
+
+
+def _dataset(records: Records, path: Path, format: str, columns: dict[str, str] | None) -> Dataset:
     if not records.rows:
         raise _nothing_usable(path, records.problems)
     format = settle_format(path.name, format, columns, records.columns, records.rows)
@@ -189,12 +212,12 @@ def load_training(data: DataConfig, seed: int) -> TrainingData:
     """The conversations that a run trains on and is measured on. StudioError where none is left to train on."""
     for path in (data.path, data.held_out_path, data.general_path):
         _refuse_folder(path)
-    dataset = read(data.path, format=data.format, columns=data.columns)
+    dataset = draw(data.path, data.format, data.columns, data.max_rows, seed)
     usable, findings = _usable(dataset)
     findings = [*dataset.findings, *findings]
     held_out_sha256 = ""
     if data.held_out_path:
-        held_out_set = _read_held_out(data.held_out_path, data)
+        held_out_set = _read_held_out(data.held_out_path, data, seed)
         held_out, about_held_out = _usable(held_out_set)
         findings = [
             *_naming(dataset.path, findings),
@@ -239,15 +262,15 @@ def _general(data: DataConfig, own: int, seed: int) -> tuple[list[Conversation],
     return drawn, [*_naming(path, problems), *few, mixing.about_mixture(own, len(drawn), path)]
 
 
-def _read_held_out(path: str, data: DataConfig) -> Dataset:
+def _read_held_out(path: str, data: DataConfig, seed: int) -> Dataset:
     """Read as the file for training is; where that does not fit, as its own columns say."""
     try:
-        return read(path, format=data.format, columns=data.columns)
+        return draw(path, data.format, data.columns, data.max_rows, seed)
     except StudioError as error:
         if data.format == "auto" and not data.columns:
             raise
         try:
-            held_out = read(path)
+            held_out = draw(path, "auto", None, data.max_rows, seed)
         except StudioError:
             raise error from None
     own = about_own_format(held_out.path.name, held_out.format)
@@ -298,7 +321,11 @@ def _refuse_folder(path: str | None) -> None:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def write_messages(conversations: Iterable[Conversation], path: str | Path) -> None:

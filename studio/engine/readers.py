@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from studio.domain.errors import StudioError
@@ -37,6 +39,7 @@ __all__ = [
     "Reading",
     "Record",
     "Records",
+    "draw_source",
     "iter_records",
     "kind_of",
     "read_source",
@@ -203,15 +206,31 @@ def read_source(
     return _collected(reading, max_rows)
 
 
+def draw_source(source: Source, count: int, seed: int) -> tuple[Records, int]:
+    """So many records of a source at most, drawn at random in one go through it (Vitter 1985, 'Random sampling with a
+    reservoir'), in their order; and how many it has that can be read."""
+    reading = iter_records(source)
+    kept: list[Record] = []
+    random = Random(seed)
+    for seen, record in enumerate(reading):
+        if seen < count:
+            kept.append(record)
+        elif (place := random.randrange(seen + 1)) < count:
+            kept[place] = record
+    return _records(reading, sorted(kept, key=lambda record: record.row)), reading.rows
+
+
 def _collected(reading: Reading, max_rows: int | None) -> Records:
+    return _records(reading, islice(reading, max_rows))
+
+
+def _records(reading: Reading, kept: Iterable[Record]) -> Records:
     records = Records("")
-    for record in reading:
+    for record in kept:
         records.rows.append(record.value)
         records.row_numbers.append(record.row)
         records.lines.append(record.line)
         records.files.append(record.file)
-        if max_rows is not None and len(records.rows) >= max_rows:
-            break
     records.kind, records.header, records.encoding = reading.kind, reading.header, reading.encoding
     records.quarantined, records.findings = reading.quarantined, reading.findings
     return records

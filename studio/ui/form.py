@@ -34,6 +34,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "train.seed",
     ),
     "memory": (
+        "data.max_rows",
         "train.max_length",
         "data.overlong",
         "train.micro_batch_size",

@@ -606,3 +606,25 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     write_messages(rows, tmp_path / "deep" / "out.jsonl")
     assert read(tmp_path / "deep" / "out.jsonl").conversations == rows
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["out.jsonl"]
+
+
+def test_of_a_file_with_more_rows_than_are_wanted_some_are_drawn(tmp_path: Path) -> None:
+    file = tmp_path / "rows.jsonl"
+    lines = [json.dumps({"prompt": f"q{n}", "response": f"a{n}"}) for n in range(1, 61)]
+    file.write_text("\n".join([*lines[:30], "{broken", *lines[30:]]), encoding="utf-8")
+    data = DataConfig(path=str(file), max_rows=20, held_out_share=0.1)
+    found = load_training(data, seed=1)
+    numbers = [row.row for row in found.train] + [row.row for row in found.held_out]
+    assert len(set(numbers)) == 20
+    assert max(numbers) > 40
+    assert all(row.prompt == f"q{row.row - (row.row > 31)}" for row in found.train)
+    assert found.train == load_training(data, seed=1).train
+    assert found.train != load_training(data, seed=2).train
+    messages = [item.message for item in found.findings]
+    assert messages[0] == (
+        "Of the 60 rows of rows.jsonl, 20 are drawn at random, the same for the same seed."
+    )
+    assert any("Row 31" in message for message in messages)
+    whole = load_training(data.model_copy(update={"max_rows": 60}), seed=1)
+    assert len(whole.train) + len(whole.held_out) == 60
+    assert "drawn" not in {item.check for item in whole.findings}
