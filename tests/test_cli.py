@@ -91,6 +91,23 @@ def test_a_large_file_is_checked_in_shards_with_the_same_result(
     assert studio("data", "check", file, "--json")[1:] == (large, "")
 
 
+def test_a_large_file_is_repaired_with_the_same_result(
+    studio,  # type: ignore[no-untyped-def]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    file, outs = str(ASSETS / "samples" / "dirty.jsonl"), [tmp_path / "small.jsonl", tmp_path / "large.jsonl"]
+    said = []
+    for out in outs:
+        said.append(json.loads(studio("data", "clean", file, "--fix", "all", "--out", str(out), "--json")[1]))
+        monkeypatch.setattr(surveys, "LARGE", 100)
+    for one in said:
+        del one["out"]
+        one["changes"].sort(key=lambda change: (change["row"], change["check"]))
+    assert said[0] == said[1]
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+
+
 def test_token_checks_come_with_a_model(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file = write(tmp_path, "rows.jsonl", GOOD)
     _, out, _ = studio("data", "check", file, "--model", "tiny", "--max-length", "24", "--json")
@@ -142,7 +159,7 @@ def test_the_steps_of_an_upload_are_listed_and_undone(studio, home: Path, tmp_pa
     change = RowChange(1, rows[0], None, (Text("Left out by hand."),))
     history.take(store, entry, "drop", [change], rows, row=1)
     _, out, _ = studio("data", "steps", entry.id)
-    assert "row 1 left out: 0 changed, 1 dropped\nrow 1: dropped (Left out by hand.)" in out
+    assert "Row 1 was left out. 0 changed, 1 dropped\nrow 1: dropped (Left out by hand.)" in out
     _, out, _ = studio("data", "steps", entry.id, "--json")
     (step,) = json.loads(out)["steps"]
     assert (step["kind"], step["rows"][0]["reasons"]) == ("drop", ["Left out by hand."])

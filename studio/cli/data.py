@@ -10,16 +10,14 @@ from studio.cli import data_making, data_repair, masks, parsing
 from studio.cli.parsing import add_group, add_verb
 from studio.cli.printing import DONE, print_finding, print_json
 from studio.cli.progress import shown_progress
+from studio.cli.reading import read_or_survey
 from studio.services.store import Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from studio.cli.parsing import Verbs
     from studio.domain.chat import Conversation
-    from studio.domain.finding import Finding
-    from studio.engine.checks import Report
-    from studio.engine.dataset import Dataset
     from studio.services.difficulty import Measured
 
 
@@ -63,10 +61,11 @@ def add_to(verbs: Verbs) -> None:
 
 def check(options: argparse.Namespace, store: Store) -> int:
     """The quality checklist."""
+    from studio.engine.checks import run_checks
     from studio.services import reports
     from studio.services.plan import sampled_token_report
 
-    data, checked = _looked_over(options, store)
+    data, surveyed = read_or_survey(options, store)
     tokens = sampled_token_report(
         store,
         data.conversations,
@@ -76,7 +75,8 @@ def check(options: argparse.Namespace, store: Store) -> int:
         options.overlong,
     )
     hard = _difficulty(options, store, data.conversations) if options.difficulty else None
-    report = checked([*data.findings, *tokens, *(hard.findings if hard else [])])
+    known = [*data.findings, *tokens, *(hard.findings if hard else [])]
+    report = surveyed.after(known) if surveyed else run_checks(data.conversations, findings=known)
     if options.report:
         out = parsing.other_file(options.report, options.file)
         reports.write_report(Path(out), Path(options.file).name, data.format, report)
@@ -105,22 +105,6 @@ def check(options: argparse.Namespace, store: Store) -> int:
     if any(found.fixable for found in report.findings):
         print(f"`studio data clean {options.file} --fix safe --dry-run` shows what repairs would do.")
     return DONE
-
-
-def _looked_over(
-    options: argparse.Namespace, store: Store
-) -> tuple[Dataset, Callable[[Sequence[Finding]], Report]]:
-    """The file as read, and its report once what else was found is known; a large file's survey is kept."""
-    from studio.engine import checks, dataset
-    from studio.services import surveys
-
-    path, columns = Path(options.file).expanduser(), parsing.columns(options.columns)
-    if not surveys.is_large(path):
-        data = dataset.read(options.file, format=options.format, columns=columns)
-        return data, lambda findings: checks.run_checks(data.conversations, findings=findings)
-    with shown_progress() as progress:
-        found = surveys.made(store, path, options.format, columns, progress)
-    return surveys.as_dataset(found, path), lambda findings: surveys.report(found, findings)
 
 
 def _difficulty(options: argparse.Namespace, store: Store, conversations: Sequence[Conversation]) -> Measured:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 from studio.cli import parsing
 from studio.cli.parsing import add_verb
 from studio.cli.printing import DONE, print_finding, print_json
+from studio.cli.reading import read_or_survey
 from studio.domain.errors import StudioError
 from studio.services.store import Store
 
 if TYPE_CHECKING:
     from studio.cli.parsing import Verbs
-    from studio.domain.history import RowChange, Step
+    from studio.domain.history import RowChange
 
 _AROUND = 40
 """Characters of what stays the same that are printed on either side of a difference."""
@@ -38,29 +39,30 @@ def add_to(verbs: Verbs) -> None:
 
 def clean(options: argparse.Namespace, store: Store) -> int:
     """Apply repairs and write the result, or show what they would do."""
-    from studio.engine import checks, dataset
-    from studio.engine.row_changes import SAFE, amended, made_by
+    from studio.engine import dataset
+    from studio.engine.row_changes import SAFE, amended, cleaned, made_by
 
-    data = dataset.read(options.file, format=options.format, columns=parsing.columns(options.columns))
     names = [name for word in options.fix.split(",") for name in (SAFE if word == "safe" else (word,))]
-    cleaned = checks.clean(data.conversations, names)
+    data, report = read_or_survey(options, store)
+    repaired = cleaned(data.conversations, names, report.findings if report else ())
     spared = _numbers(options.spare)
-    made = [change for change in made_by(data.conversations, cleaned) if change.row not in spared]
-    kept = amended(data.conversations, made)
-    if not options.dry_run:
-        dataset.write_messages(kept, parsing.other_file(options.out, options.file))
+    made = [change for change in made_by(data.conversations, repaired) if change.row not in spared]
     dropped = [change.row for change in made if change.dropped]
+    left = len(data.conversations) - len(dropped)
+    if not options.dry_run:
+        out = parsing.other_file(options.out, options.file)
+        dataset.write_messages(amended(data.conversations, made), out)
     if options.json:
         return print_json(
             {
                 "rows_in": data.total,
-                "rows_out": len(kept),
+                "rows_out": left,
                 "changed": [change.row for change in made if not change.dropped],
                 "dropped": dropped,
                 "unusable": sorted({row for found in data.findings for row in found.rows}),
                 "changes": [
                     {"row": c.row, "check": c.check, "action": c.action, "before": c.before, "after": c.after}
-                    for c in cleaned.changes
+                    for c in repaired.changes
                     if c.row not in spared
                 ],
                 "out": options.out,
@@ -71,7 +73,7 @@ def clean(options: argparse.Namespace, store: Store) -> int:
     for found in data.findings:
         print_finding(found)
     where = "nothing is written" if options.dry_run else f"written to {options.out}"
-    print(f"{data.total} rows in, {len(kept)} out, {where}: ", end="")
+    print(f"{data.total} rows in, {left} out, {where}: ", end="")
     print(f"{len(made) - len(dropped)} changed, {len(dropped)} dropped.")
     return DONE
 
@@ -80,23 +82,18 @@ def steps(options: argparse.Namespace, store: Store) -> int:
     """What was done in the page to the rows of an upload."""
     from studio.services import history
 
-    found = history.history(store, options.dataset)
+    taken = history.taken(store, options.dataset, most=None)
     if options.json:
-        taken = [
-            {
-                **step.to_json(),
-                "rows": [_row(change) for change in history.changes(store, options.dataset, step.number)],
-            }
-            for step in found.steps
-        ]
-        return print_json({"dataset": options.dataset, "steps": taken, "unusable": list(found.unusable)})
-    if not found.steps:
+        unusable = history.history(store, options.dataset).unusable
+        told = [{**one.step.to_json(), "rows": [_row(change) for change in one.changes]} for one in taken]
+        return print_json({"dataset": options.dataset, "steps": told, "unusable": list(unusable)})
+    if not taken:
         print("No step yet: the rows are those that were uploaded.")
-    for step in found.steps:
-        print(
-            f"{step.number:3}  {step.at[:16]}  {_title(step)}: {step.changed} changed, {step.dropped} dropped"
-        )
-        for change in history.changes(store, options.dataset, step.number):
+    for one in taken:
+        what = f"{one.what} {', '.join(map(str, one.names))}".strip()
+        step = one.step
+        print(f"{step.number:3}  {step.at[:16]}  {what} {step.changed} changed, {step.dropped} dropped")
+        for change in one.changes:
             _print_change(change, whole=False)
     return DONE
 
@@ -118,17 +115,6 @@ def _numbers(text: str) -> set[int]:
     if not all(word.isdigit() for word in words):
         raise StudioError("{rows} are no row numbers.", "Write them as 3,7,12.", rows=text)
     return set(map(int, words))
-
-
-def _title(step: Step) -> str:
-    asked = step.asked
-    return {
-        "repair": f"repaired {', '.join(asked.get('checks', ()))}",
-        "edit": f"row {asked.get('row')} edited",
-        "drop": f"row {asked.get('row')} left out",
-        "select": f"best {asked.get('rows')} rows kept",
-        "earlier": "repairs by an earlier version",
-    }[step.kind]
 
 
 def _row(change: RowChange) -> dict[str, object]:

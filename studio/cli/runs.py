@@ -103,14 +103,19 @@ def list_runs(options: argparse.Namespace, store: Store) -> int:
 
 def show(options: argparse.Namespace, store: Store) -> int:
     """One run with its configuration."""
+    from studio.services.history import of_run
     from studio.services.jobs import Jobs
 
     jobs = Jobs(store)
     run = jobs.get(options.run)
     config = jobs.config(options.run).model_dump(mode="json")
+    kept = jobs.files(options.run).history()
     if options.json:
-        return print_json({**run.to_json(), "config": config, "folder": str(store.run_dir(options.run))})
+        folder = str(store.run_dir(options.run))
+        return print_json({**run.to_json(), "config": config, "history": kept, "folder": folder})
     _print_run(run, False)
+    for one in of_run(kept):
+        print(f"  its rows, step {one.step.number}: {one.what} {', '.join(map(str, one.names))}".rstrip())
     print(json.dumps(config, indent=2, ensure_ascii=False))
     return DONE
 

@@ -21,7 +21,10 @@ from studio.domain.errors import StudioError
 Format = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "columns"]
 Method = Literal["auto", "qlora", "lora", "full"]
 Dtype = Literal["auto", "bfloat16", "float32"]
-Scheduler = Literal["cosine", "linear", "constant"]
+Scheduler = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
+AdapterStart = Literal["zero", "pissa"]
+Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
+Result = Literal["best", "last"]
 Overlong = Literal["cut", "drop", "split", "keep"]
 Turns = Literal["all", "last"]
 
@@ -35,11 +38,31 @@ def setting(
     unit: str = "",
     source: str = "",
     recommended: tuple[float, float] | None = None,
+    by_method: Mapping[str, tuple[float, float]] | None = None,
+    only_with: tuple[str, tuple[str, ...]] | None = None,
+    empty: str = "fitting",
     **bounds: Any,
 ) -> Any:
-    """A pydantic field that also knows how it is shown: its label, unit, recommended range and that range's source."""
-    extra: dict[str, Any] = {"advanced": advanced, "unit": unit, "source": source, "recommended": recommended}
+    """A pydantic field that also knows how it is shown: its label, unit, recommended range and that range's source.
+
+    `by_method` is the recommended range where it depends on the method. `only_with` names another setting of the
+    section, and its values under which this one does something. `empty` is what no value means: what is "fitting", or
+    "none".
+    """
+    extra: dict[str, Any] = {
+        "advanced": advanced,
+        "unit": unit,
+        "source": source,
+        "recommended": recommended,
+        "by_method": by_method or {},
+        "only_with": only_with,
+        "empty": empty,
+    }
     return Field(default, title=label, description=help, json_schema_extra=extra, **bounds)
+
+
+_ADAPTERS = ("method", ("lora", "qlora"))
+"""For settings of an adapter, which full tuning has none of."""
 
 
 class Section(BaseModel):
@@ -177,9 +200,9 @@ class TrainConfig(Section):
         advanced=False,
         gt=0,
         le=0.1,
-        recommended=(1e-5, 2e-3),
-        source="Schulman et al. 2025, 'LoRA Without Regret': 5e-4 x (2000 / hidden size)^0.781 for LoRA, a tenth of it "
-        "for full tuning",
+        by_method={"full": (1e-5, 5e-5), "lora": (1e-4, 2e-3), "qlora": (1e-4, 2e-3)},
+        source="full tuning: Touvron et al. 2023 (Llama 2), arXiv:2307.09288, with 2e-5; adapters: Schulman et al. "
+        "2025, 'LoRA Without Regret', with 5e-4 x (2000 / hidden size)^0.781 and ten times the rate of full tuning",
     )
     batch_size: int = setting(
         8,
@@ -207,6 +230,7 @@ class TrainConfig(Section):
         ge=1,
         le=1024,
         recommended=(8, 64),
+        only_with=_ADAPTERS,
         source="Biderman et al. 2024, 'LoRA Learns Less and Forgets Less', arXiv:2405.09673",
     )
     alpha: float = setting(
@@ -216,6 +240,7 @@ class TrainConfig(Section):
         gt=0,
         le=4096,
         recommended=(16, 64),
+        only_with=_ADAPTERS,
         source="Biderman et al. 2024, arXiv:2405.09673: alpha of twice the rank",
     )
     dropout: float = setting(
@@ -225,17 +250,56 @@ class TrainConfig(Section):
         ge=0.0,
         lt=1.0,
         recommended=(0, 0.1),
+        only_with=_ADAPTERS,
     )
     target_modules: list[str] | None = setting(
         None,
         "Target modules",
         "Layers that get an adapter, by the end of their name. Empty: every linear layer but the head.",
+        only_with=_ADAPTERS,
         source="Dettmers et al. 2023, arXiv:2305.14314: adapters on all linear layers match full tuning",
+    )
+    rank_stabilized: bool = setting(
+        False,
+        "Rank-stabilised scale (rsLoRA)",
+        "The adapter's output is multiplied by alpha / √rank, so that large ranks learn as fast as small ones. With "
+        "rank 16 that is four times the usual scale: lower alpha or the rate with it.",
+        only_with=_ADAPTERS,
+        source="Kalajdzievski 2023, arXiv:2312.03732: at this scale gradients are of one size at every rank",
+    )
+    dora: bool = setting(
+        False,
+        "Magnitudes apart (DoRA)",
+        "The adapter turns each weight's direction, and its length is learnt apart. Often better at small ranks, and "
+        "slower.",
+        only_with=_ADAPTERS,
+        source="Liu et al. 2024, arXiv:2402.09353",
+    )
+    adapter_start: AdapterStart = setting(
+        "zero",
+        "Start of the adapter",
+        "Zero: the adapter begins at random and without effect. PiSSA: it begins as the weights' largest directions, "
+        "which it then changes: the loss falls faster at first. The result is an adapter of twice the rank on the "
+        "unchanged base.",
+        only_with=_ADAPTERS,
+        source="PiSSA: Meng et al. 2024, arXiv:2404.02948",
+    )
+    lora_plus_ratio: float = setting(
+        1.0,
+        "LoRA+ ratio",
+        "The second matrix of the adapter, B, and DoRA's magnitudes learn at so many times the rate of the first. 1: "
+        "at the same.",
+        ge=1.0,
+        le=64.0,
+        recommended=(2, 16),
+        only_with=_ADAPTERS,
+        source="Hayou et al. 2024, arXiv:2402.12354: 16, with a lower rate",
     )
     max_steps: int | None = setting(
         None,
         "Maximum steps",
         "Ends the run after so many optimizer steps, whatever the epochs say.",
+        empty="none",
         unit="steps",
         ge=1,
     )
@@ -253,7 +317,24 @@ class TrainConfig(Section):
         "Packing",
         "Rows of a micro-batch lie end to end without padding, each seeing only itself: the same result, faster.",
     )
+    optimizer: Optimizer = setting(
+        "adamw",
+        "Optimiser",
+        "8 bits: its two averages a weight take a quarter of the memory, and a step on a CPU takes longer. Paged: they "
+        "move to main memory while the GPU's is short.",
+        source="Dettmers et al. 2021, arXiv:2110.02861 (8 bits); 2023, arXiv:2305.14314 (paged)",
+    )
     scheduler: Scheduler = setting("cosine", "Schedule", "How the learning rate falls after warm-up.")
+    decay_ratio: float = setting(
+        0.1,
+        "Decay",
+        "Share of the steps over which the rate falls to zero at the end, after having been constant.",
+        gt=0.0,
+        le=1.0,
+        recommended=(0.1, 0.2),
+        only_with=("scheduler", ("warmup_stable_decay",)),
+        source="Hägele et al. 2024, arXiv:2405.18392: 10 to 20 %",
+    )
     warmup_ratio: float = setting(
         0.05,
         "Warm-up",
@@ -261,14 +342,17 @@ class TrainConfig(Section):
         ge=0.0,
         le=0.5,
         recommended=(0.03, 0.1),
+        source="Lambert et al. 2024 (Tülu 3), arXiv:2411.15124: 3 %; Tunstall et al. 2023 (Zephyr), arXiv:2310.16944: "
+        "10 %",
     )
     weight_decay: float = setting(
         0.0,
         "Weight decay",
-        "Pull of every trained weight towards zero, a step.",
+        "Pull of every trained matrix towards zero, a step; biases, norms and magnitudes are left alone.",
         ge=0.0,
         le=1.0,
         recommended=(0, 0.1),
+        source="Touvron et al. 2023 (Llama 2), arXiv:2307.09288: 0.1 in full tuning",
     )
     max_grad_norm: float = setting(
         1.0,
@@ -277,8 +361,18 @@ class TrainConfig(Section):
         ge=0.0,
         le=1000.0,
     )
+    neftune_alpha: float = setting(
+        0.0,
+        "Noise on embeddings (NEFTune)",
+        "Random noise of this strength on what the model reads in training: answers grow longer and more natural, "
+        "exact formats may suffer. 0 switches it off.",
+        ge=0.0,
+        le=100.0,
+        recommended=(5, 15),
+        source="Jain et al. 2023, arXiv:2310.05914",
+    )
     seed: int = setting(
-        42, "Seed", "Decides the order of rows and the start of the adapter.", ge=0, le=2**31 - 1
+        42, "Seed", "Decides the order of rows, the start of the adapter, and noise.", ge=0, le=2**31 - 1
     )
     dtype: Dtype = setting(
         "auto",
@@ -304,6 +398,23 @@ class TrainConfig(Section):
         "Held-out loss is measured so often. Empty: about ten times a run.",
         unit="steps",
         ge=1,
+    )
+    patience: int | None = setting(
+        None,
+        "Stop early after",
+        "Ends the run once the held-out loss has not improved in so many evaluations. Empty: it runs to its end.",
+        empty="none",
+        unit="evaluations",
+        ge=1,
+        le=1000,
+        recommended=(2, 5),
+        source="Prechelt 1998, 'Early Stopping - But When?'",
+    )
+    result: Result = setting(
+        "best",
+        "Result",
+        "Best: the weights of the evaluation with the lowest held-out loss; the last ones are kept as a checkpoint. "
+        "Without held-out rows it is the last.",
     )
 
 
@@ -373,6 +484,12 @@ class Setting:
     unit: str
     source: str
     recommended: tuple[float, float] | None
+    by_method: Mapping[str, tuple[float, float]]
+    """The recommended range by method, where it depends on it."""
+    only_with: tuple[str, tuple[str, ...]] | None
+    """The setting, and its values, under which this one does something; None: under all."""
+    empty: str
+    """What no value means: what is "fitting", or "none"."""
     minimum: float | None
     maximum: float | None
 
@@ -386,6 +503,20 @@ def settings(section: str) -> Iterator[Setting]:
     """The settings of one section in the order they are declared."""
     for name, info in SECTIONS[section].model_fields.items():
         yield describe(section, name, info)
+
+
+def value_of(config: RunConfig, key: str) -> Any:
+    """A setting's value in a configuration, by its dotted key."""
+    section, _, name = key.rpartition(".")
+    return getattr(getattr(config, section) if section else config, name)
+
+
+def applies(setting: Setting, config: RunConfig) -> bool:
+    """Whether the setting does anything in this configuration; what is still open may become anything."""
+    if setting.only_with is None:
+        return True
+    other, values = setting.only_with
+    return value_of(config, other) in (*values, "auto")
 
 
 def describe(section: str, name: str, info: FieldInfo) -> Setting:
@@ -407,9 +538,18 @@ def describe(section: str, name: str, info: FieldInfo) -> Setting:
         unit=extra.get("unit", ""),
         source=extra.get("source", ""),
         recommended=extra.get("recommended"),
+        by_method=extra.get("by_method", {}),
+        only_with=_dotted(section, extra.get("only_with")),
+        empty=extra.get("empty", "fitting"),
         minimum=minimum,
         maximum=maximum,
     )
+
+
+def _dotted(
+    section: str, only_with: tuple[str, tuple[str, ...]] | None
+) -> tuple[str, tuple[str, ...]] | None:
+    return (f"{section}.{only_with[0]}", only_with[1]) if only_with else None
 
 
 def _kind(annotation: Any) -> tuple[bool, Any, tuple[str, ...]]:

@@ -80,7 +80,10 @@ class Checkpoint(_Event):
 
 
 class Warned(_Event):
+    """A sentence about the run; of `severity` info where nothing is wrong."""
+
     type: Literal["warned"] = "warned"
+    severity: Literal["info", "warning"] = "warning"
     template: str
     remedy: str = ""
     values: dict[str, Any] = Field(default_factory=dict)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from studio.domain.errors import StudioError
+from studio.engine import integrity
 
 _MARKER = "progress.json"
+_BEST_MARKER = "best.json"
+_WEIGHTS = "weights.safetensors"
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,11 @@ class Progress:
     loss: float
     eval_loss: float | None
     evaluated_step: int
+    best_loss: float | None = None
+    """The lowest held-out loss after the first step, nats a token."""
+    best_step: int = 0
+    since_best: int = 0
+    """Evaluations since then."""
 
 
 def save(
@@ -40,20 +49,51 @@ def save(
 ) -> Path:
     """Write checkpoints/step-<n>/ and delete all but the newest `keep`. The marker file is written last.
 
-    `weights` are the trained tensors by parameter name.
+    `weights` are the tensors that the base does not have, by name. Of the best weights, those stay that a checkpoint
+    which is kept speaks of. A step that was saved before is not saved again: nothing happened since.
     """
     target = folder / f"step-{progress.step:06d}"
-    temporary = folder / f".step-{progress.step:06d}.partial"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        save_file(_contiguous(weights), temporary / "weights.safetensors")
+    if target.is_dir():
+        return target
+    with _written_whole(target) as temporary:
+        save_file(_contiguous(weights), temporary / _WEIGHTS)
         tensors, steps = _flatten(optimizer)
         save_file(tensors, temporary / "optimizer.safetensors")
         save_file(_random_state(), temporary / "random.safetensors")
-        (temporary / _MARKER).write_text(
-            json.dumps({**asdict(progress), "optimizer_steps": steps}), encoding="utf-8"
-        )
+        integrity.seal(temporary, _MARKER, {**asdict(progress), "optimizer_steps": steps})
+    _delete_old(folder, keep)
+    return target
+
+
+def _delete_old(folder: Path, keep: int) -> None:
+    written = complete(folder)
+    spoken_of = set()
+    for path in written[-keep:]:
+        with suppress(integrity.Damaged):
+            spoken_of.add(best(folder, read_progress(path).best_step))
+    for old in [*written[:-keep], *(path for path in folder.glob("best-*") if path not in spoken_of)]:
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def save_best(folder: Path, weights: dict[str, torch.Tensor], step: int) -> None:
+    """Write checkpoints/best-<step>/: the weights alone, which a run cannot go on from, but end with."""
+    with _written_whole(best(folder, step)) as temporary:
+        save_file(_contiguous(weights), temporary / _WEIGHTS)
+        integrity.seal(temporary, _BEST_MARKER, {"step": step})
+
+
+def best(folder: Path, step: int) -> Path:
+    return folder / f"best-{step:06d}"
+
+
+@contextmanager
+def _written_whole(target: Path) -> Iterator[Path]:
+    """A folder beside `target` to write in, which takes its place once everything in it is on the disk."""
+    temporary = target.parent / f".{target.name}.partial"
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
         for file in temporary.iterdir():
             with file.open("rb") as handle:
                 os.fsync(handle.fileno())
@@ -62,9 +102,6 @@ def save(
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
-    for old in complete(folder)[:-keep]:
-        shutil.rmtree(old, ignore_errors=True)
-    return target
 
 
 def complete(folder: Path) -> list[Path]:
@@ -72,34 +109,22 @@ def complete(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob(f"step-*/{_MARKER}"))
 
 
-def latest(folder: Path) -> Path | None:
-    found = complete(folder)
-    return found[-1] if found else None
+def verify(checkpoint: Path) -> None:
+    """Raises integrity.Damaged where a file of a checkpoint, or of the best weights, is not as it was written."""
+    integrity.verify(checkpoint, _BEST_MARKER if checkpoint.name.startswith("best-") else _MARKER)
 
 
 def read_progress(checkpoint: Path) -> Progress:
-    data = _read(checkpoint)
+    data = integrity.read(checkpoint, _MARKER)
     data.pop("optimizer_steps")
     return Progress(**data)
 
 
-def restore(
-    checkpoint: Path, parameters: dict[str, torch.nn.Parameter], optimizer: torch.optim.Optimizer
-) -> Progress:
+def restore(checkpoint: Path, tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> Progress:
     """Put weights, optimizer and random state back in place. Raises StudioError where they do not fit the model."""
-    weights = load_file(checkpoint / "weights.safetensors")
-    if set(weights) != set(parameters):
-        raise StudioError(
-            "The checkpoint {checkpoint} is of another model or adapter.",
-            "Start a new run with these settings.",
-            checkpoint=checkpoint.name,
-        )
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(weights[name])
-    _unflatten(
-        optimizer, load_file(checkpoint / "optimizer.safetensors"), _read(checkpoint)["optimizer_steps"]
-    )
+    restore_weights(checkpoint, tensors)
+    steps = integrity.read(checkpoint, _MARKER)["optimizer_steps"]
+    _unflatten(optimizer, load_file(checkpoint / "optimizer.safetensors"), steps)
     random_state = load_file(checkpoint / "random.safetensors")
     torch.set_rng_state(random_state["cpu"])
     if "cuda" in random_state and torch.cuda.is_available():
@@ -107,9 +132,18 @@ def restore(
     return read_progress(checkpoint)
 
 
-def _read(checkpoint: Path) -> dict[str, Any]:
-    data: dict[str, Any] = json.loads((checkpoint / _MARKER).read_text(encoding="utf-8"))
-    return data
+def restore_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    """Put the weights alone back in place."""
+    weights = load_file(folder / _WEIGHTS)
+    if set(weights) != set(tensors):
+        raise StudioError(
+            "The checkpoint {checkpoint} is of another model or adapter.",
+            "Start a new run with these settings.",
+            checkpoint=folder.name,
+        )
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(weights[name])
 
 
 def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -124,15 +158,21 @@ def _random_state() -> dict[str, torch.Tensor]:
 
 
 def _flatten(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
-    """AdamW's state by parameter index: its moments as tensors, its step counts as numbers."""
+    """AdamW's state by parameter index: its averages as tensors, its step counts as numbers.
+
+    torch counts steps in float32 tensors and bitsandbytes in integers: each count is written as the kind it is. Read
+    from `state`, as bitsandbytes' `state_dict` nests its tensors.
+    """
     tensors: dict[str, torch.Tensor] = {}
     steps: dict[str, float] = {}
-    for index, state in optimizer.state_dict()["state"].items():
-        for name, value in state.items():
+    for index, parameter in enumerate(_parameters(optimizer)):
+        for name, value in optimizer.state[parameter].items():
             if name == "step":
-                steps[str(index)] = float(value)
+                steps[str(index)] = value if isinstance(value, int) else float(value)
             else:
-                tensors[f"{index}.{name}"] = value.detach().cpu().contiguous()
+                tensor = value.detach().cpu().contiguous()
+                # bitsandbytes' tables of 8-bit values are one for all parameters, which safetensors refuses
+                tensors[f"{index}.{name}"] = tensor.clone() if name.startswith("qmap") else tensor
     return tensors, steps
 
 
@@ -140,10 +180,28 @@ def _unflatten(
     optimizer: torch.optim.Optimizer, tensors: dict[str, torch.Tensor], steps: dict[str, float]
 ) -> None:
     state = optimizer.state_dict()
-    rebuilt: dict[int, dict[str, torch.Tensor]] = {
-        int(index): {"step": torch.tensor(step, dtype=torch.float32)} for index, step in steps.items()
+    rebuilt: dict[int, dict[str, Any]] = {
+        int(index): {"step": step if isinstance(step, int) else torch.tensor(step, dtype=torch.float32)}
+        for index, step in steps.items()
     }
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
         rebuilt[int(index)][name] = tensor
     optimizer.load_state_dict({**state, "state": rebuilt})
+    if getattr(optimizer, "is_paged", False):
+        _page(optimizer)
+
+
+def _page(optimizer: Any) -> None:
+    """bitsandbytes loads paged averages into the GPU's own memory: put them back where they can be paged."""
+    for parameter in _parameters(optimizer):
+        state = optimizer.state[parameter]
+        for name in ("state1", "state2"):
+            loaded = state[name]
+            state[name] = optimizer.get_state_buffer(parameter, dtype=loaded.dtype)
+            state[name].copy_(loaded)
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
+    """In the order of their indices in a `state_dict`."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

@@ -17,6 +17,7 @@ from studio.engine.steps import plan_steps
 _USUAL_LENGTH = {"cuda": 4096, "mps": 2048, "cpu": 1024}
 _FEW_ROWS, _MANY_ROWS = 600, 2000
 """The shipped sample (360 rows) has 32 % of held-out answers right to the letter after one epoch, 58 % after three."""
+_FULL_RATES = (1e-5, 5e-5)
 _EVALUATION_SHARE = 0.2
 """Held-out loss may take about this share of a run's time; a forward pass is a third of a training step."""
 
@@ -98,14 +99,20 @@ def _learning_rate(
     train: TrainConfig, machine: Machine, model: ModelFacts, lengths: Sequence[int]
 ) -> _Choices:
     adapter = 5e-4 * (2000 / model.hidden) ** 0.781
-    rate = adapter / 10 if train.method == "full" else adapter
-    rounded = float(f"{rate:.0e}")
-    reason = (
-        Text("A tenth of the adapter's rate for a hidden size of {hidden}.", {"hidden": model.hidden})
-        if train.method == "full"
-        else Text("For an adapter on a hidden size of {hidden}.", {"hidden": model.hidden})
-    )
-    return {"learning_rate": (rounded, reason)}
+    if train.method == "full":
+        low, high = _FULL_RATES
+        rate = min(high, max(low, adapter / 10))
+        reason = Text(
+            "A tenth of the adapter's rate for a hidden size of {hidden}, between 1e-5 and 5e-5.",
+            {"hidden": model.hidden},
+        )
+    elif train.adapter_start == "pissa":
+        rate = adapter / 10
+        reason = Text("A tenth of the usual adapter's rate: PiSSA begins with large weights.")
+    else:
+        rate = adapter
+        reason = Text("For an adapter on a hidden size of {hidden}.", {"hidden": model.hidden})
+    return {"learning_rate": (float(f"{rate:.0e}"), reason)}
 
 
 def _max_length(train: TrainConfig, machine: Machine, model: ModelFacts, lengths: Sequence[int]) -> _Choices:

@@ -18,6 +18,8 @@ _RUNTIME = {"cpu": 850_000_000, "mps": 1_000_000_000, "cuda": 600_000_000}
 _HEAP = {"cpu": 2.8, "mps": 1.0, "cuda": 1.1}
 """What activations and logits take of the heap, over their own size: glibc keeps freed blocks of all sizes (see
 `studio.services.process`). Measured on the shipped sample: 3.26 GB resident at the end; the GPU's is not measured."""
+_AVERAGES = {"adamw": 8.0, "adamw_8bit": 2.04, "paged_adamw": 8.0, "paged_adamw_8bit": 2.04}
+"""Bytes of AdamW's two averages a weight; in 8 bits with a float32 for each 256 of them."""
 _SHARE_TO_USE = 0.9
 _CHUNK = 256
 """Positions whose logits exist at once, as in `studio.engine.loss`."""
@@ -105,17 +107,31 @@ def fits(by_part: dict[str, int], machine: Machine) -> bool:
 
 def parts(train: TrainConfig, machine: Machine, model: ModelFacts, lengths: Sequence[int]) -> dict[str, int]:
     """Bytes by part at the peak of the run's largest micro-batch."""
-    trainable = model.parameters if train.method == "full" else model.adapter_parameters(train.rank)
+    full = train.method == "full"
+    trainable = model.parameters if full else _adapter(train, model)
+    held = model.adapter_parameters(train.rank) if train.adapter_start == "pissa" else 0
     tokens = _largest_micro_batch(train, lengths)
     return {
         "weights": _weights(train, model),
-        "adapter": 0 if train.method == "full" else 4 * trainable,
+        "adapter": 0 if full else 4 * (trainable + held),
         "gradients": 4 * trainable,
-        "optimizer": 8 * trainable,
+        "optimizer": _optimizer(train, trainable),
         "activations": int(_HEAP[machine.device] * _activations(train, model, tokens)),
         "logits": int(_HEAP[machine.device] * _logits(train, model, tokens)),
         "runtime": _RUNTIME[machine.device],
     }
+
+
+def _adapter(train: TrainConfig, model: ModelFacts) -> int:
+    """Trained parameters."""
+    return model.adapter_parameters(train.rank) + (model.linear_outputs if train.dora else 0)
+
+
+def _optimizer(train: TrainConfig, trainable: int) -> int:
+    """What is paged makes room when the GPU is short of it; bitsandbytes pages no tensor as small as an adapter's."""
+    if train.method == "full" and train.optimizer.startswith("paged"):
+        return 0
+    return int(_AVERAGES[train.optimizer] * trainable)
 
 
 def _weights(train: TrainConfig, model: ModelFacts) -> int:
@@ -146,16 +162,21 @@ def _largest_micro_batch(train: TrainConfig, lengths: Sequence[int]) -> int:
 def _activations(train: TrainConfig, model: ModelFacts, tokens: int) -> int:
     """What the backward pass needs of each layer: inputs of norms, linear layers, attention and SwiGLU.
 
-    Where LoRA cannot be one operation (`studio.engine.fused_lora`), PEFT keeps the adapters' inputs in float32. With
-    checkpointing only each layer's input is kept, and one layer's activations at a time.
+    Where LoRA cannot be one operation (`studio.engine.fused_lora`), PEFT keeps the adapters' inputs in float32; for
+    DoRA also what base and adapter give, each by itself. With checkpointing only each layer's input is kept, and one
+    layer's activations at a time.
     """
     working = _BYTES.get(train.dtype, 4)
     h, i, q, kv = model.hidden, model.intermediate, model.query_size, model.key_value_size
     layer = working * (8 * h + 4 * i + 4 * q + 4 * kv)
-    if train.method == "qlora" or (train.method == "lora" and train.dropout):
+    if train.method == "full":
+        if working == 2:
+            layer += 2 * sum(
+                inputs for inputs, _ in model.layer_shapes
+            )  # autocast's copies of float32 inputs
+    elif train.method == "qlora" or train.dropout or train.dora:
         layer += 4 * sum(inputs for inputs, _ in model.layer_shapes)
-    elif train.method == "full" and working == 2:
-        layer += 2 * sum(inputs for inputs, _ in model.layer_shapes)  # autocast's copies of float32 inputs
+        layer += 2 * working * sum(outputs for _, outputs in model.layer_shapes) if train.dora else 0
     if train.gradient_checkpointing:
         return tokens * (model.layers * working * h + layer)
     return tokens * model.layers * layer

@@ -38,6 +38,11 @@ class ModelFacts:
     def linear(self) -> int:
         return self.layers * sum(inputs * outputs for inputs, outputs in self.layer_shapes)
 
+    @property
+    def linear_outputs(self) -> int:
+        """Rows of all linear weights: DoRA's magnitudes."""
+        return self.layers * sum(outputs for _, outputs in self.layer_shapes)
+
     def adapter_parameters(self, rank: int) -> int:
         """Of a LoRA of this rank on every linear layer."""
         return self.layers * sum(rank * (inputs + outputs) for inputs, outputs in self.layer_shapes)

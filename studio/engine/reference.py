@@ -36,6 +36,16 @@ def _entry(setting: Setting) -> Iterator[str]:
         facts.append(f"from {_number(setting.minimum)} to {_number(setting.maximum)}")
     if setting.unit:
         facts.append(f"in {setting.unit}")
+    if setting.only_with:
+        other, values = setting.only_with
+        facts.append(f"only with `{other}` " + " or ".join(f"`{value}`" for value in values))
+    if setting.by_method:
+        facts.append(
+            "usually "
+            + ", ".join(
+                f"{low:g} to {high:g} for `{method}`" for method, (low, high) in setting.by_method.items()
+            )
+        )
     if setting.recommended:
         facts.append(f"usually {setting.recommended[0]:g} to {setting.recommended[1]:g}")
     yield "- " + "; ".join(facts)
@@ -48,7 +58,7 @@ def _default(setting: Setting) -> str:
     if setting.default == "auto" or (
         setting.default is None and setting.kind in ("number", "integer", "boolean")
     ):
-        return "*fitting*" if setting.key != "train.max_steps" else "none"
+        return "*fitting*" if setting.empty == "fitting" else "none"
     return "none" if setting.default is None else f"`{setting.default}`"
 
 

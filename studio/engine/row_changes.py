@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from studio.domain.chat import Conversation
 from studio.domain.errors import StudioError
+from studio.domain.finding import Finding
 from studio.domain.history import RowChange, Step
 from studio.domain.text import Text
 from studio.engine.checks import CHECKS, Cleaned, clean
+from studio.engine.checks.touching import clean_touched
+from studio.engine.rows import Rows, numbered
 from studio.engine.selection import Selection
+from studio.engine.survey import sketches_of
 
 SAFE = (
     "mojibake",
@@ -25,12 +29,24 @@ SAFE = (
 StepChanges = tuple[Step, Sequence[RowChange]]
 
 
-def repairs(conversations: Sequence[Conversation], checks: Iterable[str]) -> list[RowChange]:
+def repairs(
+    conversations: Sequence[Conversation], checks: Iterable[str], findings: Iterable[Finding] = ()
+) -> list[RowChange]:
     """What the repairs of some checks would make of which rows, in the order of the file. All rows have a number.
 
-    StudioError for a check that does not exist or has no repair.
+    `findings` are what the checks found in them, by which those of a survey are told that need to be read. StudioError
+    for a check that does not exist or has no repair.
     """
-    return made_by(conversations, clean(conversations, checks))
+    return made_by(conversations, cleaned(conversations, checks, findings))
+
+
+def cleaned(
+    conversations: Sequence[Conversation], checks: Iterable[str], findings: Iterable[Finding] = ()
+) -> Cleaned:
+    """As `clean`; of rows that were surveyed, with these findings, only those that the repairs touch."""
+    if isinstance(conversations, Rows):
+        return clean_touched(conversations, findings, sketches_of(conversations), checks)
+    return clean(conversations, checks)
 
 
 def made_by(conversations: Sequence[Conversation], cleaned: Cleaned) -> list[RowChange]:
@@ -41,8 +57,8 @@ def made_by(conversations: Sequence[Conversation], cleaned: Cleaned) -> list[Row
         by_row.setdefault(change.row, {})[change.check] = None
     return [
         RowChange(row.row, row, after.get(row.row), _titles(by_row[row.row]), tuple(by_row[row.row]))
-        for row in conversations
-        if row.row in by_row and after.get(row.row) != row
+        for row in numbered(conversations, by_row.keys())
+        if after.get(row.row) != row
     ]
 
 
@@ -51,11 +67,11 @@ def selected(conversations: Sequence[Conversation], found: Selection) -> list[Ro
     return [RowChange(item.row, conversations[item.position], None, (item.reason,)) for item in found.left]
 
 
-def amended(conversations: Iterable[Conversation], changes: Iterable[RowChange]) -> list[Conversation]:
-    """The rows with the changes made."""
+def amended(conversations: Iterable[Conversation], changes: Iterable[RowChange]) -> Iterator[Conversation]:
+    """The rows with the changes made, one after the other."""
     by_row = {change.row: change.after for change in changes}
     new = (by_row.get(row.row, row) for row in conversations)
-    return [row for row in new if row is not None]
+    return (row for row in new if row is not None)
 
 
 def without(

@@ -6,7 +6,7 @@ import json
 import mmap
 from abc import abstractmethod
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, overload
@@ -66,6 +66,25 @@ class RowsByNumber(Sequence[Conversation]):
 
         places = numpy.linspace(0, len(self) - 1, min(size, len(self)))
         return Chosen(self, numpy.unique(places.astype(numpy.int64)))
+
+
+def position_of(rows: Sequence[Conversation], number: int) -> int | None:
+    """Where the row with this number stands, if it is there."""
+    if isinstance(rows, RowsByNumber):
+        return rows.position(number)
+    return next((position for position, row in enumerate(rows) if row.row == number), None)
+
+
+def numbers_of(rows: Sequence[Conversation]) -> list[int]:
+    """The rows' numbers in their file."""
+    return rows.numbers.tolist() if isinstance(rows, RowsByNumber) else [row.row for row in rows]
+
+
+def numbered(rows: Sequence[Conversation], numbers: Set[int]) -> Sequence[Conversation]:
+    """The rows with one of these numbers."""
+    if isinstance(rows, RowsByNumber):
+        return rows.numbered(numbers)
+    return [row for row in rows if row.row in numbers]
 
 
 class Rows(RowsByNumber):

@@ -27,6 +27,7 @@ from studio.domain.text import Text
 from studio.engine import conversion, readers
 from studio.engine.checks import scoring
 from studio.engine.checks.scoring import Looked, Report
+from studio.engine.checks.sketches import Sketches
 from studio.engine.conversion import Converted, Reading
 from studio.engine.records import Problem, Quarantined, Record
 from studio.engine.rows import Rows, RowsWriter, encoded
@@ -37,7 +38,7 @@ AHEAD = 3
 """Shards a process that wait or are at work, so that reading never runs far ahead of checking."""
 _GLANCE = 1_000
 """Records by which format and columns are recognised."""
-_ROWS, _RESULT = "rows.jsonl", "survey.json"
+_ROWS, _SKETCHES, _RESULT = "rows.jsonl", "sketches.npy", "survey.json"
 
 Progress = Callable[[str, float, float], None]
 """Told ("check", records looked at, about how many there are) and then ("compare", the share that is done, 1); may
@@ -86,6 +87,8 @@ def survey(
 
     `processes` is 0 for this one alone, and as many as there are cores if it is None.
     """
+    import numpy
+
     share = _ShareRead()
     reading = readers.iter_records(source, progress=share.told, **options)
     records = iter(reading)
@@ -109,7 +112,9 @@ def survey(
     rows = Rows(folder / _ROWS)
     if not len(rows):
         raise _nothing_usable(source, problems)
-    report = scoring.judge(rows, _all(parts), progress=lambda share: progress("compare", share, 1.0))
+    looked = _all(parts)
+    numpy.save(folder / _SKETCHES, looked.table)
+    report = scoring.judge(rows, looked, progress=lambda share: progress("compare", share, 1.0))
     own = conversion.about_own_format(_named(source), form) if columns and form != "columns" else []
     about = [*reading.findings, *own, *conversion.about_problems(problems), *found.findings]
     result = Survey(
@@ -151,6 +156,14 @@ def load(folder: Path) -> Survey | None:
         ],
         data["encoding"],
     )
+
+
+def sketches_of(rows: Rows) -> Sketches:
+    """The sketches of the rows of a survey, which are read as they are asked for."""
+    import numpy
+
+    table: Sketches = numpy.load(rows.path.with_name(_SKETCHES), mmap_mode="r")
+    return table
 
 
 def _write(folder: Path, result: Survey) -> None:

@@ -16,7 +16,7 @@ from studio.domain.config import TrainConfig
 from studio.domain.encoded import Encoded
 from studio.domain.errors import Stopped, StudioError
 from studio.domain.events import Checkpoint, Emit, Metric, Phase, Started, Warned
-from studio.engine import checkpoint, trainee
+from studio.engine import checkpoint, neftune, optimizers, recovery, trainee
 from studio.engine.encode import fingerprint
 from studio.engine.schedule import learning_rate
 from studio.engine.steps import Steps, micro_batches, plan_steps
@@ -64,6 +64,9 @@ class _Tally:
     loss: float = 0.0
     eval_loss: float | None = None
     evaluated_step: int = -1
+    best_loss: float | None = None
+    best_step: int = 0
+    since_best: int = 0
     since: float = field(default_factory=time.monotonic)
 
     def elapsed(self) -> float:
@@ -79,7 +82,18 @@ class _Tally:
             loss=self.loss,
             eval_loss=self.eval_loss,
             evaluated_step=self.evaluated_step,
+            best_loss=self.best_loss,
+            best_step=self.best_step,
+            since_best=self.since_best,
         )
+
+    def measured(self, eval_loss: float) -> None:
+        """Take down an evaluation; that before the first step is of no weights of this run, and never its best."""
+        self.eval_loss, self.evaluated_step = eval_loss, self.step
+        if self.step and (self.best_loss is None or eval_loss < self.best_loss):
+            self.best_loss, self.best_step, self.since_best = eval_loss, self.step, 0
+        elif self.step:
+            self.since_best += 1
 
     @classmethod
     def resumed(cls, done: checkpoint.Progress) -> _Tally:
@@ -95,11 +109,11 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
     emit(Phase(name="loading"))
     model = trainee.build(job.model_path, job.config, job.device, pad_id=job.pad_id, adapter=job.adapter)
     _check_packing(model, job, emit)
-    optimizer = _optimizer(model, job.config)
+    optimizer = optimizers.build(model.parameters, job.config, job.device)
     tally = _Tally()
-    found = checkpoint.latest(job.checkpoints)
+    found = recovery.newest_whole(job.checkpoints, emit)
     if found:
-        tally = _Tally.resumed(checkpoint.restore(found, model.parameters, optimizer))
+        tally = _Tally.resumed(checkpoint.restore(found, model.state, optimizer))
     emit(
         Started(
             run=job.run,
@@ -118,6 +132,7 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
     emit(Phase(name="training", done=tally.step, total=job.steps.count))
     _loop(model, optimizer, job, tally, emit, should_stop)
     emit(Phase(name="saving"))
+    step, eval_loss = _take_best(model, job, tally, emit)
     _save_result(model, job)
     return {
         "steps": float(tally.step),
@@ -126,7 +141,8 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
         "loss": tally.loss,
         "seconds": round(tally.elapsed(), 3),
         "train_seconds": round(tally.train_seconds, 3),
-        **({"eval_loss": tally.eval_loss} if tally.eval_loss is not None else {}),
+        "result_step": float(step),
+        **({"eval_loss": eval_loss} if eval_loss is not None else {}),
     }
 
 
@@ -140,18 +156,15 @@ def _loop(
 ) -> None:
     config, steps = job.config, job.steps.count
     model.model.train()
-    while tally.step < steps:
+    while tally.step < steps and not _is_out_of_patience(config, tally):
         if should_stop():
             _save_checkpoint(model, optimizer, job, tally, emit)
             raise Stopped
         begun = time.monotonic()
-        rate = learning_rate(
-            tally.step, steps, _given(config.learning_rate), config.warmup_ratio, config.scheduler
-        )
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+        rate = learning_rate(tally.step, steps, config)
+        optimizers.set_rate(optimizer, rate)
         rows = [job.train[index] for index in job.steps.batch(tally.step)]
-        loss, norm = _step(model, optimizer, rows, config, first=tally.step == 0)
+        loss, norm = _step(model, optimizer, rows, config, tally.step)
         took = time.monotonic() - begun
         tokens, trained = sum(row.total for row in rows), sum(row.trained for row in rows)
         tally.step += 1
@@ -175,8 +188,27 @@ def _loop(
         # Measured before it is saved: a run that goes on from here has not lost the measurement.
         if _evaluation_is_due(job, tally):
             _evaluate(model, job, tally, emit, should_stop)
-        if tally.step == steps or tally.step % (config.save_steps or steps) == 0:
+        ends = tally.step == steps or _is_out_of_patience(config, tally)
+        if ends or tally.step % (config.save_steps or steps) == 0:
             _save_checkpoint(model, optimizer, job, tally, emit)
+    if tally.step < steps:
+        emit(
+            Warned(
+                severity="info",
+                template="Training ended at step {step} of {steps}: in {patience} evaluations since step {best}, the "
+                "held-out loss had not improved.",
+                values={
+                    "step": tally.step,
+                    "steps": steps,
+                    "best": tally.best_step,
+                    "patience": config.patience,
+                },
+            )
+        )
+
+
+def _is_out_of_patience(config: TrainConfig, tally: _Tally) -> bool:
+    return config.patience is not None and tally.since_best >= config.patience
 
 
 def _evaluation_is_due(job: TrainJob, tally: _Tally) -> bool:
@@ -192,22 +224,24 @@ def _step(
     optimizer: torch.optim.Optimizer,
     rows: Sequence[Encoded],
     config: TrainConfig,
-    *,
-    first: bool,
+    step: int,
 ) -> tuple[float, float]:
-    """One optimizer step: the mean loss over the batch's trained tokens and the gradient's norm before clipping.
+    """The 0-based optimizer step `step`: mean loss over the batch's trained tokens, gradient's norm before clipping.
 
     Each micro-batch's sum is divided by the trained tokens of the whole batch, so that how the batch is cut up does not
     weigh its tokens differently.
     """
     trained = sum(row.trained for row in rows)
     total = 0.0
-    for part in micro_batches(rows, config.micro_batch_size or len(rows)):
-        loss = model.loss(model.collate(part)) / trained
+    seeds = neftune.seeds(config.seed, step, len(rows)) if config.neftune_alpha else []
+    size = config.micro_batch_size or len(rows)
+    for start in range(0, len(rows), size):
+        part = slice(start, start + size)
+        loss = model.loss(model.collate(rows[part]), seeds[part]) / trained
         loss.backward()
         total += loss.item()
     parameters = list(model.parameters.values())
-    if first and not any(p.grad is not None and bool(p.grad.any()) for p in parameters):
+    if step == 0 and not any(p.grad is not None and bool(p.grad.any()) for p in parameters):
         raise StudioError(
             "No gradient reaches the trained weights: the run would learn nothing.",
             "Choose another method or number format, and report this model.",
@@ -242,7 +276,9 @@ def _evaluate(
             emit(Phase(name="evaluating", done=done, total=len(job.held_out)))
     model.model.train()
     if done == len(job.held_out):
-        tally.eval_loss, tally.evaluated_step = total / trained, tally.step
+        tally.measured(total / trained)
+        if job.config.result == "best" and tally.best_step == tally.step > 0:
+            checkpoint.save_best(job.checkpoints, model.state, tally.step)
         emit(
             Metric(
                 step=tally.step,
@@ -261,9 +297,32 @@ def _save_checkpoint(
     if tally.step == 0:
         return
     folder = checkpoint.save(
-        job.checkpoints, dict(model.parameters), optimizer, tally.progress(), job.config.keep_checkpoints
+        job.checkpoints, model.state, optimizer, tally.progress(), job.config.keep_checkpoints
     )
     emit(Checkpoint(step=tally.step, path=folder.relative_to(job.folder).as_posix()))
+
+
+def _take_best(model: trainee.Trainee, job: TrainJob, tally: _Tally, emit: Emit) -> tuple[int, float | None]:
+    """Put the best weights back in place where they are the result: the result's step and held-out loss."""
+    if job.config.result == "last" or tally.best_step in (0, tally.step):
+        return tally.step, tally.eval_loss
+    best = checkpoint.best(job.checkpoints, tally.best_step)
+    if not recovery.best_is_whole(best, tally.best_step, tally.step, emit):
+        return tally.step, tally.eval_loss
+    checkpoint.restore_weights(best, model.state)
+    emit(
+        Warned(
+            severity="info",
+            template="The result is of step {best}, where the held-out loss was lowest: {loss}; it ended at {last}.",
+            remedy="The last weights are kept as the latest checkpoint.",
+            values={
+                "best": tally.best_step,
+                "loss": f"{tally.best_loss:.4f}",
+                "last": f"{tally.eval_loss:.4f}",
+            },
+        )
+    )
+    return tally.best_step, tally.best_loss
 
 
 def _save_result(model: trainee.Trainee, job: TrainJob) -> None:
@@ -285,20 +344,6 @@ def _check_packing(model: trainee.Trainee, job: TrainJob, emit: Emit) -> None:
                 remedy="Nothing to do: the result is the same, only slower.",
             )
         )
-
-
-def _optimizer(model: trainee.Trainee, config: TrainConfig) -> torch.optim.Optimizer:
-    """AdamW; biases and norms are not decayed, as in transformers' Trainer."""
-    decayed: list[torch.nn.Parameter] = []
-    free: list[torch.nn.Parameter] = []
-    for parameter in model.parameters.values():
-        (decayed if parameter.ndim > 1 else free).append(parameter)
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]],
-        lr=_given(config.learning_rate),
-        fused=model.device != "mps",
-    )
 
 
 def memory_in_use(device: str) -> int:

@@ -13,11 +13,11 @@ from torch.utils.checkpoint import checkpoint
 
 from studio.domain.config import TrainConfig
 from studio.domain.encoded import Encoded
-from studio.domain.errors import StudioError
-from studio.engine import attention, fused_lora
+from studio.engine import adapters, attention, fused_lora
 from studio.engine.batches import Batch, collate
 from studio.engine.loss import CHUNK, head_loss
-from studio.engine.models import load_base, target_modules
+from studio.engine.models import load_base
+from studio.engine.neftune import Noise
 from studio.engine.token_losses import decoder_of, head_logits
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Trainee:
     """What transformers computes this architecture's attention with."""
     plain_head: bool
     """Whether logits are hidden states times one matrix and nothing else."""
+    noise: Noise | None
 
     @property
     def parameters(self) -> dict[str, torch.nn.Parameter]:
@@ -52,14 +53,24 @@ class Trainee:
         }
 
     @property
+    def state(self) -> dict[str, torch.Tensor]:
+        """All that the base does not have, by name: the trained parameters and what PiSSA holds beside them."""
+        return {**self.parameters, **adapters.fixed(self.model)}
+
+    @property
     def trainable(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters.values())
 
     def collate(self, rows: Sequence[Encoded]) -> Batch:
         return collate(rows, packing=self.packing, pad_id=self.pad_id, device=self.device)
 
-    def loss(self, batch: Batch) -> torch.Tensor:
-        """Summed cross-entropy of the trained tokens in nats: divide by the trained tokens of the effective batch."""
+    def loss(self, batch: Batch, noise_seeds: Sequence[int] = ()) -> torch.Tensor:
+        """Summed cross-entropy of the trained tokens in nats: divide by the trained tokens of the effective batch.
+
+        `noise_seeds`, one a row, are those of NEFTune's noise; without them there is none.
+        """
+        if self.noise:
+            self.noise.of(batch.row_lengths, noise_seeds)
         inputs: dict[str, Any] = {
             "input_ids": batch.input_ids,
             "position_ids": batch.position_ids,
@@ -92,7 +103,11 @@ class Trainee:
 
     def save(self, folder: Path) -> None:
         """The adapter in PEFT's format, or the whole model after full tuning."""
-        self.model.save_pretrained(folder, safe_serialization=True)  # type: ignore[operator]
+        if self.model is self.base:
+            self.model.save_pretrained(folder, safe_serialization=True)
+        else:
+            described: Any = self.model
+            adapters.write(self.state, described.peft_config["default"], folder)
 
 
 def build(
@@ -118,9 +133,7 @@ def build(
             parameter.requires_grad_(True)
         model: torch.nn.Module = base
     else:
-        model = _with_adapter(base, config)
-        if adapter is not None:
-            _begin_with(model, adapter)
+        model = adapters.add(base, config, adapter)
         fused_lora.fuse(model)
     if config.gradient_checkpointing:
         base.activation_checkpointing_enable({"use_reentrant": False})
@@ -137,6 +150,7 @@ def build(
         pad_id=pad_id,
         own_attention=own_attention,
         plain_head=_has_plain_head(base),
+        noise=Noise(base.get_input_embeddings(), config.neftune_alpha) if config.neftune_alpha else None,
     )
 
 
@@ -164,45 +178,6 @@ def unpack(trainee: Trainee) -> None:
     """Go over to padded batches and transformers' own attention."""
     trainee.base.set_attn_implementation(trainee.own_attention)
     trainee.packing = False
-
-
-def _with_adapter(base: PreTrainedModel, config: TrainConfig) -> torch.nn.Module:
-    from peft import LoraConfig, get_peft_model
-
-    adapter = LoraConfig(
-        task_type="CAUSAL_LM",
-        r=config.rank,
-        lora_alpha=config.alpha,
-        lora_dropout=config.dropout,
-        target_modules=config.target_modules or target_modules(base),
-        bias="none",
-    )
-    try:
-        return get_peft_model(base, adapter)
-    except ValueError as error:
-        raise StudioError(
-            "No adapter can be put on {modules}: {problem}",
-            "Leave the target modules empty: every linear layer is then found by itself.",
-            modules=", ".join(config.target_modules or []),
-            problem=str(error).splitlines()[0],
-        ) from error
-
-
-def _begin_with(model: Any, adapter: Path) -> None:
-    """Copy an adapter's weights. Raises StudioError where they are those of another shape."""
-    from peft import set_peft_model_state_dict
-    from safetensors.torch import load_file
-
-    try:
-        loaded = set_peft_model_state_dict(model, load_file(adapter / "adapter_model.safetensors"))
-    except RuntimeError:
-        loaded = None
-    if loaded is None or loaded.unexpected_keys:
-        raise StudioError(
-            "The adapter in {path} does not fit this base model and its settings.",
-            "Continue from it with its own base model, rank and target modules.",
-            path=str(adapter),
-        )
 
 
 def _has_plain_head(base: PreTrainedModel) -> bool:

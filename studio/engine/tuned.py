@@ -166,22 +166,15 @@ def adapter_folder(run: TunedRun, scratch: Path) -> Path:
     """The adapter in PEFT's format: adapter/, or a checkpoint's weights written so into `scratch`."""
     if run.kind == "adapter":
         return run.weights
-    from peft import LoraConfig
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file
 
-    trained = load_file(run.weights / "weights.safetensors")
-    weights = {name.replace(".default.", "."): tensor for name, tensor in trained.items()}
-    save_file(weights, scratch / ADAPTER_WEIGHTS, metadata={"format": "pt"})
-    modules = {name.removeprefix(_PEFT_PREFIX).split(".lora_")[0].rsplit(".", 1)[-1] for name in weights}
-    LoraConfig(
-        task_type="CAUSAL_LM",
-        r=run.config.train.rank,
-        lora_alpha=run.config.train.alpha,
-        lora_dropout=run.config.train.dropout,
-        target_modules=sorted(modules),
-        base_model_name_or_path=str(run.model_path),
-        inference_mode=True,
-    ).save_pretrained(str(scratch))
+    from studio.engine import adapters
+
+    state = load_file(run.weights / "weights.safetensors")
+    modules = {name.removeprefix(_PEFT_PREFIX).split(".lora_")[0].rsplit(".", 1)[-1] for name in state}
+    described = adapters.lora_config(run.config.train, sorted(modules))
+    described.base_model_name_or_path = str(run.model_path)
+    adapters.write(state, described, scratch)
     return scratch
 
 

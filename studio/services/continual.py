@@ -20,7 +20,7 @@ _METHOD = "method.txt"
 
 
 def continued(store: Store, config: RunConfig) -> tuple[RunConfig, list[Finding]]:
-    """The configuration with what the earlier adapter fixes: method, rank, alpha, target modules; and what was changed.
+    """The configuration with what the earlier adapter fixes, its shape and scale, and a sentence that says so.
 
     Raises StudioError where the earlier run has no adapter, or another base model.
     """
@@ -57,6 +57,9 @@ def fitting(config: RunConfig, adapter: Path, method: str) -> RunConfig:
             "train.rank": shape["r"],
             "train.alpha": shape["lora_alpha"],
             "train.target_modules": sorted(shape["target_modules"]),
+            "train.rank_stabilized": shape["use_rslora"],
+            "train.dora": shape["use_dora"],
+            "train.adapter_start": "zero",
         }
     )
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from studio.domain.errors import StudioError
+from studio.engine.out_of_memory import is_out_of_memory
 
 
 def explained(
@@ -17,15 +18,6 @@ def explained(
     if is_out_of_memory(error):
         return short_of_memory
     return failed(f"{type(error).__name__}: {error}".rstrip("."))
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Python's, a GPU's, or that of PyTorch's allocator for the CPU, which has no type of its own."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    )
 
 
 def to_json(error: StudioError) -> dict[str, Any]:

@@ -19,8 +19,10 @@ from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
 from studio.domain.history import Kind, RowChange, Step
 from studio.domain.text import Text
+from studio.engine.checks import CHECKS
 from studio.engine.dataset import write_messages
 from studio.engine.row_changes import amended, without
+from studio.engine.rows import numbers_of
 from studio.services.files import now, read_json, write_json
 from studio.services.store import DatasetEntry, Store
 
@@ -72,6 +74,47 @@ def changes(store: Store, dataset_id: str, step: int, most: int | None = None) -
         return [RowChange.from_json(json.loads(line)) for line in islice(lines, most)]
 
 
+SHOWN = 200
+"""Rows of a step that are told where not all of them are asked for."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A step, and what it did to the first of its rows."""
+
+    step: Step
+    changes: Sequence[RowChange]
+
+    @property
+    def more(self) -> int:
+        """Rows that it touched beside these."""
+        return self.step.changed + self.step.dropped - len(self.changes)
+
+    @property
+    def what(self) -> Text:
+        """What was done, to be followed by `names`."""
+        kind, asked = self.step.kind, self.step.asked
+        if kind == "select":
+            return Text("The best {rows} rows were kept.", {"rows": f"{asked['rows']:,}"})
+        if kind == "edit":
+            return Text("Row {row} was edited.", {"row": asked["row"]})
+        if kind == "drop":
+            return Text("Row {row} was left out.", {"row": asked["row"]})
+        return Text("Repaired:") if kind == "repair" else Text("Repairs by an older version.")
+
+    @property
+    def names(self) -> tuple[Text, ...]:
+        """The checks that were repaired."""
+        names = self.step.asked.get("checks", ())
+        return tuple(Text(CHECKS[name].title if name in CHECKS else name) for name in names)
+
+
+def taken(store: Store, dataset_id: str, most: int | None = SHOWN) -> list[Taken]:
+    """The steps of a dataset, each with the first `most` rows that it touched."""
+    steps = history(store, dataset_id).steps
+    return [Taken(step, changes(store, dataset_id, step.number, most)) for step in steps]
+
+
 def take(
     store: Store,
     seen: DatasetEntry,
@@ -88,10 +131,12 @@ def take(
     `spared` rows and the `row` in `asked`, have the numbers of those. StudioError where another step came between, or
     no row would be left.
     """
-    _refuse_stale(store, seen)
+    if store.dataset(seen.id).path != seen.path:
+        raise changed_meanwhile(seen)
     before = history(store, seen.id)
-    kept = amended(conversations, made)
-    if not kept:
+    gone = {change.row for change in made if change.dropped}
+    rows = tuple(before.source(number) for number in numbers_of(conversations) if number not in gone)
+    if not rows:
         raise StudioError("This step would leave no row.", "Leave out fewer rows.")
     own = [_renumbered(change, before.source) for change in made]
     asked = {**asked, **{name: before.source(asked[name]) for name in ("row",) if name in asked}}
@@ -101,7 +146,7 @@ def take(
     number = max((step.number for step in before.steps), default=0) + 1
     step = Step(number, kind, now(), len(own) - dropped, dropped, asked)
     unusable = before.unusable if before.steps else tuple(_unusable(conversations, findings))
-    rows = tuple(before.source(row.row) for row in kept)
+    kept = amended(conversations, made)
     _put(store, seen, History((*before.steps, step), rows, unusable), kept, {number: own})
     return step
 
@@ -153,6 +198,11 @@ def recorded(store: Store, path: str) -> dict[str, Any]:
     return {"dataset": dataset, "name": entry.name, "steps": kept["steps"], "unusable": kept["unusable"]}
 
 
+def of_run(record: Mapping[str, Any]) -> list[Taken]:
+    """The steps in what a run keeps, without the rows that they touched."""
+    return [Taken(Step.from_json(step), ()) for step in record.get("steps", ())]
+
+
 def _earlier(made: Sequence[Mapping[str, Any]]) -> Step:
     """The repairs of a studio before there were steps."""
     dropped = {change["row"] for change in made if change.get("action") == "dropped"}
@@ -160,11 +210,11 @@ def _earlier(made: Sequence[Mapping[str, Any]]) -> Step:
     return Step(1, "earlier", "", len(changed), len(dropped))
 
 
-def _refuse_stale(store: Store, seen: DatasetEntry) -> None:
-    if store.dataset(seen.id).path != seen.path:
-        raise StudioError(
-            "The rows of {name} changed in the meantime.", "Look at them again first.", name=seen.name
-        )
+def changed_meanwhile(seen: DatasetEntry) -> StudioError:
+    """What is said where something was worked out for rows that are in use no longer."""
+    return StudioError(
+        "The rows of {name} changed in the meantime.", "Look at them again first.", name=seen.name
+    )
 
 
 def _renumbered(change: RowChange, source: Callable[[int], int]) -> RowChange:
@@ -188,7 +238,7 @@ def _counted(step: Step, made: Sequence[RowChange]) -> Step:
 def _unusable(
     conversations: Sequence[Conversation], findings: Iterable[Finding]
 ) -> Iterator[Mapping[str, Any]]:
-    usable = {conversation.row for conversation in conversations}
+    usable = set(numbers_of(conversations))
     for finding in findings:
         for row in finding.rows:
             if finding.dimension == "file" and row not in usable:

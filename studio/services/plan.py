@@ -14,7 +14,7 @@ from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding, finding, worst_first
 from studio.domain.text import Text
-from studio.engine import dataset, models
+from studio.engine import dataset, models, optimizers
 from studio.engine.defaults import recommend
 from studio.engine.encode import EncodedData, Encoder, encoder_for, fingerprint, is_fed, made_of, select
 from studio.engine.hazards import hazard_findings
@@ -159,6 +159,7 @@ def _fill(
     held_out: _Rows,
 ) -> Prepared:
     """`train` and `held_out` are conversations with their encoded rows."""
+    optimizers.check(config.train, store.machine())
     lengths, held_out_lengths = [row.total for row in train[1]], [row.total for row in held_out[1]]
     recommended = recommend(config, store.machine(), model, lengths, held_out_lengths)
     max_length = recommended.config.train.max_length or model.context

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from studio.domain.errors import StudioError
 from studio.domain.text import Text
 from studio.engine.assets import ASSETS
 from studio.engine.checks import CHECKS, Report
+
+if TYPE_CHECKING:
+    from studio.services.history import Taken
 
 _NAMES = {
     "accuracy": "Accuracy",
@@ -35,18 +38,32 @@ h1 { overflow-wrap: anywhere; } h2 { font-size: 16px; margin: 8px 0; } .rows, .k
 """
 
 
-def as_json(name: str, form: str, report: Report) -> dict[str, Any]:
-    """What `studio data check --json` says of a file called `name`, read as the format `form`."""
+def as_json(name: str, form: str, report: Report, taken: Sequence[Taken] = ()) -> dict[str, Any]:
+    """What `studio data check --json` says of a file called `name`, read as the format `form`; and the steps that its
+    rows went through before, each with the first rows that it touched."""
     return {
         "file": name,
         "rows": report.rows,
         "format": form,
         "score": report.scores,
         "findings": [found.to_json() for found in report.findings],
+        **({"steps": [_told(one) for one in taken]} if taken else {}),
     }
 
 
-def as_html(name: str, form: str, report: Report) -> str:
+def _told(one: Taken) -> dict[str, Any]:
+    rows = [
+        {
+            "row": change.row,
+            "action": "dropped" if change.dropped else "changed",
+            "reasons": list(map(str, change.reasons)),
+        }
+        for change in one.changes
+    ]
+    return {**one.step.to_json(), "rows": rows, "more_rows": one.more}
+
+
+def as_html(name: str, form: str, report: Report, taken: Sequence[Taken] = ()) -> str:
     """One page that needs no other file and runs no script; every text from the data is escaped."""
     chinese = json.loads((ASSETS / "i18n" / "zh.json").read_text(encoding="utf-8"))["messages"]
     switch = "".join(
@@ -54,7 +71,7 @@ def as_html(name: str, form: str, report: Report) -> str:
         for code, label, checked in (("en", "English", " checked"), ("zh", "中文", ""))
     )
     parts = "".join(
-        f'<main class="{code}" lang="{code}">{_body(name, form, report, said)}</main>'
+        f'<main class="{code}" lang="{code}">{_body(name, form, report, taken, said)}</main>'
         for code, said in (("en", {}), ("zh", chinese))
     )
     return (
@@ -64,7 +81,7 @@ def as_html(name: str, form: str, report: Report) -> str:
     )
 
 
-def write_report(path: Path, name: str, form: str, report: Report) -> None:
+def write_report(path: Path, name: str, form: str, report: Report, taken: Sequence[Taken] = ()) -> None:
     """As the ending of `path` says. StudioError for any but .html and .json, or where it cannot be written."""
     if path.suffix.lower() not in (".html", ".json"):
         raise StudioError(
@@ -73,9 +90,9 @@ def write_report(path: Path, name: str, form: str, report: Report) -> None:
             file=path.name,
         )
     if path.suffix.lower() == ".html":
-        text = as_html(name, form, report)
+        text = as_html(name, form, report, taken)
     else:
-        text = json.dumps(as_json(name, form, report), ensure_ascii=False, indent=2) + "\n"
+        text = json.dumps(as_json(name, form, report, taken), ensure_ascii=False, indent=2) + "\n"
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -87,10 +104,11 @@ def write_report(path: Path, name: str, form: str, report: Report) -> None:
         ) from error
 
 
-def _body(name: str, form: str, report: Report, said: Mapping[str, str]) -> str:
+def _body(
+    name: str, form: str, report: Report, taken: Sequence[Taken], translations: Mapping[str, str]
+) -> str:
     def say(text: Text) -> str:
-        values = {key: say(v) if isinstance(v, Text) else v for key, v in text.values.items()}
-        return escape(Text(text.template, values).translated(said))
+        return escape(_said(text, translations))
 
     about = Text(
         "The quality checklist on {rows} rows, format {form}.", {"rows": f"{report.rows:,}", "form": form}
@@ -118,5 +136,42 @@ def _body(name: str, form: str, report: Report, said: Mapping[str, str]) -> str:
     none = say(Text("Nothing was found."))
     return (
         f"<h1>{escape(name)}</h1><p>{say(about)}</p><table>{scores}</table><p>{say(weights)}</p>"
-        f"{''.join(findings) or f'<p>{none}</p>'}"
+        f"{''.join(findings) or f'<p>{none}</p>'}{_steps(taken, say)}"
+    )
+
+
+def _said(text: Text, translations: Mapping[str, str]) -> str:
+    """The sentence, with values that are sentences of ours translated too."""
+    known = {
+        key: _said(value, translations)
+        if isinstance(value, Text)
+        else translations.get(value, value)
+        if key == "reason"
+        else value
+        for key, value in text.values.items()
+    }
+    return Text(text.template, known).translated(translations)
+
+
+def _steps(taken: Sequence[Taken], say: Callable[[Text], str]) -> str:
+    """What was done to the rows before, and why."""
+    if not taken:
+        return ""
+    return f"<h1>{say(Text('What was done to the rows'))}</h1>" + "".join(_step(one, say) for one in taken)
+
+
+def _step(one: Taken, say: Callable[[Text], str]) -> str:
+    counts = Text(
+        "{changed} rows changed, {dropped} dropped.",
+        {"changed": f"{one.step.changed:,}", "dropped": f"{one.step.dropped:,}"},
+    )
+    rows = "".join(
+        f"<li>{say(Text('Row {row} of the file:', {'row': change.row}))} "
+        f"{' '.join(map(say, change.reasons))}</li>"
+        for change in one.changes
+    )
+    more = f"<li>… +{one.more:,}</li>" if one.more else ""
+    return (
+        f"<article><h2>{one.step.number}. {say(one.what)} {', '.join(map(say, one.names))}</h2>"
+        f'<p class="kind">{escape(one.step.at)}</p><p>{say(counts)}</p><ul class="rows">{rows}{more}</ul></article>'
     )

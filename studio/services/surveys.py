@@ -6,7 +6,6 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ import psutil
 import studio
 from studio.domain.chat import Conversation
 from studio.domain.errors import StudioError
-from studio.domain.finding import Finding
 from studio.engine import conversion, survey
-from studio.engine.checks import Report
 from studio.engine.dataset import Dataset
 from studio.engine.readers import read_source
 from studio.engine.rows import RowsByNumber
@@ -92,11 +89,6 @@ def as_dataset(found: Survey, path: Path) -> Dataset:
         found.quarantined,
         found.encoding,
     )
-
-
-def report(found: Survey, findings: Sequence[Finding]) -> Report:
-    """The checklist of a survey, with what is known already first, as `run_checks` gives it."""
-    return replace(found.report, findings=[*findings, *found.report.findings])
 
 
 def sample(rows: Sequence[Conversation], size: int = SAMPLE) -> Sequence[Conversation]:

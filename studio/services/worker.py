@@ -22,8 +22,10 @@ from studio.domain.events import Event, Failed, Finished, Phase, Warned
 from studio.domain.run import RunState
 from studio.domain.text import Text
 from studio.engine import models
+from studio.engine.integrity import sha256
 from studio.engine.machine import versions
 from studio.engine.model_files import weight_files
+from studio.engine.out_of_memory import is_out_of_memory
 from studio.engine.templates import Template
 from studio.engine.tokenizer import load_tokenizer
 from studio.services import process, speeds
@@ -65,10 +67,8 @@ class Worker:
             return 3
         except StudioError as error:
             return self._fail(error.text, error.remedy_text)
-        except MemoryError:
-            return self._fail(*_OUT_OF_MEMORY)
         except Exception as error:
-            if _is_out_of_memory(error):
+            if is_out_of_memory(error):
                 return self._fail(*_OUT_OF_MEMORY)
             if is_disk_full(error):
                 return self._fail(*_DISK_FULL)
@@ -204,10 +204,10 @@ class Worker:
             "mixture": self.files.mixture(),
             "rows": dict(Counter(row.source or "data" for row in self.files.train_rows())),
             "sha256": {
-                "train_rows": _sha256(self.files.folder / "data" / "train.jsonl"),
-                "held_out_rows": _sha256(self.files.folder / "data" / "held_out.jsonl"),
+                "train_rows": sha256(self.files.folder / "data" / "train.jsonl"),
+                "held_out_rows": sha256(self.files.folder / "data" / "held_out.jsonl"),
                 "encoded": prepared.train.sha256,
-                "base_model": {file.name: _sha256(file) for file in weight_files(path)},
+                "base_model": {file.name: sha256(file) for file in weight_files(path)},
                 "template": hashlib.sha256(prepared.encoder.template.source.encode()).hexdigest(),
             },
         }
@@ -297,22 +297,10 @@ _DISK_FULL = (
 )
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in str(error)
-
-
 def _use_all_cores(cores: int) -> None:
     import torch
 
     torch.set_num_threads(cores)
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def main() -> int:

@@ -18,7 +18,7 @@ from studio.domain.finding import Finding
 from studio.engine.checks import Report, run_checks
 from studio.engine.dataset import Dataset, read, recognise
 from studio.engine.readers import read_source
-from studio.engine.rows import RowsByNumber
+from studio.engine.rows import numbered, position_of
 from studio.engine.similarity_map import SimilarityMap, similarity_map
 from studio.engine.spread import Spread, Spreading
 from studio.services import difficulty, history, surveys
@@ -322,7 +322,7 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
     try:
         examined = examine(page.store, draft)
     except surveys.Unsurveyed:
-        return _unread(say, draft, entry, checking=True)
+        return _unread(say, draft, entry, checking=True, steps=_steps(page.store, say, entry.id))
     except StudioError:
         # Whatever is wrong with a file was said when it was uploaded; what is left is a mapping that is not complete.
         if _recognised(entry.path) and draft.reading(entry)[0] != "columns":
@@ -345,10 +345,8 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
 
 
 def _steps(store: Store, say: Words, dataset: str) -> str:
-    found = history.history(store, dataset)
-    numbers = [step.number for step in found.steps]
-    first = {number: history.changes(store, dataset, number, step_views.SHOWN) for number in numbers}
-    return step_views.steps(say, found, first)
+    taken = history.taken(store, dataset, step_views.SHOWN)
+    return step_views.steps(say, taken, history.history(store, dataset).unusable)
 
 
 def _folded(visible: bool) -> tuple[Any, str]:
@@ -365,12 +363,15 @@ def _reports(page: Page, entry: DatasetEntry, examined: Examined) -> list[str]:
     folder = page.served / DOWNLOADS / entry.id
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{Path(entry.name).stem[:80]}-report.{kind}" for kind in REPORTS]
+    taken = history.taken(page.store, entry.id)
     for file in files:
-        write_report(file, entry.name, examined.dataset.format, examined.report)
+        write_report(file, entry.name, examined.dataset.format, examined.report, taken)
     return [str(file) for file in files]
 
 
-def _unread(say: Words, draft: Draft, entry: DatasetEntry, checking: bool = False) -> tuple[Any, ...]:
+def _unread(
+    say: Words, draft: Draft, entry: DatasetEntry, checking: bool = False, steps: str = ""
+) -> tuple[Any, ...]:
     """The first rows of a file that is being checked, or is not understood: then it is asked which column is which."""
     records = read_source(entry.path, _GLANCE)
     columns = [str(column) for column in records.columns]
@@ -385,7 +386,7 @@ def _unread(say: Words, draft: Draft, entry: DatasetEntry, checking: bool = Fals
         "",
         *_folded(visible=False),
         *[gr.DownloadButton(visible=False)] * (1 + len(REPORTS)),
-        "",
+        steps,
     )
 
 
@@ -414,16 +415,7 @@ def _filtered(examined: Examined, check: str) -> Sequence[Conversation]:
     if not check:
         return rows
     found = {row for finding in examined.report.findings if finding.check == check for row in finding.rows}
-    if isinstance(rows, RowsByNumber):
-        return rows.numbered(found)
-    return [conversation for conversation in rows if conversation.row in found]
-
-
-def _position(rows: Sequence[Conversation], number: int) -> int | None:
-    """Where the row with this number stands."""
-    if isinstance(rows, RowsByNumber):
-        return rows.position(number)
-    return next((position for position, row in enumerate(rows) if row.row == number), None)
+    return numbered(rows, found)
 
 
 def _moved(examined: Examined, at: Place, data: dict[str, Any]) -> Place:
@@ -433,7 +425,7 @@ def _moved(examined: Examined, at: Place, data: dict[str, Any]) -> Place:
         return Place(check=str(data["filter"]) if data["filter"] in known else "")
     if "row" in data and str(data["row"]).isdigit():
         check = str(data.get("check", ""))
-        position = _position(_filtered(examined, check), int(data["row"]))
+        position = position_of(_filtered(examined, check), int(data["row"]))
         if position is not None:
             return Place(position // PAGE_ROWS + 1, int(data["row"]), check)
     if "page" in data and str(data["page"]).isdigit():
@@ -444,8 +436,13 @@ def _moved(examined: Examined, at: Place, data: dict[str, Any]) -> Place:
 
 def _opened(store: Store, draft: Draft, examined: Examined, at: Place, data: dict[str, Any]) -> Place:
     """The place with a row as a form, where its button was clicked."""
-    row = next((row for row in examined.dataset.conversations if str(row.row) == str(data.get("edit"))), None)
-    return replace(at, open=row.row, editing=Editing(store.dataset(draft.dataset), row)) if row else at
+    if not str(data.get("edit", "")).isdigit():
+        return at
+    position = position_of(examined.dataset.conversations, int(data["edit"]))
+    if position is None:
+        return at
+    row = examined.dataset.conversations[position]
+    return replace(at, open=row.row, editing=Editing(store.dataset(draft.dataset), row))
 
 
 def _edited(store: Store, examined: Examined, at: Place, data: dict[str, Any]) -> Place:
@@ -517,7 +514,7 @@ def _examine(
     hard = difficulty.known(store, entry, dataset.conversations) if measured else []
     known = [*dataset.findings, *tokens, *hard]
     return Examined(
-        dataset, surveys.report(found, known) if found else run_checks(dataset.conversations, findings=known)
+        dataset, found.report.after(known) if found else run_checks(dataset.conversations, findings=known)
     )
 
 

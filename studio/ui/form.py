@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from studio.domain.config import RunConfig, Setting, describe, merge, parse_config, settings
+from studio.domain.config import RunConfig, Setting, applies, describe, merge, parse_config, settings
 from studio.domain.errors import StudioError
+from studio.domain.machine import Machine
+from studio.domain.text import Text
+from studio.engine.optimizers import unavailable
 from studio.ui.i18n import LANGUAGES, Words, message_of, t, words
 
 if TYPE_CHECKING:
@@ -24,12 +27,24 @@ ELSEWHERE = frozenset(
 )
 """Settings that other places of the page ask for."""
 GROUPS: dict[str, tuple[str, ...]] = {
-    "adapter": ("train.rank", "train.alpha", "train.dropout", "train.target_modules"),
+    "adapter": (
+        "train.rank",
+        "train.alpha",
+        "train.rank_stabilized",
+        "train.dora",
+        "train.adapter_start",
+        "train.lora_plus_ratio",
+        "train.dropout",
+        "train.target_modules",
+    ),
     "optimiser": (
+        "train.optimizer",
         "train.scheduler",
         "train.warmup_ratio",
+        "train.decay_ratio",
         "train.weight_decay",
         "train.max_grad_norm",
+        "train.neftune_alpha",
         "train.max_steps",
         "train.seed",
     ),
@@ -46,6 +61,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "data.held_out_share",
         "evaluate.rows",
         "train.eval_steps",
+        "train.patience",
+        "train.result",
         "train.save_steps",
         "train.keep_checkpoints",
     ),
@@ -84,10 +101,7 @@ def widget(setting: Setting) -> gr.components.Component:
         "min_width": 200,
     }
     if setting.kind == "choice":
-        choices = [
-            (t(f"choice.{setting.key}.{choice}"), choice) for choice in setting.choices if choice != _AUTO
-        ]
-        return gr.Radio(choices, value=_plain(setting), **common)
+        return gr.Radio(choices(setting), value=_plain(setting), **common)
     if setting.kind == "boolean" and setting.optional:
         return gr.Radio([(t("form.yes"), "yes"), (t("form.no"), "no")], value=None, **common)
     if setting.kind == "boolean":
@@ -171,15 +185,70 @@ def planned(store: Store, draft: Draft) -> Plan:
     return plan(store, sound(draft).config(store))
 
 
-def value_of(config: RunConfig, key: str) -> Any:
-    """A setting's value in a configuration, by its dotted key."""
-    section, _, name = key.rpartition(".")
-    return getattr(getattr(config, section) if section else config, name)
+@dataclass(frozen=True)
+class Looks:
+    """How a control looks beside its value: what is wrong with that, whether it does anything, what it cannot offer."""
+
+    complaint: str = ""
+    applies: bool = True
+    missing: Mapping[str, Text] = field(default_factory=dict)
+    """Choices that this machine cannot do, each with the reason."""
 
 
-def info(say: Words, setting: Setting) -> str:
-    """The line beneath a label: help, recommended range, and where it comes from."""
-    parts = [say.help(setting)]
+PLAIN = Looks()
+
+
+def looks(
+    say: Words,
+    setting: Setting,
+    draft: Draft,
+    config: RunConfig | None,
+    fault: StudioError | None,
+    missing: Mapping[str, Text],
+) -> Looks:
+    """How a control looks under the draft, whose plan is `config` if it comes to one."""
+    config = config or parse_config(merge(_ANY_DATA, sound(draft).values))
+    return Looks(complaint(say, fault) if fault else "", applies(setting, config), missing)
+
+
+def look(say: Words, setting: Setting, looks: Looks) -> dict[str, Any]:
+    """The properties that make a control look so."""
+    found: dict[str, Any] = {
+        "info": looks.complaint or info(say, setting, looks.missing.values()),
+        "elem_classes": ["field", "wrong"] if looks.complaint else ["field"],
+        "visible": looks.applies,
+    }
+    return found | ({"choices": choices(setting, looks.missing)} if looks.missing else {})
+
+
+def missing(machine: Machine) -> dict[str, Mapping[str, Text]]:
+    """By setting, the choices that a machine cannot do, each with the reason."""
+    return {"train.optimizer": unavailable(machine)}
+
+
+def choices(setting: Setting, missing: Container[str] = ()) -> list[tuple[Any, str]]:
+    """What a choice offers, without what this machine cannot do."""
+    return [
+        (t(f"choice.{setting.key}.{choice}"), choice)
+        for choice in setting.choices
+        if choice != _AUTO and choice not in missing
+    ]
+
+
+def info(say: Words, setting: Setting, missing: Iterable[Text] = ()) -> str:
+    """The line beneath a label: help, recommended range, where it comes from, and why a choice is missing."""
+    parts = [say.help(setting), *(say.text(reason) for reason in dict.fromkeys(missing))]
+    if setting.by_method:
+        ranges = [
+            say(
+                "form.range.of",
+                method=say(f"choice.train.method.{method}"),
+                low=_short(low),
+                high=_short(high),
+            )
+            for method, (low, high) in setting.by_method.items()
+        ]
+        parts.append(say("form.ranges", ranges=say("form.ranges.and").join(ranges)))
     if setting.recommended:
         low, high = setting.recommended
         unit = f" {say(f'unit.{setting.unit}')}" if setting.unit else ""

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from studio.domain.config import Setting
+from studio.domain.config import RunConfig, Setting, value_of
 from studio.domain.errors import StudioError
 from studio.engine import models
 from studio.ui import form, plan_views, samples, views
@@ -21,6 +21,7 @@ MODEL = "model.id"
 def build(page: Page) -> None:
     fields: list[Setting] = []
     widgets: list[gr.components.Component] = []
+    groups: list[gr.Column] = []
 
     def place(settings: list[Setting]) -> None:
         for setting in settings:
@@ -44,27 +45,29 @@ def build(page: Page) -> None:
                         place(form.first_settings())
                 with gr.Accordion(t("form.advanced"), open=False, elem_classes="surface", elem_id="advanced"):
                     for group, settings in form.grouped_settings():
-                        gr.HTML(t(f"form.group.{group}"), elem_classes="section-title")
-                        with gr.Column(elem_classes="fields"):
-                            place(settings)
-                            if group == "measure":
-                                held_out = gr.Dropdown(
-                                    label=t("form.held_out"),
-                                    info=t("form.held_out.info"),
-                                    choices=[],
-                                    elem_id="held-out",
-                                )
+                        with gr.Column(elem_classes="group") as column:
+                            groups.append(column)
+                            gr.HTML(t(f"form.group.{group}"), elem_classes="section-title")
+                            with gr.Column(elem_classes="fields"):
+                                place(settings)
+                                if group == "measure":
+                                    held_out = gr.Dropdown(
+                                        label=t("form.held_out"),
+                                        info=t("form.held_out.info"),
+                                        choices=[],
+                                        elem_id="held-out",
+                                    )
                 reset = gr.Button(t("form.reset"), size="sm", elem_id="reset")
             with gr.Column(scale=1, min_width=300, elem_id="estimate-column"):
                 estimate = gr.HTML(elem_id="estimate", min_height=320)
         page.next_button("training")
         shown = gr.State({})
-    results = [shown, estimate, *widgets]
+    results = [shown, estimate, *widgets, *groups]
 
     def enter(say: Words, draft: Draft) -> Iterator[tuple[Any, ...]]:
         choices = _choices(page, say, draft)
         if draft.dataset and (waiting := page.probing(say)):
-            yield (*choices, {}, waiting, *[gr.skip()] * len(widgets))
+            yield (*choices, {}, waiting, *[gr.skip()] * len([*widgets, *groups]))
         yield (*choices, *_flat(_filled(page, say, draft, fields, {})))
 
     def changed(say: Words, draft: Draft, before: dict[str, Any], *held: Any) -> tuple[Any, ...]:
@@ -125,37 +128,40 @@ def _filled(
     before: dict[str, Any],
     keep: Container[str] = (),
 ) -> tuple[dict[str, Any], str, list[Any]]:
-    """What each widget shows, the estimate, and the updates of those that changed; `keep` are being typed in."""
+    """What each widget shows, the estimate, and the updates of widgets and groups; `keep` are being typed in."""
     wrong = form.problems(draft, say("form.source_name"))
-    config = None
-    if not draft.dataset:
-        panel = views.empty(say("plan.empty"), say("plan.empty.next"))
-    else:
-        try:
-            plan = form.planned(page.store, draft)
-            config, panel = plan.config, plan_views.estimate(say, plan, page.store.machine())
-        except StudioError as problem:
-            panel = views.error(say, problem)
+    config, panel = _planned(page, say, draft)
+    missing = form.missing(page.store.machine()) if draft.dataset else {}
     shown: dict[str, Any] = {}
     updates: list[Any] = []
     for setting in fields:
-        if setting.key in draft.values:
-            value = form.text_of(setting, draft.values[setting.key])
-        else:
-            value = form.text_of(setting, form.value_of(config, setting.key) if config else setting.default)
-        fault = wrong.get(setting.key)
+        key = setting.key
         change: dict[str, Any] = {}
-        if setting.key in keep or (setting.key in wrong and setting.key in before):
-            shown[setting.key] = before.get(setting.key)
+        if key in keep or (key in wrong and key in before):
+            shown[key] = before.get(key)
         else:
-            shown[setting.key] = value
-            if before.get(setting.key, object()) != value:
-                change["value"] = value
-        state = f"{setting.key}#wrong"
-        complaint = form.complaint(say, fault) if fault else ""
-        if before.get(state, "") != complaint:
-            change["info"] = complaint or form.info(say, setting)
-            change["elem_classes"] = ["field", "wrong"] if fault else ["field"]
-        shown[state] = complaint
+            given = key in draft.values
+            value = draft.values[key] if given else value_of(config, key) if config else setting.default
+            shown[key] = form.text_of(setting, value)
+            if before.get(key, object()) != shown[key]:
+                change["value"] = shown[key]
+        looks = form.looks(say, setting, draft, config, wrong.get(key), missing.get(key, {}))
+        if before.get(f"{key}#looks", form.PLAIN) != looks:
+            change |= form.look(say, setting, looks)
+        shown[f"{key}#looks"] = looks
         updates.append(gr.update(**change) if change else gr.skip())
+    seen = {setting.key for setting in fields if shown[f"{setting.key}#looks"].applies}
+    for _, settings in form.grouped_settings():
+        updates.append(gr.update(visible=any(setting.key in seen for setting in settings)))
     return shown, panel, updates
+
+
+def _planned(page: Page, say: Words, draft: Draft) -> tuple[RunConfig | None, str]:
+    """The configuration that the draft comes to, if it comes to one, and the panel beside the form."""
+    if not draft.dataset:
+        return None, views.empty(say("plan.empty"), say("plan.empty.next"))
+    try:
+        plan = form.planned(page.store, draft)
+    except StudioError as problem:
+        return None, views.error(say, problem)
+    return plan.config, plan_views.estimate(say, plan, page.store.machine())

@@ -61,7 +61,9 @@ class Progress:
 
     @property
     def measured(self) -> float | None:
-        """The last held-out loss after the first step."""
+        """The held-out loss of the result, or the last one after the first step while there is none."""
+        if self.finished and "eval_loss" in self.finished.metrics:
+            return self.finished.metrics["eval_loss"]
         return self.held_out[-1][1] if self.held_out and self.held_out[-1][0] > 0 else None
 
     def elapsed(self, alive: bool) -> float:
@@ -122,7 +124,15 @@ def _back_to(progress: Progress, step: int) -> Progress:
     # The baseline is measured anew where a run begins again from the start.
     held_out = tuple(p for p in progress.held_out if p[0] <= step and step > 0)
     latest = progress.latest if progress.latest and progress.latest.step <= step else None
-    return replace(progress, losses=kept[0], rates=kept[1], norms=kept[2], held_out=held_out, latest=latest)
+    return replace(
+        progress,
+        losses=kept[0],
+        rates=kept[1],
+        norms=kept[2],
+        held_out=held_out,
+        latest=latest,
+        saved=min(progress.saved, step),
+    )
 
 
 def _timed(progress: Progress, event: Phase) -> Progress:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from studio.domain.errors import StudioError
 from studio.domain.history import RowChange
 from studio.engine.checks import CHECKS
 from studio.engine.row_changes import SAFE, repairs
+from studio.engine.rows import numbered
 from studio.services import history
 from studio.ui import change_views, views
 from studio.ui.data_views import ALL_REPAIRS
@@ -75,25 +76,36 @@ def build(
             gr.Button(interactive=bool(found.chosen)),
         )
 
-    def open_one(say: Words, draft: Draft, event: gr.EventData, times: int) -> tuple[Any, ...]:
+    def open_one(say: Words, draft: Draft, event: gr.EventData, times: int) -> Iterator[tuple[Any, ...]]:
         if "show" not in event._data:
-            return tuple([gr.skip()] * (len(shown) + 1))
-        found = proposed(page.store.dataset(draft.dataset), examine(draft), str(event._data["show"]))
-        return *showing(say, found), times + 1
+            yield tuple([gr.skip()] * (len(shown) + 1))
+            return
+        examined = examine(draft)
+        offered = repairable(examined, str(event._data["show"]))
+        yield Proposal(), gr.Column(visible=True), waiting(say), "", gr.Button(interactive=False), times + 1
+        found = proposed(page.store.dataset(draft.dataset), examined, offered)
+        yield *showing(say, found), gr.skip()
 
-    def clicked(say: Words, draft: Draft, event: gr.EventData, found: Proposal) -> tuple[Any, ...]:
+    def clicked(say: Words, draft: Draft, event: gr.EventData, found: Proposal) -> Iterator[tuple[Any, ...]]:
+        if "check" in event._data:
+            yield gr.skip(), gr.skip(), gr.skip(), waiting(say), gr.Button(interactive=False)
         new = answered(found, event._data, lambda: examine(draft))
-        everything = showing(say, new)
         # The list stays as it is while rows are ticked one by one: its boxes show it, and the keyboard keeps its place.
         one_row = str(event._data.get("pick", "")).isdigit()
-        return tuple(
+        yield tuple(
             gr.skip() if one_row and part is rows else value
-            for part, value in zip(shown, everything, strict=True)
+            for part, value in zip(shown, showing(say, new), strict=True)
         )
 
-    def applied(say: Words, draft: Draft, found: Proposal) -> tuple[Any, ...]:
-        apply_proposal(page, draft, found, examine(draft))
-        return str(page.store.dataset(draft.dataset).path), Proposal(), gr.Column(visible=False)
+    def applied(say: Words, draft: Draft, found: Proposal) -> Iterator[tuple[Any, ...]]:
+        yield gr.skip(), gr.skip(), gr.skip(), gr.Button(interactive=False)
+        try:
+            apply_proposal(page, draft, found, examine(draft))
+        except StudioError:
+            yield gr.skip(), gr.skip(), gr.skip(), gr.Button(interactive=True)
+            raise
+        path = str(page.store.dataset(draft.dataset).path)
+        yield path, Proposal(), gr.Column(visible=False), gr.skip()
 
     def closed(say: Words, draft: Draft) -> tuple[Any, ...]:
         return Proposal(), gr.Column(visible=False)
@@ -107,25 +119,41 @@ def build(
     page.on(findings.click, open_one, [opened], [*shown, opened], error=error, event=True)
     opened.change(None, None, None, js=TO_PANEL, api_visibility="private")
     page.on([head.click, rows.click], clicked, [proposal], shown, error=error, event=True)
-    page.on(apply.click, applied, [proposal], [changed, proposal, panel], error=error)
+    page.on(apply.click, applied, [proposal], [changed, proposal, panel, apply], error=error)
     page.on(cancel.click, closed, [], [proposal, panel], error=error)
     page.on(
         [page.draft.change, changed.change], follow, [proposal], [proposal, panel], error=error, latest=True
     )
 
 
-def proposed(entry: DatasetEntry, examined: Examined, check: str) -> Proposal:
-    """What the repair of one check would do; for ALL_REPAIRS, what the safe ones that find something would."""
-    fixable = [found.check for found in examined.report.findings if found.fixable and found.check in CHECKS]
-    if check != ALL_REPAIRS and check not in fixable:
+def repairable(examined: Examined, check: str) -> tuple[str, ...]:
+    """The check, or for ALL_REPAIRS those that found something to repair. StudioError where there is nothing left."""
+    fixable = tuple(
+        found.check for found in examined.report.findings if found.fixable and found.check in CHECKS
+    )
+    if not fixable or check not in (ALL_REPAIRS, *fixable):
         raise StudioError("There is nothing left to repair.", "Look at the checklist again.")
-    offered = tuple(fixable) if check == ALL_REPAIRS else (check,)
-    checks = tuple(name for name in offered if name in SAFE) if check == ALL_REPAIRS else offered
+    return fixable if check == ALL_REPAIRS else (check,)
+
+
+def proposed(entry: DatasetEntry, examined: Examined, offered: tuple[str, ...]) -> Proposal:
+    """What the repair of one check would do; of several, what those that are safe would."""
+    checks = tuple(name for name in offered if name in SAFE) if len(offered) > 1 else offered
     return Proposal(entry, offered, checks, _changes(examined, checks))
 
 
 def _changes(examined: Examined, checks: tuple[str, ...]) -> tuple[RowChange, ...]:
-    return tuple(repairs(examined.dataset.conversations, checks)) if checks else ()
+    """What repairs would change. Those that look at one row alone change no row in which their checks found nothing."""
+    rows = examined.dataset.conversations
+    if all(CHECKS[check].look for check in checks):
+        found = (finding.rows for finding in examined.report.findings if finding.check in checks)
+        rows = numbered(rows, {row for some in found for row in some})
+    return tuple(repairs(rows, checks, examined.report.findings))
+
+
+def waiting(say: Words) -> str:
+    """In its place while the changes are worked out."""
+    return f'<p class="muted" role="status">{escape(say("repair.waiting"))}</p>'
 
 
 def answered(found: Proposal, data: Mapping[str, Any], examine: Callable[[], Examined]) -> Proposal:

@@ -12,6 +12,7 @@ from studio.domain.chat import ROLES, Conversation, Message, Role
 from studio.domain.errors import StudioError
 from studio.domain.history import Kind, RowChange
 from studio.domain.text import Text
+from studio.engine.rows import position_of
 from studio.services import history
 from studio.ui import views
 from studio.ui.i18n import Words, message_of
@@ -133,20 +134,27 @@ def answered(editing: Editing, data: Mapping[str, Any]) -> Editing:
 
 def save(store: Store, examined: Examined, editing: Editing) -> int:
     """Keep the edited row as a step, if it changed; returns its number among the rows that are in use then."""
-    rows = examined.dataset.conversations
-    before = next(row for row in rows if row.row == editing.row)
+    position, before = _found(examined, editing)
     change = change_of(editing, before)
     if change.after == before:
         return editing.row
     _take(store, examined, editing, "edit", change)
-    return [row.row for row in rows].index(editing.row) + 1
+    return position + 1
 
 
 def leave_out(store: Store, examined: Examined, editing: Editing) -> None:
     """Drop the row as a step."""
-    before = next(row for row in examined.dataset.conversations if row.row == editing.row)
+    _, before = _found(examined, editing)
     reason = _reason(editing.reason, Text("Left out by hand."))
     _take(store, examined, editing, "drop", RowChange(editing.row, before, None, (reason,)))
+
+
+def _found(examined: Examined, editing: Editing) -> tuple[int, Conversation]:
+    """Where the row stands that is edited, and how it reads in the file; it may be gone in the meantime."""
+    position = position_of(examined.dataset.conversations, editing.row)
+    if position is None:
+        raise history.changed_meanwhile(editing.seen)
+    return position, examined.dataset.conversations[position]
 
 
 def _take(store: Store, examined: Examined, editing: Editing, kind: Kind, change: RowChange) -> None:

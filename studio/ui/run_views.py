@@ -13,11 +13,12 @@ import yaml
 from studio.domain.config import RunConfig
 from studio.domain.events import Warned
 from studio.domain.run import ALIVE, RESUMABLE, Run
-from studio.ui import live, views
+from studio.ui import live, step_views, views
 from studio.ui.i18n import Words
 from studio.ui.progress import Progress
 
 if TYPE_CHECKING:
+    from studio.services.history import Taken
     from studio.services.plan import Plan
 
 STATE_CHIPS = {
@@ -183,7 +184,7 @@ def notes(say: Words, progress: Progress, log: Sequence[str]) -> str:
 
 
 def _warning(say: Words, warned: Warned) -> str:
-    chip = f'<span class="chip chip-warn">{escape(say("severity.warning"))}</span>'
+    chip = views.chip(views.CHIPS[warned.severity], say(f"severity.{warned.severity}"))
     remedy = f'<span class="muted">{escape(say.message(warned.remedy))}</span>'
     return f"<li>{chip}<span>{escape(say.text(warned.text))} {remedy}{_rows(say, warned.rows)}</span></li>"
 
@@ -257,6 +258,8 @@ class Listed:
     config: RunConfig | None = None
     log: Sequence[str] = ()
     size: int = 0
+    taken: Sequence[Taken] = ()
+    """The steps that its rows went through."""
 
 
 def table(say: Words, listed: Sequence[Listed], look: Look) -> str:
@@ -298,7 +301,7 @@ def _item(say: Words, one: Listed, look: Look) -> str:
         below.append(f'<tr class="run-more"><td colspan="6">{_confirmation(say, one)}</td></tr>')
     if run.id == look.opened:
         used = configuration(say, one.config) if one.config else ""
-        shown = trouble(say, run, progress) + used + raw_log(say, one.log)
+        shown = trouble(say, run, progress) + step_views.of_run(say, one.taken) + used + raw_log(say, one.log)
         below.append(f'<tr class="run-more"><td colspan="6">{shown}</td></tr>')
     return f'<tbody class="run-item"><tr>{row}</tr>{"".join(below)}</tbody>'
 

@@ -11,6 +11,7 @@ import gradio as gr
 
 from studio.domain.errors import StudioError
 from studio.domain.run import ALIVE, Run
+from studio.services import history
 from studio.ui import modes, plots, run_views, views
 from studio.ui.i18n import Words
 from studio.ui.live import LIVE
@@ -139,7 +140,8 @@ def listed_run(page: Page, watch: Watch, run: Run, at: Look) -> Listed:
         config = page.jobs.config(run.id)
     except StudioError:  # its folder is damaged; the run says so
         config = None
-    return Listed(run, progress, config, log_end(page.jobs.files(run.id).worker_log), size)
+    files = page.jobs.files(run.id)
+    return Listed(run, progress, config, log_end(files.worker_log), size, history.of_run(files.history()))
 
 
 def folder_size(folder: Path) -> int:

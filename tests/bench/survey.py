@@ -1,10 +1,10 @@
 """A large file checked beside a page that is in use: python -m tests.bench.survey --rows 100000 [--from FILE]
 
 Rows of about 1 KB are mixed at random from the sentences of a data file, the project's own unless another is named; one
-in fifty repeats an earlier row but for a word. Told are rows a second, the peak of memory of all processes that check
-(RSS, and PSS, which counts shared pages once), and how long the page takes meanwhile to turn a page of its table, in
-Chromium where there is one. The machine's load before the start is told too: the figures are those of a quiet machine
-only where it is near 0.
+in fifty repeats an earlier row but for a word. Told are rows a second, the processor time a row, the peak of memory of
+all processes that check (RSS, and PSS, which counts shared pages once), and how long the page takes meanwhile to turn a
+page of its table, in Chromium where there is one. The machine's load before the start is told too: the figures are
+those of a quiet machine only where it is near 0.
 """
 
 from __future__ import annotations
@@ -75,20 +75,24 @@ def _mixed(choice: random.Random, asked: list[str], said: list[list[str]]) -> di
     return {"instruction": prompt, "input": "", "output": choice.choice(("\n", " ")).join(response)}
 
 
-class Memory:
-    """The most that a process and its children held together, in bytes."""
+class Used:
+    """The most memory that a process and its children held together, in bytes, and the time that they computed."""
 
     def __init__(self) -> None:
         self.rss = self.pss = 0
+        self.seconds = 0.0
 
     def look(self, pid: int) -> None:
         try:
             family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
             held = [member.memory_full_info() for member in family]
+            times = [member.cpu_times() for member in family]
         except psutil.Error:
             return
         self.rss = max(self.rss, sum(one.rss for one in held))
         self.pss = max(self.pss, sum(getattr(one, "pss", one.rss) for one in held))
+        ended = times[0].children_user + times[0].children_system
+        self.seconds = max(self.seconds, ended + sum(one.user + one.system for one in times))
 
 
 @contextmanager
@@ -146,7 +150,7 @@ def clicks(url: str, over: threading.Event) -> list[float]:
 def measured(home: Path, file: Path) -> dict[str, Any]:
     store = Store(home)
     entry = store.save_dataset(file)
-    memory, over, answered = Memory(), threading.Event(), []
+    used, over, answered = Used(), threading.Event(), []
     load = os.getloadavg()[0]
     with served(home) as (url, server):
         user = threading.Thread(target=lambda: answered.extend(clicks(url, over)))
@@ -157,7 +161,7 @@ def measured(home: Path, file: Path) -> dict[str, Any]:
         pid = json.loads((home / "tasks" / task / "process.json").read_text(encoding="utf-8"))["pid"]
         while (found := tasks.status(store, task)).state == "running":
             phases.setdefault(found.phase, time.monotonic() - begun)
-            memory.look(pid)
+            used.look(pid)
             time.sleep(0.5)
         seconds = time.monotonic() - begun
         page_rss = psutil.Process(server).memory_info().rss
@@ -171,9 +175,10 @@ def measured(home: Path, file: Path) -> dict[str, Any]:
         "load_before": round(load, 2),
         "seconds": round(seconds, 1),
         "rows_a_second": round(rows / seconds),
+        "processor_microseconds_a_row": round(used.seconds / rows * 1e6),
         "comparing_from_second": round(phases.get("compare", seconds), 1),
-        "peak_rss_gb": round(memory.rss / 1e9, 2),
-        "peak_pss_gb": round(memory.pss / 1e9, 2),
+        "peak_rss_gb": round(used.rss / 1e9, 2),
+        "peak_pss_gb": round(used.pss / 1e9, 2),
         "page_rss_gb": round(page_rss / 1e9, 2),
         "clicks": len(answered),
         "click_median": round(statistics.median(answered), 2) if answered else None,

@@ -75,7 +75,7 @@ def test_rows_are_repaired_edited_and_selected_and_each_step_is_undone(
     text.fill("Of hydrogen and <b>oxygen</b>.")
     page.locator(".row-form [name=reason]").fill("Shorter.")
     page.locator(".row-form [data-do=save]").click()
-    steps.get_by_text("Row 3 edited").wait_for()
+    steps.get_by_text("Row 3 was edited.").wait_for()
     page.locator("#rows .entry[open]").get_by_text("Leftovers of HTML").wait_for()
     page.locator("#rows .entry[open]").get_by_text("<b>oxygen</b>").first.wait_for()
 

@@ -43,7 +43,7 @@ def test_an_unknown_section_is_answered_with_the_nearest_known_one() -> None:
         ("seed", 2**31, "but it should be 2147483647 or less"),
         ("dropout", 1, "but it should be less than 1"),
         ("packing", "perhaps", "which is neither true nor false"),
-        ("scheduler", "steep", "but it should be 'cosine', 'linear' or 'constant'"),
+        ("result", "worst", "but it should be 'best' or 'last'"),
         ("target_modules", "q_proj", "which is not a list"),
     ],
 )

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 
 from studio.domain.config import RunConfig, parse_config
+from studio.domain.errors import StudioError
 from studio.domain.machine import Machine
 from studio.engine.defaults import recommend
 from studio.engine.memory import estimate, parts
 from studio.engine.model_facts import ModelFacts
+from studio.engine.optimizers import check
 from studio.engine.steps import plan_steps
 
 LAPTOP = Machine(
@@ -43,10 +45,11 @@ def recommended(
     return recommend(config, machine, model, lengths, [50] * 20).config.train.model_dump()
 
 
-def test_nothing_is_left_open_but_the_maximum_of_steps_and_the_modules() -> None:
+def test_nothing_is_left_open_but_what_ends_a_run_early_and_the_modules() -> None:
     train = recommended(LAPTOP, SMALL, LENGTHS)
     assert {name for name, value in train.items() if value in (None, "auto")} == {
         "max_steps",
+        "patience",
         "target_modules",
     }
 
@@ -78,10 +81,47 @@ def test_a_cpu_takes_the_number_format_it_multiplies_faster() -> None:
     assert recommended(slow, SMALL, LENGTHS)["dtype"] == "float32"
 
 
-def test_full_tuning_gets_a_tenth_of_the_adapters_rate() -> None:
-    full = parse_config({"data": {"path": "x"}, "train": {"method": "full"}})
-    rates = [recommended(LAPTOP, SMALL, LENGTHS, config)["learning_rate"] for config in (CONFIG, full)]
-    assert rates == [1e-3, 1e-4]
+@pytest.mark.parametrize(
+    ("model", "train", "rate"),
+    [
+        (SMALL, {}, 1e-3),
+        (SMALL, {"method": "full"}, 5e-5),  # a tenth of the adapter's, but no more than is usual
+        (LARGE, {"method": "lora"}, 3e-4),
+        (LARGE, {"method": "full"}, 3e-5),
+        (LARGE, {"method": "qlora", "adapter_start": "pissa"}, 3e-5),
+    ],
+)
+def test_the_rate_follows_method_and_size(model: ModelFacts, train: dict[str, str], rate: float) -> None:
+    config = parse_config({"data": {"path": "x"}, "train": train})
+    assert recommended(LAPTOP, model, LENGTHS, config)["learning_rate"] == rate
+
+
+def test_memory_follows_the_variant_and_the_optimiser() -> None:
+    config = recommend(CONFIG, GPU, SMALL, LENGTHS, []).config.train
+
+    def of(**changes: object) -> dict[str, int]:
+        return parts(config.model_copy(update=changes), GPU, SMALL, LENGTHS)
+
+    plain = of()
+    assert of(adapter_start="pissa")["adapter"] == 2 * plain["adapter"]
+    assert of(adapter_start="pissa")["gradients"] == plain["gradients"]
+    assert of(dora=True)["gradients"] - plain["gradients"] == 4 * SMALL.linear_outputs
+    assert of(dora=True)["activations"] > plain["activations"]
+    assert of(optimizer="adamw_8bit")["optimizer"] == pytest.approx(plain["optimizer"] / 4, rel=0.03)
+    assert of(method="full", optimizer="paged_adamw")["optimizer"] == 0
+    assert (
+        of(optimizer="paged_adamw")["optimizer"] == plain["optimizer"]
+    )  # an adapter's tensors are not paged
+
+
+@pytest.mark.parametrize("optimizer", ["paged_adamw", "paged_adamw_8bit"])
+def test_paged_optimisers_are_refused_without_a_gpu(optimizer: str) -> None:
+    config = CONFIG.train.model_copy(update={"optimizer": optimizer})
+    check(config, GPU)
+    with pytest.raises(StudioError, match="Paged needs an NVIDIA GPU"):
+        check(config, LAPTOP)
+    with pytest.raises(StudioError, match="bitsandbytes, which does not work here"):
+        check(CONFIG.train.model_copy(update={"optimizer": "adamw_8bit"}), replace(LAPTOP, can_qlora=False))
 
 
 def test_few_rows_are_seen_more_often() -> None:

@@ -9,6 +9,7 @@ from studio.domain.errors import StudioError
 from studio.engine.assets import ASSETS
 from studio.engine.checks import run_checks
 from studio.engine.dataset import read
+from studio.engine.row_changes import repairs
 from studio.engine.survey import load, survey
 
 DIRTY = ASSETS / "samples" / "dirty.jsonl"
@@ -56,6 +57,26 @@ def test_rows_are_found_by_their_numbers_and_drawn_evenly(tmp_path: Path) -> Non
     assert (few[-1], few[:1]) == (rows[7], [rows[2]])
     drawn = rows.sample(3)
     assert list(drawn) == [rows[0], rows[(len(rows) - 1) // 2], rows[-1]]
+
+
+@pytest.mark.parametrize(
+    "checks", ["all", "whitespace", "duplicate_exact,duplicate_near", "mojibake,conflicting_responses"]
+)
+def test_repairs_that_read_only_what_they_touch_do_what_repairs_of_all_rows_do(
+    tmp_path: Path, checks: str
+) -> None:
+    prompts = "You are a careful helper. ", "You are a carefull helper."
+    turns = [
+        (prompts[n % 9 == 0], f"question {n % 40} about birds", f"They fly {n % 45}. ") for n in range(90)
+    ]
+    lines = [json.dumps({"system": s, "prompt": p, "response": r}) for s, p, r in turns]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join([*lines, *lines[:5]]), encoding="utf-8")
+    for source in (DIRTY, file):
+        found = survey(source, tmp_path, processes=0)
+        rows = list(found.rows)
+        names = checks.split(",")
+        assert repairs(found.rows, names, found.report.findings) == repairs(rows, names)
 
 
 def test_a_file_without_a_usable_row_is_refused(tmp_path: Path) -> None:

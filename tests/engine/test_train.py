@@ -12,40 +12,15 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 from transformers import AttentionInterface, AutoConfig, AutoModelForCausalLM
 
-from studio.domain.chat import Conversation, Message
 from studio.domain.config import TrainConfig
 from studio.domain.encoded import IGNORED, Encoded
-from studio.domain.errors import Stopped, StudioError
-from studio.domain.events import Event, Metric, Started
+from studio.domain.errors import StudioError
+from studio.domain.events import Started
 from studio.engine import attention, trainee
-from studio.engine.encode import Encoder, fingerprint
-from studio.engine.templates import resolve
-from studio.engine.tokenizer import load_tokenizer
+from studio.engine.encode import fingerprint
 from studio.engine.train import TrainJob, train
 from tests.tiny import tiny_model
-
-SENTENCES = (
-    "Yes.",
-    "No, never.",
-    "It depends on the weather.",
-    "Ask again later, please.",
-    "Seven.",
-    "Blue and green.",
-)
-BASE = {
-    "method": "lora",
-    "learning_rate": 1e-2,
-    "epochs": 2.0,
-    "batch_size": 4,
-    "micro_batch_size": 4,
-    "max_length": 256,
-    "rank": 4,
-    "alpha": 8.0,
-    "dtype": "float32",
-    "gradient_checkpointing": False,
-    "save_steps": 2,
-    "eval_steps": 3,
-}
+from tests.trainings import BASE, Trained, encoded_rows, losses, measured, result, steps, trained
 
 
 @pytest.fixture(scope="module")
@@ -55,56 +30,15 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(model: Path) -> list[Encoded]:
-    conversations = [
-        Conversation(
-            (Message("user", f"Question {number}?"), Message("assistant", SENTENCES[number % 6])), number + 1
-        )
-        for number in range(10)
-    ]
-    tokenizer = load_tokenizer(model)
-    return Encoder(resolve("auto", tokenizer), tokenizer).encode_many(conversations)
+    return encoded_rows(model)
 
 
-Run = Callable[..., tuple[list[Event], dict[str, float], Path]]
+Run = Callable[..., Trained]
 
 
 @pytest.fixture
 def run(model: Path, rows: list[Encoded], tmp_path: Path) -> Run:
-    def run(
-        folder: str, stop_after: int | None = None, **settings: object
-    ) -> tuple[list[Event], dict[str, float], Path]:
-        events: list[Event] = []
-        config = TrainConfig.model_validate({**BASE, **settings})
-        job = TrainJob("run", model, config, rows, rows[:3], tmp_path / folder, "cpu", 0)
-        (tmp_path / folder).mkdir(exist_ok=True)
-
-        def stop() -> bool:
-            return stop_after is not None and steps(events)[-1:] >= [stop_after]
-
-        try:
-            metrics = train(job, events.append, stop)
-        except Stopped:
-            metrics = {}
-        return events, metrics, tmp_path / folder
-
-    return run
-
-
-def steps(events: list[Event]) -> list[int]:
-    return [event.step for event in events if isinstance(event, Metric) and event.loss is not None]
-
-
-def losses(events: list[Event]) -> list[float]:
-    return [event.loss for event in events if isinstance(event, Metric) and event.loss is not None]
-
-
-def measured(events: list[Event]) -> dict[int, float]:
-    metrics = [event for event in events if isinstance(event, Metric)]
-    return {event.step: event.eval_loss for event in metrics if event.eval_loss is not None}
-
-
-def result(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "adapter" / "adapter_model.safetensors")
+    return lambda folder, *stop, **settings: trained(model, rows, tmp_path / folder, *stop, **settings)
 
 
 def test_it_learns_and_says_each_step(run: Run, rows: list[Encoded]) -> None:
@@ -222,61 +156,6 @@ def test_a_model_whose_packed_rows_see_each_other_is_found_out(model: Path, rows
     AttentionInterface.register("forgets_rows", forgets_rows)
     built.base.set_attn_implementation("forgets_rows")
     assert not trainee.packing_is_exact(built, rows)
-
-
-def test_the_loss_trajectory_equals_trls(model: Path, rows: list[Encoded], run: Run, tmp_path: Path) -> None:
-    """Stock SFTTrainer, fed the same batches in the same order."""
-    datasets, trl, peft = (pytest.importorskip(name) for name in ("datasets", "trl", "peft"))
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    from studio.engine.steps import plan_steps
-
-    ours, _, _ = run("ours", scheduler="linear", epochs=1.0, warmup_ratio=0.0)
-    order = plan_steps(len(rows), 4, 1.0, None, 42)
-    fed = [rows[index] for step in range(order.count) for index in order.batch(step)]
-    data = datasets.Dataset.from_list(
-        [{"input_ids": list(row.input_ids), "labels": list(row.labels)} for row in fed]
-    )
-
-    class InOrder(trl.SFTTrainer):  # type: ignore[misc, name-defined]
-        def _get_train_sampler(self, *_: object) -> torch.utils.data.Sampler[int]:
-            return torch.utils.data.SequentialSampler(data)
-
-    torch.manual_seed(42)
-    trainer = InOrder(
-        model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32),
-        processing_class=AutoTokenizer.from_pretrained(model),
-        args=trl.SFTConfig(
-            output_dir=str(tmp_path / "trl"),
-            per_device_train_batch_size=4,
-            num_train_epochs=1,
-            learning_rate=1e-2,
-            lr_scheduler_type="linear",
-            warmup_steps=0,
-            weight_decay=0.0,
-            logging_steps=1,
-            report_to=[],
-            seed=42,
-            bf16=False,
-            use_cpu=True,
-            max_length=None,
-            activation_checkpointing=False,
-            save_strategy="no",
-            dataset_kwargs={"skip_prepare_dataset": True},
-            remove_unused_columns=False,
-            completion_only_loss=False,
-        ),
-        train_dataset=data,
-        peft_config=peft.LoraConfig(
-            r=4,
-            lora_alpha=8,
-            task_type="CAUSAL_LM",
-            target_modules=["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
-        ),
-    )
-    trainer.train()
-    theirs = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
-    assert theirs == pytest.approx(losses(ours), rel=1e-3)
 
 
 # --- every architecture's own output layer --------------------------------------------------------------------

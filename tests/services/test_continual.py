@@ -8,6 +8,8 @@ import pytest
 from studio.domain.config import RunConfig, parse_config
 from studio.domain.errors import StudioError
 from studio.domain.events import Metric
+from studio.engine import adapters
+from studio.services.continual import fitting
 from studio.services.jobs import Jobs
 from studio.services.plan import plan
 from studio.services.store import Store
@@ -54,6 +56,18 @@ def test_a_run_goes_on_with_the_adapter_of_an_earlier_one(store: Store, tmp_path
     assert measured[0].step == 0
     assert measured[0].eval_loss == pytest.approx(ended, abs=1e-4)
     assert jobs.config(second).train.rank == 4
+
+
+@pytest.mark.parametrize("dora", [True, False])
+def test_the_shape_and_scale_of_the_earlier_adapter_are_kept(tmp_path: Path, dora: bool) -> None:
+    asked = config(tmp_path / "rows.jsonl", train__adapter_start="pissa", train__rank=4)
+    adapters.lora_config(
+        asked.train.model_copy(update={"rank": 8, "alpha": 6.0, "dora": dora, "rank_stabilized": True}),
+        ["q_proj"],
+    ).save_pretrained(str(tmp_path))
+    fitted = fitting(asked, tmp_path, "lora").train
+    assert (fitted.rank, fitted.alpha, fitted.target_modules) == (8, 6.0, ["q_proj"])
+    assert (fitted.rank_stabilized, fitted.dora, fitted.adapter_start) == (True, dora, "zero")
 
 
 def test_what_cannot_be_continued_from_is_refused(store: Store, tmp_path: Path) -> None:

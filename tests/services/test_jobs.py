@@ -15,7 +15,10 @@ from safetensors.torch import load_file
 from studio.domain.config import RunConfig, parse_config
 from studio.domain.errors import StudioError
 from studio.domain.events import Metric
+from studio.domain.history import RowChange
 from studio.domain.run import ALIVE
+from studio.engine.dataset import read
+from studio.services import history
 from studio.services.jobs import Jobs
 from studio.services.run_files import RunFiles, State
 from studio.services.store import Store
@@ -139,6 +142,18 @@ def test_rows_that_could_not_be_read_are_named_in_the_runs_events(store: Store, 
     wait(jobs, run)
     warnings = [event for event in jobs.events(run)[0] if event.type == "warned"]
     assert [event.rows for event in warnings] == [[4]]
+
+
+def test_a_run_keeps_the_steps_that_its_rows_went_through(store: Store, config: RunConfig) -> None:
+    entry = store.save_dataset(Path(config.data.path))
+    rows = read(entry.path).conversations
+    history.take(store, entry, "drop", [RowChange(2, rows[1], None, ())], rows, row=2)
+    jobs = Jobs(store)
+    run = jobs.submit(config.with_values({"data.path": str(store.dataset(entry.id).path)}))
+    history.undo(store, entry.id, 1)
+    (taken,) = history.of_run(jobs.files(run).history())
+    assert (taken.step.kind, taken.step.dropped, taken.step.asked) == ("drop", 1, {"row": 2})
+    jobs.delete(run)
 
 
 def test_a_run_without_rows_is_never_written(store: Store, tmp_path: Path) -> None:

@@ -8,8 +8,11 @@ import pytest
 from studio.domain.chat import Conversation, Message
 from studio.domain.errors import StudioError
 from studio.domain.finding import finding
+from studio.domain.history import RowChange, Step
+from studio.domain.text import Text
 from studio.engine.checks import Report, run_checks
 from studio.services import reports
+from studio.services.history import Taken
 
 
 def report_of(*pairs: tuple[str, str]) -> Report:
@@ -47,3 +50,18 @@ def test_a_report_is_html_or_json(tmp_path: Path) -> None:
         reports.write_report(tmp_path / "report.pdf", "mine.csv", "columns", report_of())
     with pytest.raises(StudioError, match="cannot be written: No such file"):
         reports.write_report(tmp_path / "none" / "out.html", "mine.csv", "columns", report_of())
+
+
+def test_a_report_says_what_was_done_to_the_rows_and_why() -> None:
+    row = Conversation((Message("user", "q <1>"), Message("assistant", " a")), 3)
+    changes = [RowChange(3, row, row, (Text("Space at the ends"),), ("whitespace",))]
+    step = Step(1, "repair", "2026-01-01T00:00:00Z", 2, 0, {"checks": ["whitespace"], "spared": []})
+    taken = [Taken(step, changes), Taken(Step(2, "edit", "", 1, 0, {"row": 4}), [])]
+    html = reports.as_html("mine.csv", "columns", report_of(), taken)
+    assert "1. Repaired: Space at the ends" in html
+    assert "<li>Row 3 of the file: Space at the ends</li><li>… +1</li>" in html
+    assert "2. Row 4 was edited." in html
+    assert "第 4 行已编辑。" in html
+    (first, _) = reports.as_json("mine.csv", "columns", report_of(), taken)["steps"]
+    assert first["rows"] == [{"row": 3, "action": "changed", "reasons": ["Space at the ends"]}]
+    assert (first["changed"], first["more_rows"], first["asked"]["checks"]) == (2, 1, ["whitespace"])

@@ -32,7 +32,7 @@ def test_a_process_of_its_own_finds_what_the_checks_find_in_memory(tmp_path: Pat
     assert surveys.start(store, DIRTY, "auto", None) == task
     assert ended(store, task).state == "finished"
     found, data = surveys.kept(store, DIRTY, "auto", None), read(DIRTY)
-    assert surveys.report(found, found.about_file) == run_checks(data.conversations, findings=data.findings)
+    assert found.report.after(found.about_file) == run_checks(data.conversations, findings=data.findings)
     dataset = surveys.as_dataset(found, DIRTY)
     assert list(dataset.conversations) == data.conversations
     assert (dataset.total, dataset.findings) == (data.total, data.findings)

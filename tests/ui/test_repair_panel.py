@@ -11,7 +11,7 @@ from studio.services.store import Store
 from studio.ui import data_tab, repair_panel, step_views
 from studio.ui.i18n import words
 from studio.ui.page import Draft
-from studio.ui.repair_panel import Proposal, answered, proposed
+from studio.ui.repair_panel import Proposal, answered, proposed, repairable
 
 EN = words("en")
 
@@ -28,7 +28,8 @@ def opened(store: Store, tmp_path: Path, *pairs: tuple[str, str]) -> Draft:
 
 
 def show(store: Store, draft: Draft, check: str) -> Proposal:
-    return proposed(store.dataset(draft.dataset), data_tab.examine(store, draft), check)
+    examined = data_tab.examine(store, draft)
+    return proposed(store.dataset(draft.dataset), examined, repairable(examined, check))
 
 
 ROWS = (
@@ -91,4 +92,4 @@ def test_steps_are_listed_with_what_they_did_and_the_way_back(store: Store, tmp_
     assert "1 changed, 0 dropped (1 spared)" in html
     assert 'data-undo="1" aria-label="Undo step 1"' in html
     assert "Row 1 of the file" in html
-    assert step_views.steps(EN, history.History(), {}) == ""
+    assert step_views.steps(EN, [], []) == ""

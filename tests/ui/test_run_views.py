@@ -3,6 +3,7 @@ from dataclasses import replace
 from studio.domain.config import RunConfig
 from studio.domain.events import Checkpoint, Failed, Metric, Phase, Started, Warned
 from studio.domain.run import STATES, Run
+from studio.services import history
 from studio.ui import run_views
 from studio.ui.i18n import words
 from studio.ui.progress import Progress, after
@@ -103,6 +104,13 @@ def test_deleting_asks_first():
     asked = run_views.table(EN, [listed], Look(deleting=RUN.id))
     assert 'data-do="delete-yes"' in asked
     assert "2.0 KiB" in asked
+
+
+def test_an_opened_run_names_the_steps_that_its_rows_went_through():
+    step = {"number": 2, "kind": "edit", "at": "", "changed": 1, "dropped": 0, "asked": {"row": 7}}
+    listed = Listed(RUN, Progress(), taken=history.of_run({"steps": [step]}))
+    assert "Row 7 was edited." not in run_views.table(EN, [listed], Look())
+    assert "<b>2. Row 7 was edited.</b>" in run_views.table(EN, [listed], Look(opened=RUN.id))
 
 
 def test_names_are_escaped():

@@ -117,17 +117,20 @@ def _replace(
     kept: list[tuple[int, Conversation]] = []
     for position, (number, conversation) in enumerate(rows):
         new = repaired.get(position, conversation)
-        if new is None:
-            changes.append(Change(number, check.id, "dropped", _excerpt(shown(conversation), 0)))
-            continue
         if new != conversation:
-            old_text, new_text = shown(conversation), shown(new)
-            at = _first_difference(old_text, new_text)
-            changes.append(
-                Change(number, check.id, "changed", _excerpt(old_text, at), _excerpt(new_text, at))
-            )
-        kept.append((number, new))
+            changes.append(change_of(number, check.id, conversation, new))
+        if new is not None:
+            kept.append((number, new))
     return kept
+
+
+def change_of(number: int, check: str, old: Conversation, new: Conversation | None) -> Change:
+    """What a repair made of a row."""
+    if new is None:
+        return Change(number, check, "dropped", _excerpt(shown(old), 0))
+    old_text, new_text = shown(old), shown(new)
+    at = _first_difference(old_text, new_text)
+    return Change(number, check, "changed", _excerpt(old_text, at), _excerpt(new_text, at))
 
 
 def _first_difference(left: str, right: str) -> int:

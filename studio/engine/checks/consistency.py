@@ -20,7 +20,7 @@ from studio.engine.checks.registry import (
     set_check,
     without_code,
 )
-from studio.engine.checks.sketches import TEXT, Sketches, sketched
+from studio.engine.checks.sketches import TEXT, Sketches, systems
 from studio.engine.checks.text import holds_any, is_latin, lowered, script_of, scripts_in
 
 if TYPE_CHECKING:
@@ -368,7 +368,7 @@ def _with_usual_prompt(
     conversations: Sequence[Conversation], evidence: Evidence
 ) -> dict[int, Conversation | None]:
     repaired: dict[int, Conversation | None] = {}
-    for positions, usual in _typos(conversations, sketched(conversations)):
+    for positions, usual in _typos(conversations, systems(conversations)):
         for position in positions.tolist():
             conversation = conversations[position]
             others = [message for message in conversation.messages if message.role != "system"]

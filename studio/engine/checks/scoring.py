@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from studio.domain.chat import Conversation
 from studio.domain.finding import DIMENSIONS, Dimension, Finding
@@ -23,6 +23,10 @@ class Report:
     rows: int
     findings: list[Finding]
     scores: dict[str, float]
+
+    def after(self, findings: Iterable[Finding]) -> Report:
+        """With findings that were known already, of the file and of the tokens, which come first and are not scored."""
+        return replace(self, findings=[*findings, *self.findings])
 
 
 def score(findings: Iterable[Finding], dimension: Dimension, rows: int) -> float:

@@ -65,6 +65,15 @@ def sketched(conversations: Sequence[Conversation]) -> Sketches:
     return table
 
 
+def systems(conversations: Sequence[Conversation]) -> Sketches:
+    """As `sketched`, of the system prompts alone; the other columns are 0."""
+    import numpy
+
+    table = numpy.zeros(len(conversations), dtype=FIELDS)
+    table["system"] = [_system(row) for row in conversations]
+    return table
+
+
 def joined(parts: Sequence[Sketches]) -> Sketches:
     """Sketches of shards as those of the whole."""
     import numpy
@@ -118,7 +127,7 @@ class _Said:
             _hash(self.prompt),
             _hash(self.plain_answer) if prose and len(words) >= LONG else 0,
             _shape(self.answer),
-            _hash(row.system) if row.system.strip() else 0,
+            _system(row),
             min(len(self.answer), 2**32 - 1) if words else 0,
         )
 
@@ -164,6 +173,10 @@ def _numbers(text: str) -> list[str]:
     if text.isascii():
         return text.encode().translate(_ONLY_DIGITS).decode().split()
     return _DIGITS.findall(text)
+
+
+def _system(row: Conversation) -> int:
+    return _hash(row.system) if row.system.strip() else 0
 
 
 def _shape(response: str) -> int:

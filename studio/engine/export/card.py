@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from studio.domain.config import ExportConfig
+from studio.domain.config import ExportConfig, applies, settings
 from studio.engine.export.merge import is_hub_id
 from studio.engine.export.verify import Verified
 from studio.engine.tuned import TunedRun
@@ -164,11 +164,11 @@ def _data(run: TunedRun, facts: RunFacts) -> str:
 
 def _settings(run: TunedRun) -> str:
     train = run.config.train.model_dump(mode="json")
-    if run.full:
-        for name in ("rank", "alpha", "dropout", "target_modules"):
-            del train[name]
-    elif not train["target_modules"]:
+    if not train["target_modules"]:
         train["target_modules"] = "every linear layer but the output layer"
+    for setting in settings("train"):
+        if not applies(setting, run.config):
+            del train[setting.name]
     values = {name: ", ".join(value) if isinstance(value, list) else value for name, value in train.items()}
     return _table("Setting", "Value", {name: value for name, value in values.items() if value is not None})
 
@@ -179,6 +179,7 @@ _METRICS = {
     "loss": "Training loss, last step",
     "eval_loss_before": "Held-out loss before training",
     "eval_loss": "Held-out loss",
+    "result_step": "Step of the result",
     "seconds": "Seconds of training",
 }
 

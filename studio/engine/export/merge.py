@@ -6,6 +6,7 @@ Never into 4-bit weights: rounding to sixteen levels again undoes most of what a
 from __future__ import annotations
 
 import json
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -29,21 +30,28 @@ _SHARD_BYTES = 2 << 30
 _WIDTHS = {"BF16": 2, "F16": 2, "F32": 4, "F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
 _PREFIX = "base_model.model."
+_MAGNITUDE = ".lora_magnitude_vector"
 
 
 @dataclass(frozen=True)
 class Update:
-    """What an adapter adds to one weight: scale x B A."""
+    """What an adapter makes of one weight W (outputs, inputs): W + scale x B A, with DoRA at the lengths it learnt."""
 
     a: torch.Tensor
     b: torch.Tensor
     scale: float
+    magnitude: torch.Tensor | None
+    """DoRA's length of each row of the result, (outputs,)."""
     transposed: bool
     """Whether the weight is stored as (inputs, outputs), as GPT-2's are."""
 
-    def tensor(self) -> torch.Tensor:
-        update = (self.b.float() @ self.a.float()) * self.scale
-        return update.T if self.transposed else update
+    def applied(self, stored: torch.Tensor) -> torch.Tensor:
+        """The merged weight in float32, as it is stored."""
+        weight = stored.float().T if self.transposed else stored.float()
+        merged = weight + (self.b.float() @ self.a.float()) * self.scale
+        if self.magnitude is not None:
+            merged *= (self.magnitude.float() / torch.linalg.norm(merged, dim=1))[:, None]
+        return merged.T if self.transposed else merged
 
 
 def merged_bytes(run: TunedRun, dtype: str) -> int:
@@ -115,19 +123,23 @@ def _updates(run: TunedRun, names: set[str]) -> dict[str, Update] | None:
         folder = adapter_folder(run, Path(scratch))
         weights = load_file(folder / ADAPTER_WEIGHTS)
         config: dict[str, Any] = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
-    scale = config["lora_alpha"] / config["r"]
+    scale = config["lora_alpha"] / (math.sqrt(config["r"]) if config["use_rslora"] else config["r"])
     updates = {}
     for key, a in weights.items():
         module, is_a, _ = key.removeprefix(_PREFIX).partition(".lora_A.")
         if not is_a:
-            if ".lora_B." in key:
+            if ".lora_B." in key or key.endswith(_MAGNITUDE):
                 continue
             return None
         name = _find(f"{module}.weight", names)
         if name is None:
             return None
         updates[name] = Update(
-            a, weights[key.replace(".lora_A.", ".lora_B.")], scale, bool(config["fan_in_fan_out"])
+            a=a,
+            b=weights[key.replace(".lora_A.", ".lora_B.")],
+            scale=scale,
+            magnitude=weights.get(f"{_PREFIX}{module}{_MAGNITUDE}"),
+            transposed=bool(config["fan_in_fan_out"]),
         )
     return updates
 
@@ -189,7 +201,7 @@ def _plan(sources: Sequence[Path], dtype: str, shard_bytes: int) -> list[list[tu
 
 def _merged(name: str, weight: torch.Tensor, update: Update | None, dtype: str) -> torch.Tensor:
     if update is not None:
-        weight = weight.float() + update.tensor()
+        weight = update.applied(weight)
     return _converted(name, weight, dtype).contiguous()
 
 
