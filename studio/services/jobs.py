@@ -78,7 +78,13 @@ class Jobs:
         self._lock = threading.RLock()
 
     def submit(self, config: RunConfig) -> str:
-        """Write a run and start its worker; returns its id.
+        """Write a run and start its worker; returns its id. StudioError as for `write`."""
+        files = self.write(config)
+        self._start(files)
+        return files.id
+
+    def write(self, config: RunConfig) -> RunFiles:
+        """A run's folder with all that its worker reads.
 
         Raises StudioError, and leaves nothing behind, where the data, a setting or the model cannot be used. Of a hub
         model that is still to be fetched, the worker finds out.
@@ -99,8 +105,7 @@ class Jobs:
         except BaseException:
             shutil.rmtree(files.folder, ignore_errors=True)  # without run.json it would be seen by nobody
             raise
-        self._start(files)
-        return files.id
+        return files
 
     def resume(self, run_id: str) -> None:
         """Go on from the latest checkpoint."""
