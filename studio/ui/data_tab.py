@@ -203,7 +203,8 @@ def build(page: Page) -> None:
 
     def looked_inside(say: Words, draft: Draft) -> Iterator[tuple[str]]:
         yield (spread_views.waiting(say),)
-        yield (spread_views.overview_html(say, *look_inside(page.store, draft)),)
+        rows = len(examine(page.store, draft).dataset.conversations)
+        yield (spread_views.overview_html(say, *look_inside(page.store, draft), rows),)
 
     def refreshed(say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
         at = at if at.open else Place()

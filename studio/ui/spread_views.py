@@ -15,14 +15,22 @@ LISTED = 8
 """Bars of one group at most; the rest is one bar."""
 
 
-def overview_html(say: Words, spread: Spreading, found: SimilarityMap) -> str:
-    """What is in the file: figures, mixes, lengths, and the map."""
+def overview_html(say: Words, spread: Spreading, found: SimilarityMap, rows: int) -> str:
+    """What is in the file, which has so many rows: figures, mixes, lengths, and the map."""
     return (
-        f'<div class="spread">{_figures(say, spread)}<div class="spread-grid">'
+        f'<div class="spread">{_sampled(say, spread.rows, rows)}{_figures(say, spread)}<div class="spread-grid">'
         f"{_tasks(say, spread)}{_languages(say, spread)}{_forms(say, spread)}{_has(say, spread)}"
         f"{_turns(say, spread)}{_openings(say, spread)}</div>{_lengths(say, spread)}"
         f"{map_views.similarity_map(say, found)}</div>"
     )
+
+
+def _sampled(say: Words, looked_at: int, rows: int) -> str:
+    """That not all rows are looked at, where that is so."""
+    if looked_at == rows:
+        return ""
+    note = say("spread.sampled", looked_at=views.count(looked_at), rows=views.count(rows))
+    return f'<p class="note">{escape(note)}</p>'
 
 
 def waiting(say: Words) -> str:

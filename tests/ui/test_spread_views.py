@@ -59,17 +59,24 @@ def test_a_sample_and_a_set_too_small_for_a_map_are_said() -> None:
 def test_the_overview_names_what_there_is_with_numbers_in_both_languages() -> None:
     rows = read(GENERAL).conversations
     found, drawn = spread_of(rows).result(), similarity_map(rows)
-    said = plain(spread_views.overview_html(EN, found, drawn))
+    said = plain(spread_views.overview_html(EN, found, drawn, found.rows))
     assert said.startswith("520 rows 520 different responses")
     assert "Chinese 188 · 36 %" in said
     assert "a system message 129 · 25 %" in said
-    assert "系统消息" in spread_views.overview_html(ZH, found, drawn)
+    assert "系统消息" in spread_views.overview_html(ZH, found, drawn, found.rows)
 
 
 def test_a_set_without_any_words_has_an_overview() -> None:
     row = Conversation((Message("user", "<b>"), Message("assistant", "")), 1)
-    html = spread_views.overview_html(EN, spread_of([row]).result(), similarity_map([row]))
+    html = spread_views.overview_html(EN, spread_of([row]).result(), similarity_map([row]), 1)
     assert "1 rows" in plain(html)
+
+
+def test_it_is_said_where_only_some_rows_were_looked_at() -> None:
+    found, drawn = spread_of(read(GENERAL).conversations).result(), similarity_map(())
+    assert "evenly drawn" not in spread_views.overview_html(EN, found, drawn, 520)
+    html = spread_views.overview_html(EN, found, drawn, 1_000_000)
+    assert "of 520 rows, evenly drawn from all 1,000,000." in html
 
 
 def test_everything_that_can_be_counted_has_a_name() -> None:
