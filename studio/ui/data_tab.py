@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -127,6 +128,7 @@ def build(page: Page) -> None:
         steps = gr.HTML(elem_id="steps", js_on_load=views.CLICKS)
         page.next_button("template")
         place = gr.State(Place())
+        entered_with = gr.State(("", 0))  # the dataset that the tab was entered with, and when
 
     shown = [
         summary,
@@ -151,8 +153,15 @@ def build(page: Page) -> None:
         return (draft, at, *_choices(page, say, draft), *_shown(page, say, draft, at))
 
     def enter(say: Words, draft: Draft, at: Place) -> Iterator[tuple[Any, ...]]:
-        yield (*_choices(page, say, draft), *[gr.skip()] * len(shown))
-        yield (*_choices(page, say, draft), *_shown(page, say, draft, at))
+        yield (gr.skip(), *_choices(page, say, draft), *[gr.skip()] * len(shown))
+        now = draft.dataset, time.monotonic_ns()
+        yield (now, *_choices(page, say, draft), *_shown(page, say, draft, at))
+
+    def caught_up(say: Words, draft: Draft, drawn: tuple[str, int]) -> tuple[Any, ...]:
+        """Who chose a dataset just as the tab was entered must not see what was there before."""
+        if drawn[0] == draft.dataset:
+            return tuple([gr.skip()] * (len(whole) - 1))
+        return everything(say, draft, Place())[1:]
 
     def uploaded(say: Words, draft: Draft, path: str | None) -> tuple[Any, ...]:
         if not path:
@@ -224,7 +233,8 @@ def build(page: Page) -> None:
         }
         return replace(draft, run=page.start(replace(draft, values=kept)).run), page.show("training")
 
-    entered = page.on_enter("data", enter, [*choice, *shown], inputs=[place], error=error)
+    entered = page.on_enter("data", enter, [entered_with, *choice, *shown], inputs=[place], error=error)
+    page.on(entered_with.change, caught_up, [entered_with], whole[1:], error=error)
     # Who is quicker than the page must not see it go back to what it was when it began to load.
     overtaken = [entered]
     read_in = page.on(upload.upload, uploaded, [upload], whole, error=error, cancels=overtaken)
