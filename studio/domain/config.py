@@ -391,7 +391,14 @@ class TrainConfig(Section):
         unit="steps",
         ge=1,
     )
-    keep_checkpoints: int = setting(2, "Checkpoints kept", "Older ones are deleted.", ge=1, le=100)
+    keep_checkpoints: int = setting(
+        2,
+        "Checkpoints kept",
+        "Older ones are deleted. With two or more, a run whose last one is damaged or has diverged goes on from the "
+        "one before.",
+        ge=1,
+        le=100,
+    )
     eval_steps: int | None = setting(
         None,
         "Evaluate every",

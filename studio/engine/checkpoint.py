@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -38,6 +38,11 @@ class Progress:
     best_step: int = 0
     since_best: int = 0
     """Evaluations since then."""
+    rows_at_once: int | None = None
+    """Where memory ran out: the rows that pass through the model at once since."""
+    calm_losses: Sequence[float] = ()
+    """Of the latest steps, without those that were wild; see divergence.py."""
+    wild_steps: int = 0
 
 
 def save(

@@ -19,11 +19,11 @@ def newest_whole(folder: Path, emit: Emit) -> Path | None:
         shutil.rmtree(partial, ignore_errors=True)
     damaged: list[Warned] = []
     found = None
-    for path in sorted(folder.glob("step-*"), reverse=True):
+    for path in reversed(checkpoints(folder)):
         try:
             checkpoint.verify(path)
         except Damaged as problem:
-            damaged.append(_set_aside(path, problem))
+            damaged.append(_damage(path, problem))
             continue
         found = path
         break
@@ -51,17 +51,34 @@ def best_is_whole(best: Path, step: int, last: int, emit: Emit) -> bool:
     return True
 
 
-def _set_aside(path: Path, problem: Damaged) -> Warned:
-    target = path.with_name(f"damaged-{path.name}")
+def checkpoints(folder: Path) -> list[Path]:
+    """Oldest first, whole or not."""
+    return sorted(folder.glob("step-*"))
+
+
+def step_of(path: Path) -> int:
+    return int(path.name.removeprefix("step-"))
+
+
+def set_aside(path: Path, why: str) -> Path:
+    """Rename a checkpoint to one that no run goes on from, and that stays."""
+    target = path.with_name(f"{why}-{path.name}")
     number = 2
     while target.exists():
-        target = path.with_name(f"damaged-{path.name}-{number}")
+        target = path.with_name(f"{why}-{path.name}-{number}")
         number += 1
-    path.rename(target)
+    return path.rename(target)
+
+
+def _damage(path: Path, problem: Damaged) -> Warned:
     return Warned(
         template="The checkpoint {checkpoint} is damaged: {file} is not as it was written. It is kept as {kept}.",
         remedy="Check the disk; it can be deleted.",
-        values={"checkpoint": path.name, "file": problem.file, "kept": target.name},
+        values={
+            "checkpoint": path.name,
+            "file": problem.file,
+            "kept": set_aside(path, "damaged").name,
+        },
     )
 
 

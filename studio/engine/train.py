@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import psutil
 import torch
@@ -16,12 +17,14 @@ from studio.domain.config import TrainConfig
 from studio.domain.encoded import Encoded
 from studio.domain.errors import Stopped, StudioError
 from studio.domain.events import Checkpoint, Emit, Metric, Phase, Started, Warned
-from studio.engine import checkpoint, neftune, optimizers, recovery, trainee
+from studio.engine import checkpoint, divergence, neftune, optimizers, recovery, trainee
 from studio.engine.encode import fingerprint
+from studio.engine.out_of_memory import fitting, is_out_of_memory
 from studio.engine.schedule import learning_rate
 from studio.engine.steps import Steps, micro_batches, plan_steps
 
 ShouldStop = Callable[[], bool]
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,11 @@ class _Tally:
     best_loss: float | None = None
     best_step: int = 0
     since_best: int = 0
+    rows_at_once: int | None = None
+    calm_losses: Sequence[float] = ()
+    wild_steps: int = 0
+    rate_share: float = 1.0
+    """Of the planned learning rate; less once the run has diverged."""
     since: float = field(default_factory=time.monotonic)
 
     def elapsed(self) -> float:
@@ -85,6 +93,9 @@ class _Tally:
             best_loss=self.best_loss,
             best_step=self.best_step,
             since_best=self.since_best,
+            rows_at_once=self.rows_at_once,
+            calm_losses=self.calm_losses,
+            wild_steps=self.wild_steps,
         )
 
     def measured(self, eval_loss: float) -> None:
@@ -94,6 +105,11 @@ class _Tally:
             self.best_loss, self.best_step, self.since_best = eval_loss, self.step, 0
         elif self.step:
             self.since_best += 1
+
+    def stepped(self, loss: float) -> None:
+        """Take down that a step was done, with this loss."""
+        self.step, self.loss = self.step + 1, loss
+        self.calm_losses, self.wild_steps = divergence.after(self.calm_losses, self.wild_steps, loss)
 
     @classmethod
     def resumed(cls, done: checkpoint.Progress) -> _Tally:
@@ -127,10 +143,15 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
             trainable_parameters=model.trainable,
         )
     )
+    tally.rate_share = divergence.rate_share(job.checkpoints, tally.step, emit)
     if _evaluation_is_due(job, tally):
         _evaluate(model, job, tally, emit, should_stop)
     emit(Phase(name="training", done=tally.step, total=job.steps.count))
-    _loop(model, optimizer, job, tally, emit, should_stop)
+    try:
+        _loop(model, optimizer, job, tally, emit, should_stop)
+    except divergence.Diverged:
+        divergence.remember(job.checkpoints, tally.step - tally.wild_steps)
+        raise
     emit(Phase(name="saving"))
     step, eval_loss = _take_best(model, job, tally, emit)
     _save_result(model, job)
@@ -155,22 +176,22 @@ def _loop(
     should_stop: ShouldStop,
 ) -> None:
     config, steps = job.config, job.steps.count
+    checkpoint_is_due = False
     model.model.train()
     while tally.step < steps and not _is_out_of_patience(config, tally):
         if should_stop():
             _save_checkpoint(model, optimizer, job, tally, emit)
             raise Stopped
         begun = time.monotonic()
-        rate = learning_rate(tally.step, steps, config)
+        rate = learning_rate(tally.step, steps, config) * tally.rate_share
         optimizers.set_rate(optimizer, rate)
         rows = [job.train[index] for index in job.steps.batch(tally.step)]
-        loss, norm = _step(model, optimizer, rows, config, tally.step)
+        loss, norm = _step(model, optimizer, rows, config, tally, emit)
         took = time.monotonic() - begun
         tokens, trained = sum(row.total for row in rows), sum(row.trained for row in rows)
-        tally.step += 1
+        tally.stepped(loss)
         tally.tokens += tokens
         tally.trained_tokens += trained
-        tally.loss = loss
         tally.train_seconds += took
         emit(
             Metric(
@@ -185,12 +206,16 @@ def _loop(
                 memory_bytes=memory_in_use(job.device),
             )
         )
+        divergence.check_calm(tally.step, tally.calm_losses, tally.wild_steps, loss)
         # Measured before it is saved: a run that goes on from here has not lost the measurement.
         if _evaluation_is_due(job, tally):
             _evaluate(model, job, tally, emit, should_stop)
         ends = tally.step == steps or _is_out_of_patience(config, tally)
-        if ends or tally.step % (config.save_steps or steps) == 0:
+        checkpoint_is_due |= tally.step % (config.save_steps or steps) == 0
+        # While the loss may be exploding, the checkpoints from before are worth more.
+        if ends or (checkpoint_is_due and not tally.wild_steps):
             _save_checkpoint(model, optimizer, job, tally, emit)
+            checkpoint_is_due = False
     if tally.step < steps:
         emit(
             Warned(
@@ -224,9 +249,34 @@ def _step(
     optimizer: torch.optim.Optimizer,
     rows: Sequence[Encoded],
     config: TrainConfig,
-    step: int,
+    tally: _Tally,
+    emit: Emit,
 ) -> tuple[float, float]:
-    """The 0-based optimizer step `step`: mean loss over the batch's trained tokens, gradient's norm before clipping.
+    """One optimizer step: mean loss over the batch's trained tokens, gradient's norm before clipping."""
+
+    def accumulated(size: int) -> float:
+        optimizer.zero_grad(set_to_none=True)
+        return _accumulated(model, rows, config, tally.step, size)
+
+    total = _in_memory(accumulated, config.micro_batch_size or len(rows), tally, emit)
+    parameters = list(model.parameters.values())
+    if tally.step == 0 and not any(p.grad is not None and bool(p.grad.any()) for p in parameters):
+        raise StudioError(
+            "No gradient reaches the trained weights: the run would learn nothing.",
+            "Choose another method or number format, and report this model.",
+        )
+    limit = config.max_grad_norm or math.inf
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+    divergence.check_number(tally.step + 1, total, norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return total, norm
+
+
+def _accumulated(
+    model: trainee.Trainee, rows: Sequence[Encoded], config: TrainConfig, step: int, size: int
+) -> float:
+    """Add up the gradient of the 0-based step `step`, `size` rows at once, and return its loss.
 
     Each micro-batch's sum is divided by the trained tokens of the whole batch, so that how the batch is cut up does not
     weigh its tokens differently.
@@ -234,28 +284,38 @@ def _step(
     trained = sum(row.trained for row in rows)
     total = 0.0
     seeds = neftune.seeds(config.seed, step, len(rows)) if config.neftune_alpha else []
-    size = config.micro_batch_size or len(rows)
     for start in range(0, len(rows), size):
         part = slice(start, start + size)
         loss = model.loss(model.collate(rows[part]), seeds[part]) / trained
         loss.backward()
         total += loss.item()
-    parameters = list(model.parameters.values())
-    if step == 0 and not any(p.grad is not None and bool(p.grad.any()) for p in parameters):
-        raise StudioError(
-            "No gradient reaches the trained weights: the run would learn nothing.",
-            "Choose another method or number format, and report this model.",
+    return total
+
+
+def _in_memory(work: Callable[[int], Result], size: int, tally: _Tally, emit: Emit) -> Result:
+    """`work(rows at once)`, with `size` or as few as fit: from then on the run keeps to those."""
+
+    def halved(fewer: int) -> None:
+        tally.rows_at_once = fewer
+        emit(
+            Warned(
+                template="Memory ran out at step {step}: from here on, the micro-batch size is {rows}.",
+                remedy="Nothing to do: the result is the same, only slower.",
+                values={"step": tally.step + 1, "rows": fewer},
+            )
         )
-    limit = config.max_grad_norm or math.inf
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
-    if not math.isfinite(total) or not math.isfinite(norm):
+
+    try:
+        return fitting(work, min(size, tally.rows_at_once or size), halved)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
         raise StudioError(
-            "The loss is no longer a number: training has diverged.",
-            "Lower the learning rate (a tenth is a good try), then start a new run.",
-        )
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
-    return total, norm
+            "Memory ran out at step {step}, even with one row at once.",
+            "Close what else uses the memory, then resume it from its last checkpoint. Or start a new run with a lower "
+            "maximum length, gradient checkpointing or QLoRA.",
+            step=tally.step + 1,
+        ) from error
 
 
 def _evaluate(
@@ -264,19 +324,15 @@ def _evaluate(
     """Mean held-out loss a trained token, in evaluation mode and without touching the random state."""
     emit(Phase(name="evaluating", total=len(job.held_out)))
     model.model.eval()
-    total, trained, done = 0.0, 0, 0
-    with torch.no_grad():
-        for rows in micro_batches(job.held_out, job.config.micro_batch_size or 8):
-            if should_stop():
-                break
-            batch = model.collate(rows)
-            total += float(model.loss(batch))
-            trained += batch.trained
-            done += len(rows)
-            emit(Phase(name="evaluating", done=done, total=len(job.held_out)))
+    loss = _in_memory(
+        lambda size: _held_out_loss(model, job.held_out, size, emit, should_stop),
+        job.config.micro_batch_size or 8,
+        tally,
+        emit,
+    )
     model.model.train()
-    if done == len(job.held_out):
-        tally.measured(total / trained)
+    if loss is not None:
+        tally.measured(loss)
         if job.config.result == "best" and tally.best_step == tally.step > 0:
             checkpoint.save_best(job.checkpoints, model.state, tally.step)
         emit(
@@ -289,6 +345,23 @@ def _evaluate(
             )
         )
     emit(Phase(name="training", done=tally.step, total=job.steps.count))
+
+
+def _held_out_loss(
+    model: trainee.Trainee, rows: Sequence[Encoded], size: int, emit: Emit, should_stop: ShouldStop
+) -> float | None:
+    """None where it was stopped."""
+    total, trained, done = 0.0, 0, 0
+    with torch.no_grad():
+        for part in micro_batches(rows, size):
+            if should_stop():
+                return None
+            batch = model.collate(part)
+            total += float(model.loss(batch))
+            trained += batch.trained
+            done += len(part)
+            emit(Phase(name="evaluating", done=done, total=len(rows)))
+    return total / trained
 
 
 def _save_checkpoint(

@@ -133,7 +133,8 @@ def trouble(say: Words, run: Run, progress: Progress) -> str:
     """Why a run did not come to its end, and what to do."""
     if run.state == "failed" and progress.failed:
         failed = progress.failed
-        return views.error_text(say, say.text(failed.text), say.text(failed.remedy_text), failed.traceback)
+        text = views.error_text(say, say.text(failed.text), say.text(failed.remedy_text), failed.traceback)
+        return text + f'<p class="note">{escape(kept(say, progress))}</p>'
     if run.state == "failed":
         return views.error_text(say, say.message(run.reason) or say("state.failed"), say.message(run.remedy))
     if run.state == "interrupted":

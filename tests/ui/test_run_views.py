@@ -49,13 +49,15 @@ def test_a_stopping_run_says_that_its_checkpoint_comes():
 
 def test_a_failure_is_red_with_cause_remedy_and_folded_traceback_in_the_readers_language():
     failed = Failed(
-        template="The loss is no longer a number: training has diverged.",
-        remedy="Lower the learning rate (a tenth is a good try), then start a new run.",
+        template="The loss is no longer a number at step {step}: training has diverged.",
+        remedy="Start a new run in another number format, or get the model anew.",
+        values={"step": 7},
         traceback="Traceback <x>",
     )
     drawn = run_views.trouble(ZH, replace(RUN, state="failed"), after(Progress(), [failed]))
     assert 'class="error-box"' in drawn
     assert "The loss" not in drawn
+    assert "Start" not in drawn
     assert "<pre>Traceback &lt;x&gt;</pre></details>" in drawn
 
 
