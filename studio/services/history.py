@@ -28,6 +28,8 @@ from studio.services.store import DatasetEntry, Store
 
 SCHEMA = 2
 _ROWS, _STEPS = "cleaned.jsonl", "provenance.json"
+SHOWN = 200
+"""Rows of a step that are told where not all of them are asked for."""
 
 
 @dataclass(frozen=True)
@@ -51,31 +53,6 @@ class History:
             "steps": [step.to_json() for step in self.steps],
             "unusable": [dict(record) for record in self.unusable],
         }
-
-
-def history(store: Store, dataset_id: str) -> History:
-    """The steps of a dataset, the first one first."""
-    entry = store.dataset(dataset_id)
-    data = read_json(entry.path.parent / _STEPS) if entry.cleaned else None
-    if data is None:
-        return History()
-    if data["schema"] < SCHEMA:
-        return History((_earlier(data["changes"]),), tuple(data["rows"]))
-    steps = tuple(map(Step.from_json, data["steps"]))
-    return History(steps, tuple(data["rows"]), tuple(data["unusable"]))
-
-
-def changes(store: Store, dataset_id: str, step: int, most: int | None = None) -> list[RowChange]:
-    """What a step did to which rows, or to the first `most` of them."""
-    file = _changes_file(store.dataset(dataset_id).path.parent, step)
-    if not file.is_file():  # a step of an older studio, which kept no rows
-        return []
-    with file.open(encoding="utf-8") as lines:
-        return [RowChange.from_json(json.loads(line)) for line in islice(lines, most)]
-
-
-SHOWN = 200
-"""Rows of a step that are told where not all of them are asked for."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +86,27 @@ class Taken:
         return tuple(Text(CHECKS[name].title if name in CHECKS else name) for name in names)
 
 
+def history(store: Store, dataset_id: str) -> History:
+    """The steps of a dataset, the first one first."""
+    entry = store.dataset(dataset_id)
+    data = read_json(entry.path.parent / _STEPS) if entry.cleaned else None
+    if data is None:
+        return History()
+    if data["schema"] < SCHEMA:
+        return History((_earlier(data["changes"]),), tuple(data["rows"]))
+    steps = tuple(map(Step.from_json, data["steps"]))
+    return History(steps, tuple(data["rows"]), tuple(data["unusable"]))
+
+
+def changes(store: Store, dataset_id: str, step: int, most: int | None = None) -> list[RowChange]:
+    """What a step did to which rows, or to the first `most` of them."""
+    file = _changes_file(store.dataset(dataset_id).path.parent, step)
+    if not file.is_file():  # a step of an older studio, which kept no rows
+        return []
+    with file.open(encoding="utf-8") as lines:
+        return [RowChange.from_json(json.loads(line)) for line in islice(lines, most)]
+
+
 def taken(store: Store, dataset_id: str, most: int | None = SHOWN) -> list[Taken]:
     """The steps of a dataset, each with the first `most` rows that it touched."""
     steps = history(store, dataset_id).steps
@@ -139,7 +137,8 @@ def take(
     if not rows:
         raise StudioError("This step would leave no row.", "Leave out fewer rows.")
     own = [_renumbered(change, before.source) for change in made]
-    asked = {**asked, **{name: before.source(asked[name]) for name in ("row",) if name in asked}}
+    if "row" in asked:
+        asked["row"] = before.source(asked["row"])
     if "spared" in asked:
         asked["spared"] = sorted(map(before.source, asked["spared"]))
     dropped = sum(change.dropped for change in own)

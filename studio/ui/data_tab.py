@@ -366,7 +366,7 @@ def _folded(visible: bool) -> tuple[Any, str]:
 
 
 def _offered(page: Page, entry: DatasetEntry) -> str | None:
-    return page.offer(entry.path, f"{Path(entry.name).stem}-repaired.jsonl") if entry.cleaned else None
+    return page.offer(entry.path, f"{Path(entry.name).stem}-changed.jsonl") if entry.cleaned else None
 
 
 def _reports(page: Page, entry: DatasetEntry, examined: Examined) -> list[str]:
