@@ -237,7 +237,7 @@ def choices(setting: Setting, missing: Container[str] = ()) -> list[tuple[Any, s
 
 def info(say: Words, setting: Setting, missing: Iterable[Text] = ()) -> str:
     """The line beneath a label: help, recommended range, where it comes from, and why a choice is missing."""
-    parts = [say.help(setting), *(say.text(reason) for reason in dict.fromkeys(missing))]
+    parts = [say.help(setting), *dict.fromkeys(say.text(reason) for reason in missing)]
     if setting.by_method:
         ranges = [
             say(

@@ -127,6 +127,7 @@ SEEN: dict[str, Change] = {
         trained_tokens,
         {"data.format": "columns", "data.columns": {"prompt": "q", "response": "a"}},
     ),
+    "data.max_rows": Change(6, trained_rows),
     "data.held_out_path": Change("others", held_out_loss),
     "data.held_out_share": Change(0.5, trained_rows),
     "data.general_share": Change(0.5, trained_rows),

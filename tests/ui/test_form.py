@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from studio.domain.config import RunConfig, parse_config, value_of
+from studio.domain.machine import Machine
 from studio.ui import form
 from studio.ui.i18n import words
 from studio.ui.page import Draft
@@ -120,3 +122,33 @@ def test_a_value_is_found_in_a_configuration_by_its_key() -> None:
     config = parse_config({"data": {"path": "x"}, "train": {"rank": 4}, "name": "n"})
     assert value_of(config, "train.rank") == 4
     assert value_of(config, "name") == "n"
+
+
+CPU = Machine("cpu", "CPU", 16_000_000_000, 12_000_000_000, 4, ("float32",), True)
+
+
+def test_a_choice_that_the_machine_cannot_do_is_not_offered_and_said_why() -> None:
+    setting = SETTINGS["train.optimizer"]
+    looks = form.looks(words("en"), setting, Draft("rows"), None, None, form.missing(CPU)[setting.key])
+    shown = form.look(words("en"), setting, looks)
+    assert [value for _, value in shown["choices"]] == ["adamw", "adamw_8bit"]
+    assert shown["info"].count("Paged needs an NVIDIA GPU") == 1
+    gpu = form.missing(replace(CPU, device="cuda"))[setting.key]
+    assert form.looks(words("en"), setting, Draft("rows"), None, None, gpu) == form.PLAIN
+
+
+@pytest.mark.parametrize(
+    ("key", "values", "applies"),
+    [
+        ("train.rank", {}, True),
+        ("train.rank", {"train.method": "full"}, False),
+        ("train.decay_ratio", {}, False),
+        ("train.decay_ratio", {"train.scheduler": "warmup_stable_decay"}, True),
+        ("train.seed", {"train.method": "full"}, True),
+    ],
+)
+def test_a_setting_is_shown_only_where_it_does_something(
+    key: str, values: dict[str, str], applies: bool
+) -> None:
+    looks = form.looks(words("en"), SETTINGS[key], Draft("rows", values), None, None, {})
+    assert form.look(words("en"), SETTINGS[key], looks)["visible"] == applies
