@@ -295,6 +295,17 @@ class TrainConfig(Section):
         only_with=_ADAPTERS,
         source="Hayou et al. 2024, arXiv:2402.12354: 16, with a lower rate",
     )
+    ewc: float = setting(
+        0.0,
+        "Hold on to general skills",
+        "Elastic weight consolidation: changing what general rows rely on costs more, at this strength. At 1 the "
+        "penalty is what the loss on general rows is expected to rise by. Needs no general data among your own; "
+        "adapters only. 0: off.",
+        ge=0.0,
+        le=1_000_000.0,
+        only_with=_ADAPTERS,
+        source="Kirkpatrick et al. 2017, arXiv:1612.00796; factored as in K-FAC, arXiv:1503.05671",
+    )
     max_steps: int | None = setting(
         None,
         "Maximum steps",
@@ -433,6 +444,14 @@ class EvalConfig(Section):
         unit="rows",
         ge=1,
         le=100_000,
+    )
+    general_rows: int = setting(
+        12,
+        "General rows gauged",
+        "So many general rows, which are never learnt, show at each evaluation what the model forgets. 0: none.",
+        unit="rows",
+        ge=0,
+        le=1000,
     )
 
 

@@ -39,7 +39,17 @@ class Phase(_Event):
     """A named stretch of work; `done` of `total` where it can be counted."""
 
     type: Literal["phase"] = "phase"
-    name: Literal["queued", "loading", "encoding", "training", "evaluating", "saving", "merging", "verifying"]
+    name: Literal[
+        "queued",
+        "loading",
+        "encoding",
+        "remembering",
+        "training",
+        "evaluating",
+        "saving",
+        "merging",
+        "verifying",
+    ]
     done: float = 0
     total: float = 0
 
@@ -58,7 +68,12 @@ class Metric(_Event):
     tokens_per_second: float | None = None
     memory_bytes: int | None = None
     eval_loss: float | None = None
+    general_loss: float | None = None
+    """On general rows that are never learnt."""
+    divergence: float | None = None
+    """Of the model from itself at the start, on the answers that it gave then to those rows' prompts; nats a token."""
     forgetting: float | None = None
+    """How much `general_loss` rose since the start."""
 
 
 class Sample(_Event):

@@ -249,17 +249,27 @@ def _general(data: DataConfig, own: int, seed: int) -> tuple[list[Conversation],
     if not count:
         return [], []
     path = Path(data.general_path).expanduser() if data.general_path else mixing.SHIPPED
+    candidates, about = general_candidates(path)
+    drawn, few = mixing.draw([row for row in candidates if not row.gauge], count, seed, path)
+    problems = [item for item in about if item.severity != "info"]
+    return drawn, [*_naming(path, problems), *few, mixing.about_mixture(own, len(drawn), path)]
+
+
+def general_candidates(path: Path) -> tuple[list[mixing.Candidate], list[Finding]]:
+    """The usable rows of a file of general data, and what is said of it."""
     dataset = read(path)
     usable, about = _usable(dataset)
     raw = dict(zip(dataset.row_numbers, dataset.rows, strict=True))
     candidates = [
-        mixing.Candidate(row, str(raw[row.row].get("task") or ""))
+        mixing.Candidate(
+            row,
+            str(raw[row.row].get("task") or ""),
+            str(raw[row.row].get("language") or ""),
+            raw[row.row].get("split") == mixing.GAUGE,
+        )
         for row in usable
-        if raw[row.row].get("split") != mixing.GAUGE
     ]
-    drawn, few = mixing.draw(candidates, count, seed, path)
-    problems = [item for item in (*dataset.findings, *about) if item.severity != "info"]
-    return drawn, [*_naming(path, problems), *few, mixing.about_mixture(own, len(drawn), path)]
+    return candidates, [*dataset.findings, *about]
 
 
 def _read_held_out(path: str, data: DataConfig, seed: int) -> Dataset:

@@ -55,11 +55,13 @@ def estimate(
     lengths: Sequence[int],
     trained: Sequence[int],
     held_out: Sequence[int] = (),
+    general: int = 0,
     tokens_per_second: float | None = None,
 ) -> Estimate:
     """For a resolved configuration. `lengths` and `trained` are tokens and trained tokens a row, after cutting.
 
-    `held_out` are tokens of the rows that are measured on, which take a forward pass: a third of the work of training.
+    `held_out` are tokens of the rows that are measured on, and `general` all tokens of the general rows, which take a
+    forward pass: a third of the work of training.
     """
     train = config.train
     steps = plan_steps(len(lengths), train.batch_size, train.epochs or 1.0, train.max_steps, train.seed)
@@ -82,7 +84,7 @@ def estimate(
             train,
             machine,
             model,
-            tokens + _measured_tokens(config, steps.count, held_out) // 3,
+            tokens + _measured_tokens(config, steps.count, held_out, general) // 3,
             tokens_per_second,
         ),
         measured=tokens_per_second is not None,
@@ -94,11 +96,11 @@ def usable(machine: Machine) -> int:
     return int(_SHARE_TO_USE * machine.memory_bytes)
 
 
-def _measured_tokens(config: RunConfig, steps: int, held_out: Sequence[int]) -> int:
+def _measured_tokens(config: RunConfig, steps: int, held_out: Sequence[int], general: int) -> int:
     """Over all evaluations: at the start, every `eval_steps`, and at the end."""
     every = config.train.eval_steps or steps
     evaluations = 1 + steps // every + (steps % every > 0)
-    return evaluations * sum(held_out[: config.evaluate.rows])
+    return evaluations * (sum(held_out[: config.evaluate.rows]) + general)
 
 
 def fits(by_part: dict[str, int], machine: Machine) -> bool:

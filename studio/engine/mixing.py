@@ -20,10 +20,13 @@ GAUGE = "gauge"
 
 @dataclass(frozen=True)
 class Candidate:
-    """A general row and the kind of task that it is, where its file says so."""
+    """A general row, with the kind of task that it is, its language and its use, where its file says so."""
 
     conversation: Conversation
     task: str = ""
+    language: str = ""
+    gauge: bool = False
+    """Whether it measures what is forgotten, and is never learnt."""
 
 
 def general_rows(own: int, share: float) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 import time
@@ -17,8 +18,10 @@ from studio.domain.config import TrainConfig
 from studio.domain.encoded import Encoded
 from studio.domain.errors import Stopped, StudioError
 from studio.domain.events import Checkpoint, Emit, Metric, Phase, Started, Warned
-from studio.engine import checkpoint, divergence, neftune, optimizers, recovery, trainee
+from studio.engine import checkpoint, divergence, forgetting, neftune, optimizers, recovery, trainee
 from studio.engine.encode import fingerprint
+from studio.engine.forgetting import Forgotten, Remembering
+from studio.engine.general import General
 from studio.engine.out_of_memory import fitting, is_out_of_memory
 from studio.engine.schedule import learning_rate
 from studio.engine.steps import Steps, micro_batches, plan_steps
@@ -41,6 +44,8 @@ class TrainJob:
     pad_id: int
     adapter: Path | None = None
     """What the adapter begins with, in continual tuning."""
+    general: General = field(default_factory=General)
+    """What forgetting is measured on and held against."""
 
     @property
     def checkpoints(self) -> Path:
@@ -98,9 +103,14 @@ class _Tally:
             wild_steps=self.wild_steps,
         )
 
-    def measured(self, eval_loss: float) -> None:
-        """Take down an evaluation; that before the first step is of no weights of this run, and never its best."""
+    def measured(self, eval_loss: float | None) -> None:
+        """Take down an evaluation; that before the first step is of no weights of this run, and never its best.
+
+        Without held-out rows there is no loss, and nothing is better than another.
+        """
         self.eval_loss, self.evaluated_step = eval_loss, self.step
+        if eval_loss is None:
+            return
         if self.step and (self.best_loss is None or eval_loss < self.best_loss):
             self.best_loss, self.best_step, self.since_best = eval_loss, self.step, 0
         elif self.step:
@@ -144,11 +154,12 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
         )
     )
     tally.rate_share = divergence.rate_share(job.checkpoints, tally.step, emit)
-    if _evaluation_is_due(job, tally):
-        _evaluate(model, job, tally, emit, should_stop)
+    kept = _remember(model, job, emit, resumed=found is not None)
+    if _evaluation_is_due(job, tally, kept):
+        _evaluate(model, job, tally, kept, emit, should_stop)
     emit(Phase(name="training", done=tally.step, total=job.steps.count))
     try:
-        _loop(model, optimizer, job, tally, emit, should_stop)
+        _loop(model, optimizer, job, tally, kept, emit, should_stop)
     except divergence.Diverged:
         divergence.remember(job.checkpoints, tally.step - tally.wild_steps)
         raise
@@ -172,6 +183,7 @@ def _loop(
     optimizer: torch.optim.Optimizer,
     job: TrainJob,
     tally: _Tally,
+    kept: Remembering,
     emit: Emit,
     should_stop: ShouldStop,
 ) -> None:
@@ -186,7 +198,7 @@ def _loop(
         rate = learning_rate(tally.step, steps, config) * tally.rate_share
         optimizers.set_rate(optimizer, rate)
         rows = [job.train[index] for index in job.steps.batch(tally.step)]
-        loss, norm = _step(model, optimizer, rows, config, tally, emit)
+        loss, norm = _step(model, optimizer, rows, config, kept, tally, emit)
         took = time.monotonic() - begun
         tokens, trained = sum(row.total for row in rows), sum(row.trained for row in rows)
         tally.stepped(loss)
@@ -208,8 +220,8 @@ def _loop(
         )
         divergence.check_calm(tally.step, tally.calm_losses, tally.wild_steps, loss)
         # Measured before it is saved: a run that goes on from here has not lost the measurement.
-        if _evaluation_is_due(job, tally):
-            _evaluate(model, job, tally, emit, should_stop)
+        if _evaluation_is_due(job, tally, kept):
+            _evaluate(model, job, tally, kept, emit, should_stop)
         ends = tally.step == steps or _is_out_of_patience(config, tally)
         checkpoint_is_due |= tally.step % (config.save_steps or steps) == 0
         # While the loss may be exploding, the checkpoints from before are worth more.
@@ -236,9 +248,15 @@ def _is_out_of_patience(config: TrainConfig, tally: _Tally) -> bool:
     return config.patience is not None and tally.since_best >= config.patience
 
 
-def _evaluation_is_due(job: TrainJob, tally: _Tally) -> bool:
+def _remember(model: trainee.Trainee, job: TrainJob, emit: Emit, *, resumed: bool) -> Remembering:
+    if job.general.gauged or job.config.ewc:
+        emit(Phase(name="remembering"))
+    return forgetting.begin(model, job.config, job.general, job.folder, resumed=resumed)
+
+
+def _evaluation_is_due(job: TrainJob, tally: _Tally, kept: Remembering) -> bool:
     """At the start, every `eval_steps`, and at the end; once each, also when a run was stopped in between."""
-    if not job.held_out or tally.evaluated_step == tally.step:
+    if not (job.held_out or kept.gauge) or tally.evaluated_step == tally.step:
         return False
     every = job.config.eval_steps or job.steps.count
     return tally.step % every == 0 or tally.step == job.steps.count
@@ -249,6 +267,7 @@ def _step(
     optimizer: torch.optim.Optimizer,
     rows: Sequence[Encoded],
     config: TrainConfig,
+    kept: Remembering,
     tally: _Tally,
     emit: Emit,
 ) -> tuple[float, float]:
@@ -259,6 +278,7 @@ def _step(
         return _accumulated(model, rows, config, tally.step, size)
 
     total = _in_memory(accumulated, config.micro_batch_size or len(rows), tally, emit)
+    kept.add_gradients()
     parameters = list(model.parameters.values())
     if tally.step == 0 and not any(p.grad is not None and bool(p.grad.any()) for p in parameters):
         raise StudioError(
@@ -319,19 +339,26 @@ def _in_memory(work: Callable[[int], Result], size: int, tally: _Tally, emit: Em
 
 
 def _evaluate(
-    model: trainee.Trainee, job: TrainJob, tally: _Tally, emit: Emit, should_stop: ShouldStop
+    model: trainee.Trainee,
+    job: TrainJob,
+    tally: _Tally,
+    kept: Remembering,
+    emit: Emit,
+    should_stop: ShouldStop,
 ) -> None:
-    """Mean held-out loss a trained token, in evaluation mode and without touching the random state."""
-    emit(Phase(name="evaluating", total=len(job.held_out)))
+    """Mean held-out loss a trained token, and what is forgotten; leaves the random state as it was.
+
+    What `should_stop` breaks off is measured again when the run goes on.
+    """
+
+    def measured(size: int) -> tuple[float | None, Forgotten]:
+        return _held_out_loss(model, job.held_out, size, emit, should_stop), kept.measure(
+            model, size, should_stop
+        )
+
     model.model.eval()
-    loss = _in_memory(
-        lambda size: _held_out_loss(model, job.held_out, size, emit, should_stop),
-        job.config.micro_batch_size or 8,
-        tally,
-        emit,
-    )
-    model.model.train()
-    if loss is not None:
+    with contextlib.suppress(Stopped):
+        loss, told = _in_memory(measured, job.config.micro_batch_size or 8, tally, emit)
         tally.measured(loss)
         if job.config.result == "best" and tally.best_step == tally.step > 0:
             checkpoint.save_best(job.checkpoints, model.state, tally.step)
@@ -342,25 +369,32 @@ def _evaluate(
                 eval_loss=tally.eval_loss,
                 tokens=tally.tokens,
                 trained_tokens=tally.trained_tokens,
+                general_loss=told.general_loss,
+                divergence=told.divergence,
+                forgetting=told.forgetting,
             )
         )
+    model.model.train()
     emit(Phase(name="training", done=tally.step, total=job.steps.count))
 
 
+@torch.no_grad()
 def _held_out_loss(
     model: trainee.Trainee, rows: Sequence[Encoded], size: int, emit: Emit, should_stop: ShouldStop
 ) -> float | None:
-    """None where it was stopped."""
+    """None without held-out rows. Raises Stopped once `should_stop()` is true."""
+    if not rows:
+        return None
     total, trained, done = 0.0, 0, 0
-    with torch.no_grad():
-        for part in micro_batches(rows, size):
-            if should_stop():
-                return None
-            batch = model.collate(part)
-            total += float(model.loss(batch))
-            trained += batch.trained
-            done += len(part)
-            emit(Phase(name="evaluating", done=done, total=len(rows)))
+    emit(Phase(name="evaluating", total=len(rows)))
+    for part in micro_batches(rows, size):
+        if should_stop():
+            raise Stopped
+        batch = model.collate(part)
+        total += float(model.loss(batch))
+        trained += batch.trained
+        done += len(part)
+        emit(Phase(name="evaluating", done=done, total=len(rows)))
     return total / trained
 
 

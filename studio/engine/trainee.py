@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,46 @@ class Trainee:
 
         `noise_seeds`, one a row, are those of NEFTune's noise; without them there is none.
         """
+        with self.precision():
+            hidden = self._hidden(batch, noise_seeds)
+            if self.plain_head:
+                weight: torch.Tensor = self.base.get_output_embeddings().weight
+                if self.autocast and weight.dtype != self.autocast:
+                    hidden, weight = hidden.to(self.autocast), weight.to(self.autocast)
+                return head_loss(hidden.to(weight.dtype), weight, batch.labels)
+            parts = zip(hidden.split(CHUNK), batch.labels.split(CHUNK), strict=True)
+            sums = [checkpoint(self._part_loss, part, wanted, use_reentrant=False) for part, wanted in parts]
+        return torch.stack(sums).sum()
+
+    @torch.no_grad()
+    def log_probabilities(self, batch: Batch) -> Iterator[torch.Tensor]:
+        """Of every token of the vocabulary at the positions that predict a trained token, some positions at a time.
+
+        Each is (positions, vocabulary), float32.
+        """
+        with self.precision():
+            hidden = self._hidden(batch)
+            for part in hidden.split(CHUNK):
+                yield torch.log_softmax(head_logits(self.base, part).float(), -1)
+
+    def precision(self) -> contextlib.AbstractContextManager[Any]:
+        """What the model is to be called in."""
+        if self.autocast is None:
+            return contextlib.nullcontext()
+        return torch.autocast(torch.device(self.device).type, dtype=self.autocast)
+
+    @contextlib.contextmanager
+    def unpacked(self) -> Iterator[None]:
+        """With transformers' own attention, as it is needed to generate."""
+        self.base.set_attn_implementation(self.own_attention)
+        try:
+            yield
+        finally:
+            if self.packing:
+                self.base.set_attn_implementation(attention.NAME)
+
+    def _hidden(self, batch: Batch, noise_seeds: Sequence[int] = ()) -> torch.Tensor:
+        """(trained tokens, size): what the output layer is given where a trained token is predicted."""
         if self.noise:
             self.noise.of(batch.row_lengths, noise_seeds)
         inputs: dict[str, Any] = {
@@ -80,21 +120,8 @@ class Trainee:
             inputs["attention_mask"] = batch.attention_mask
         else:
             inputs["row_lengths"] = batch.row_lengths
-        precision = (
-            torch.autocast(torch.device(self.device).type, dtype=self.autocast)
-            if self.autocast
-            else contextlib.nullcontext()
-        )
-        with precision:
-            hidden = decoder_of(self.base)(**inputs).last_hidden_state.flatten(0, 1)[batch.positions]
-            if self.plain_head:
-                weight: torch.Tensor = self.base.get_output_embeddings().weight
-                if self.autocast and weight.dtype != self.autocast:
-                    hidden, weight = hidden.to(self.autocast), weight.to(self.autocast)
-                return head_loss(hidden.to(weight.dtype), weight, batch.labels)
-            parts = zip(hidden.split(CHUNK), batch.labels.split(CHUNK), strict=True)
-            sums = [checkpoint(self._part_loss, part, wanted, use_reentrant=False) for part, wanted in parts]
-        return torch.stack(sums).sum()
+        hidden: torch.Tensor = decoder_of(self.base)(**inputs).last_hidden_state.flatten(0, 1)
+        return hidden[batch.positions]
 
     def _part_loss(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """For heads that do more than one product; their logits are made again in the backward pass, not kept."""

@@ -14,7 +14,7 @@ from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding, finding, worst_first
 from studio.domain.text import Text
-from studio.engine import dataset, models, optimizers
+from studio.engine import dataset, general, models, optimizers
 from studio.engine.defaults import recommend
 from studio.engine.encode import EncodedData, Encoder, encoder_for, fingerprint, is_fed, made_of, select
 from studio.engine.hazards import hazard_findings
@@ -65,6 +65,9 @@ def plan(store: Store, config: RunConfig) -> Plan:
     """Estimate a run. Raises StudioError where its data, model or template cannot be used."""
     prepared, model = _prepare(store, config)
     _refuse_endless(prepared.train.rows)
+    length = prepared.config.train.max_length
+    assert length is not None  # a plan leaves nothing open
+    about = general.general_rows(prepared.config, prepared.encoder, load_data(config).train, length)
     found = estimate(
         prepared.config,
         store.machine(),
@@ -72,6 +75,7 @@ def plan(store: Store, config: RunConfig) -> Plan:
         [row.total for row in prepared.train.rows],
         [row.trained for row in prepared.train.rows],
         [row.total for row in prepared.held_out.rows],
+        about.tokens,
         speeds.look_up(store.speeds_file, prepared.config),
     )
     return Plan(
@@ -160,6 +164,7 @@ def _fill(
 ) -> Prepared:
     """`train` and `held_out` are conversations with their encoded rows."""
     optimizers.check(config.train, store.machine())
+    general.check(config.train)
     lengths, held_out_lengths = [row.total for row in train[1]], [row.total for row in held_out[1]]
     recommended = recommend(config, store.machine(), model, lengths, held_out_lengths)
     max_length = recommended.config.train.max_length or model.context

@@ -22,6 +22,7 @@ from studio.domain.events import Event, Failed, Finished, Phase, Warned
 from studio.domain.run import RunState
 from studio.domain.text import Text
 from studio.engine import models
+from studio.engine.general import general_rows
 from studio.engine.integrity import sha256
 from studio.engine.machine import versions
 from studio.engine.model_files import weight_files
@@ -167,6 +168,8 @@ class Worker:
             self.files.write_resolved(prepared.config)
             self._report(prepared)
         config = prepared.config
+        longest = config.train.max_length
+        assert longest is not None  # a prepared configuration leaves nothing open
         _use_all_cores(self.store.machine().cores)
         job = TrainJob(
             run=self.files.id,
@@ -178,6 +181,7 @@ class Worker:
             device=self.store.machine().device,
             pad_id=load_tokenizer(path).pad_id,
             adapter=self.files.begun_with if self.files.begun_with.is_dir() else None,
+            general=general_rows(config, prepared.encoder, self.files.train_rows(), longest),
         )
         metrics = train(job, self.emit, self.should_stop)
         self._remember_speed(config, metrics)

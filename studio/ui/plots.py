@@ -42,6 +42,11 @@ class Labels:
     step: str
 
 
+def run_charts(say: Words, progress: Progress) -> str:
+    """All that is drawn of one run."""
+    return f"{loss_chart(say, progress)}{forgetting_charts(say, progress)}{settings_charts(say, progress)}"
+
+
 def loss_chart(say: Words, progress: Progress) -> str:
     """Train and held-out loss of a run from its first point on, with the same numbers as a folded table."""
     losses, held_out = progress.losses, progress.held_out
@@ -55,6 +60,31 @@ def loss_chart(say: Words, progress: Progress) -> str:
     labels = Labels(say("plot.loss"), _described(say, losses, held_out), say("plot.step"))
     drawn = chart("loss", [curve for curve in curves if curve.points], progress.steps, labels)
     return f"{drawn}{loss_table(say, losses, held_out)}"
+
+
+def forgetting_charts(say: Words, progress: Progress) -> str:
+    """What the run forgets: loss on general rows and divergence from the start; empty where neither is gauged."""
+    if not progress.general:
+        return ""
+    shown = [
+        ("general", say("plot.general"), progress.general, "held-out"),
+        ("divergence", say("plot.divergence"), progress.divergence, "held-out"),
+    ]
+    charts = "".join(
+        chart(
+            name,
+            [Curve(title, points, look, dots=True, legend=False)],
+            progress.steps,
+            Labels(title, f"{title}: {_number(points[-1][1])}", say("plot.step")),
+        )
+        for name, title, points, look in shown
+        if points
+    )
+    return (
+        f'<section class="forgetting"><h3>{escape(say("plot.forgetting"))}</h3>'
+        f'<p class="muted small">{escape(say("plot.forgetting.about"))}</p>'
+        f'<div class="grid-2 small-plots">{charts}</div></section>'
+    )
 
 
 def settings_charts(say: Words, progress: Progress) -> str:

@@ -35,6 +35,10 @@ class Progress:
     """The last step's."""
     losses: tuple[Point, ...] = ()
     held_out: tuple[Point, ...] = ()
+    general: tuple[Point, ...] = ()
+    """Loss on general rows."""
+    divergence: tuple[Point, ...] = ()
+    """From the model as it was at the start, on its own answers."""
     rates: tuple[Point, ...] = ()
     norms: tuple[Point, ...] = ()
     saved: int = 0
@@ -65,6 +69,13 @@ class Progress:
         if self.finished and "eval_loss" in self.finished.metrics:
             return self.finished.metrics["eval_loss"]
         return self.held_out[-1][1] if self.held_out and self.held_out[-1][0] > 0 else None
+
+    @property
+    def forgotten(self) -> float | None:
+        """How much the loss on general rows rose since the first step."""
+        if len(self.general) < 2 or self.general[0][0] != 0:
+            return None
+        return self.general[-1][1] - self.general[0][1]
 
     def elapsed(self, alive: bool) -> float:
         """Seconds of work so far, over all lives of the worker."""
@@ -105,6 +116,8 @@ def _measured(progress: Progress, event: Metric) -> Progress:
         progress,
         losses=_with(progress.losses, event.step, event.loss),
         held_out=_with(progress.held_out, event.step, event.eval_loss),
+        general=_with(progress.general, event.step, event.general_loss),
+        divergence=_with(progress.divergence, event.step, event.divergence),
         rates=_with(progress.rates, event.step, event.learning_rate),
         norms=_with(progress.norms, event.step, event.grad_norm),
         latest=event if event.loss is not None else progress.latest,
@@ -121,15 +134,20 @@ def _back_to(progress: Progress, step: int) -> Progress:
         tuple(p for p in points if p[0] <= step)
         for points in (progress.losses, progress.rates, progress.norms)
     ]
-    # The baseline is measured anew where a run begins again from the start.
-    held_out = tuple(p for p in progress.held_out if p[0] <= step and step > 0)
+    # What is evaluated is measured anew where a run begins again from the start.
+    evaluated = [
+        tuple(p for p in points if p[0] <= step and step > 0)
+        for points in (progress.held_out, progress.general, progress.divergence)
+    ]
     latest = progress.latest if progress.latest and progress.latest.step <= step else None
     return replace(
         progress,
         losses=kept[0],
         rates=kept[1],
         norms=kept[2],
-        held_out=held_out,
+        held_out=evaluated[0],
+        general=evaluated[1],
+        divergence=evaluated[2],
         latest=latest,
         saved=min(progress.saved, step),
     )

@@ -121,6 +121,11 @@ def figures(say: Words, run: Run, progress: Progress, step: int, steps: int, ali
         (f"{latest.epoch:.2f}" if latest else "–", say("training.epoch")),
         (_short(latest.loss if latest else None), say("plot.train")),
         (_short(progress.held_out[-1][1] if progress.held_out else None), say("plot.held_out")),
+        *(
+            [(f"{progress.forgotten:+.3f}", say("training.forgotten"))]
+            if progress.forgotten is not None
+            else []
+        ),
         (views.count(round(speed)) if speed else "–", say("training.speed")),
         (views.size(memory) if memory else "–", say("training.memory")),
     ]

@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from transformers.models.llama.modeling_llama import LlamaMLP
 
 from studio.domain.config import SECTIONS, RunConfig, parse_config, settings
-from studio.domain.events import Event, Phase, Started
+from studio.domain.events import Event, Metric, Phase, Started
 from studio.services.jobs import Jobs
 from studio.services.store import Store
 from studio.services.worker import Worker
@@ -40,6 +40,7 @@ BASE: dict[str, Any] = {
     "train.gradient_checkpointing": False,
     "train.save_steps": 1,
     "train.eval_steps": 2,
+    "evaluate.general_rows": 1,
 }
 """Twelve rows, three of them measured on: three steps."""
 
@@ -96,6 +97,10 @@ def scored_rows(did: Did) -> Any:
     return {event.total for event in did.events if isinstance(event, Phase) and event.name == "evaluating"}
 
 
+def general_loss(did: Did) -> Any:
+    return [event.general_loss for event in did.events if isinstance(event, Metric)]
+
+
 def checkpoints(did: Did) -> Any:
     return [event.step for event in did.events if event.type == "checkpoint"]
 
@@ -131,6 +136,7 @@ SEEN: dict[str, Change] = {
     "data.held_out_path": Change("others", held_out_loss),
     "data.held_out_share": Change(0.5, trained_rows),
     "data.general_share": Change(0.5, trained_rows),
+    "data.max_rows": Change(8, trained_rows),
     "data.general_path": Change("others", loss, {"data.general_share": 0.5}),
     "data.overlong": Change("drop", trained_rows, {"train.max_length": 72}),
     "template.name": Change("qwen3", loss),
@@ -154,6 +160,7 @@ SEEN: dict[str, Change] = {
     "train.dora": Change(True, parameters),
     "train.adapter_start": Change("pissa", loss),
     "train.lora_plus_ratio": Change(16, loss),
+    "train.ewc": Change(1e5, loss),
     "train.max_steps": Change(1, count_of_steps),
     "train.micro_batch_size": Change(1, lambda did: len(did.inputs)),
     "train.packing": Change(False, lambda did: did.inputs),
@@ -173,6 +180,7 @@ SEEN: dict[str, Change] = {
     "train.patience": Change(1, count_of_steps, DIVERGES),
     "train.result": Change("last", lambda did: did.metrics["result_step"], DIVERGES),
     "evaluate.rows": Change(1, scored_rows),
+    "evaluate.general_rows": Change(2, general_loss),
 }
 
 
