@@ -136,7 +136,6 @@ SEEN: dict[str, Change] = {
     "data.held_out_path": Change("others", held_out_loss),
     "data.held_out_share": Change(0.5, trained_rows),
     "data.general_share": Change(0.5, trained_rows),
-    "data.max_rows": Change(8, trained_rows),
     "data.general_path": Change("others", loss, {"data.general_share": 0.5}),
     "data.overlong": Change("drop", trained_rows, {"train.max_length": 72}),
     "template.name": Change("qwen3", loss),
