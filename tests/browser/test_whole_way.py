@@ -159,9 +159,10 @@ def test_from_a_file_to_an_export_that_plain_transformers_loads(
     page.locator("#samples .act").first.wait_for()  # the page listens
     page.locator("#upload input[type=file]").set_input_files(str(upload))
     page.locator("#data-summary").get_by_text("tickets.jsonl").first.wait_for()
-    fix = page.locator("#findings input[data-check=empty_response]")
-    fix.check()
-    page.locator("#repair").click()
+    fix = page.locator("#findings [data-show=empty_response]")
+    fix.click()
+    page.locator("#repair-head").get_by_text("Would drop: 1 row.", exact=False).wait_for()
+    page.locator("#repair-apply").click()
     fix.wait_for(state="detached")
 
     # Preview
