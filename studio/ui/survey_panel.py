@@ -103,11 +103,11 @@ def _end_forsaken(store: Store, name: str) -> None:
 
 def told_of(say: Words, found: TaskStatus) -> str:
     """How far a check is, or how it ended."""
-    title = f'<p class="section-title">{escape(say("survey.title"))}</p>'
     if found.error is not None:
-        return title + views.error(say, found.error)
+        return views.error(say, found.error)
     if found.state == "stopped":
-        return title + task_views.note(say("survey.stopped"))
+        return task_views.note(say("survey.stopped"))
+    title = f'<p class="section-title">{escape(say("survey.title"))}</p>'
     if not found.total:
         return title + task_views.note(say("survey.beginning"))
     share = min(1.0, found.done / found.total)
