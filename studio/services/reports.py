@@ -26,6 +26,8 @@ _NAMES = {
     "warning": "Warning",
     "info": "Note",
 }
+_INDENTED = 100_000
+"""Rows of a file whose report has each row number on a line of its own."""
 SHOWN_ROWS = 200
 """Row numbers of a finding that the HTML lists; the JSON has all."""
 _STYLE = """
@@ -92,7 +94,8 @@ def write_report(path: Path, name: str, form: str, report: Report, taken: Sequen
     if path.suffix.lower() == ".html":
         text = as_html(name, form, report, taken)
     else:
-        text = json.dumps(as_json(name, form, report, taken), ensure_ascii=False, indent=2) + "\n"
+        indent = 2 if report.rows <= _INDENTED else None  # a million row numbers take seconds, a line each
+        text = json.dumps(as_json(name, form, report, taken), ensure_ascii=False, indent=indent) + "\n"
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

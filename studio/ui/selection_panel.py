@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from studio.services.store import DatasetEntry
     from studio.ui.data_tab import Examined
 
+MOST = 200_000
+"""Rows that are chosen among while somebody waits."""
 USUAL = 1000
 """Rows that are kept unless another number is asked for, or half of a set that has fewer."""
 
@@ -67,6 +69,13 @@ def build(
     def asked(say: Words, draft: Draft, wanted: float | None) -> Iterator[tuple[Any, ...]]:
         examined, entry = examine(draft), page.store.dataset(draft.dataset)
         conversations = examined.dataset.conversations
+        if len(conversations) > MOST:
+            raise StudioError(
+                "The page chooses among {most} rows at most, and this file has {rows}.",
+                "On the command line, `studio data select FILE --rows N --out NEW` chooses among any number.",
+                most=views.count(MOST),
+                rows=views.count(len(conversations)),
+            )
         found = propose(conversations, examined.report, int(wanted or 0))
         changes = tuple(selected(conversations, found))
         html = selection_views.proposal(say, found, conversations)
