@@ -38,7 +38,7 @@ def add_to(verbs: Verbs) -> None:
     )
     remove.add_argument("dataset", help="id of the dataset, as `studio data list` shows it")
     for parser in (look_over, rewrite):
-        parsing.add_file(parser)
+        parsing.add_files(parser)
     look_over.add_argument(
         "--model", help="whose tokens are looked at too (default: the starter, if it is there)"
     )
@@ -87,6 +87,7 @@ def check(options: argparse.Namespace, store: Store) -> int:
                 "rows": data.total,
                 "format": data.format,
                 "encoding": data.encoding,
+                **({"sources": [part.to_json() for part in data.sources]} if len(data.sources) > 1 else {}),
                 "score": report.scores,
                 "token_lengths": next(
                     (dict(f.text.values) for f in tokens if f.check == "token_lengths"), None
@@ -124,7 +125,7 @@ def convert(options: argparse.Namespace, store: Store) -> int:
     """Write any supported format as messages JSONL."""
     from studio.engine import dataset
 
-    data = dataset.read(options.file, format=options.format, columns=parsing.columns(options.columns))
+    data = dataset.read(parsing.source(options), **parsing.reading(options))
     dataset.write_messages(data.conversations, parsing.other_file(options.out, options.file))
     if options.json:
         found = [item.to_json() for item in data.findings]

@@ -76,7 +76,7 @@ def select(options: argparse.Namespace, store: Store) -> int:
     from studio.engine import checks, dataset
     from studio.engine.selection import propose
 
-    data = dataset.read(options.file, format=options.format, columns=parsing.columns(options.columns))
+    data = dataset.read(options.file, **parsing.reading(options))
     report = checks.run_checks(data.conversations, findings=data.findings)
     found = propose(data.conversations, report, options.rows)
     dataset.write_messages(

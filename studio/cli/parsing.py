@@ -51,7 +51,7 @@ def add_group(to: Verbs, name: str, help: str) -> Verbs:
 
 def add_file(parser: argparse.ArgumentParser) -> None:
     """Declare the data file and how it is read."""
-    parser.add_argument("file", help="JSON, JSONL, CSV or Parquet")
+    parser.add_argument("file", help="a data file, an archive, a folder, or a hub dataset as owner/name")
     parser.add_argument("--format", default="auto", choices=choices("data", "format"))
     parser.add_argument(
         "--column",
@@ -60,6 +60,24 @@ def add_file(parser: argparse.ArgumentParser) -> None:
         metavar="ROLE=COLUMN",
         help="map prompt, response, system or input by hand",
     )
+    parser.add_argument(
+        "--read-as",
+        action="append",
+        metavar="NAME=VALUE",
+        help="what is not to be recognised: encoding, delimiter, sheet, split (or all), texts=documents",
+    )
+
+
+def add_files(parser: argparse.ArgumentParser) -> None:
+    """Declare one data file or several, which are read as one set."""
+    add_file(parser)
+    parser.add_argument("more", nargs="*", metavar="FILE", help="further files of the same set")
+
+
+def source(options: argparse.Namespace) -> str | list[str]:
+    """The file, or all of several."""
+    more = getattr(options, "more", None)
+    return [options.file, *more] if more else str(options.file)
 
 
 def choices(section: str, name: str) -> list[str]:
@@ -111,6 +129,30 @@ def columns(pairs: Iterable[str] | None) -> dict[str, str] | None:
             )
         found[role] = column
     return found
+
+
+def read_as(pairs: Iterable[str] | None) -> dict[str, str] | None:
+    """What was said about how a file is read, from `NAME=VALUE`; None where nothing was."""
+    if not pairs:
+        return None
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise StudioError(
+                "--read-as {pair} has no value.", "Write --read-as encoding=gb18030.", pair=pair
+            )
+        found[name] = value
+    return found
+
+
+def reading(options: argparse.Namespace) -> dict[str, Any]:
+    """How the file is read, as `dataset.read` takes it."""
+    return {
+        "format": options.format,
+        "columns": columns(options.columns),
+        "read_as": read_as(options.read_as),
+    }
 
 
 def other_file(out: str, source: str) -> str:

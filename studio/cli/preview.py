@@ -71,8 +71,7 @@ def preview(options: argparse.Namespace, store: Store) -> int:
         model=terms.model,
         masks=terms.masks,
         max_length=terms.max_length,
-        format=options.format,
-        columns=parsing.columns(options.columns),
+        **parsing.reading(options),
         overlong=terms.overlong,
     )
     following = _next_hazard(options, store, terms) if options.next_hazard else None
@@ -115,9 +114,7 @@ def _next_hazard(options: argparse.Namespace, store: Store, terms: _Terms) -> in
     from studio.services.plan import token_report
     from studio.services.preview import hazard_rows
 
-    rows = dataset.read(
-        options.file, format=options.format, columns=parsing.columns(options.columns)
-    ).conversations
+    rows = dataset.read(options.file, **parsing.reading(options)).conversations
     found = token_report(store, rows, terms.model, terms.masks, terms.max_length, terms.overlong)
     return next((row for row in hazard_rows(found, len(rows)) if row > options.row), None)
 

@@ -20,9 +20,10 @@ def read_or_survey(options: argparse.Namespace, store: Store) -> tuple[Dataset, 
     from studio.engine import dataset
     from studio.services import surveys
 
-    path, columns = Path(options.file).expanduser(), parsing.columns(options.columns)
-    if not surveys.is_large(path):
-        return dataset.read(options.file, format=options.format, columns=columns), None
+    path, how = Path(options.file).expanduser(), parsing.reading(options)
+    source = parsing.source(options)
+    if isinstance(source, list) or not surveys.is_large(path):
+        return dataset.read(source, **how), None
     with shown_progress() as progress:
-        found = surveys.made(store, path, options.format, columns, progress)
+        found = surveys.made(store, path, **how, progress=progress)
     return surveys.as_dataset(found, path), found.report

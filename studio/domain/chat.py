@@ -82,13 +82,15 @@ class Conversation:
     """The messages of one row; `row` is its 1-based number in the file it came from.
 
     `tools` are the functions that the assistant may call, each as JSON text. `source` names the set that the row was
-    mixed in from; it is empty for the data itself.
+    mixed in from; it is empty for the data itself. A `plain` row is no exchange but a text that is learnt as it stands,
+    without a chat template: its one message is the assistant's.
     """
 
     messages: tuple[Message, ...]
     row: int = 0
     tools: tuple[str, ...] = ()
     source: str = ""
+    plain: bool = False
 
     @property
     def system(self) -> str:
@@ -110,8 +112,8 @@ class Conversation:
 
     @property
     def learnable(self) -> bool:
-        """Whether a user says something and the assistant answers, or calls a tool."""
-        return bool(self.prompt.strip()) and any(
+        """Whether a user says something and the assistant answers or calls a tool, or a plain text is not blank."""
+        return (self.plain or bool(self.prompt.strip())) and any(
             message.content.strip() or message.tool_calls
             for message in self.messages
             if message.role == "assistant"
@@ -129,13 +131,21 @@ class Conversation:
         pairs = zip(self.messages, contents, strict=True)
         return replace(self, messages=tuple(replace(message, content=content) for message, content in pairs))
 
-    def to_json(self) -> dict[str, list[dict[str, Any]]]:
-        """In OpenAI's shape."""
+    def to_json(self) -> dict[str, Any]:
+        """In OpenAI's shape; a plain text under its own name.
+
+        >>> Conversation((Message("assistant", "Once"),), plain=True).to_json()
+        {'text': 'Once'}
+        """
+        if self.plain:
+            return {"text": self.response}
         said = {"messages": [message.to_json() for message in self.messages]}
         return {**said, "tools": [json.loads(tool) for tool in self.tools]} if self.tools else said
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], row: int = 0, source: str = "") -> Conversation:
+        if "messages" not in data:
+            return cls((Message("assistant", data["text"]),), row, (), source, plain=True)
         messages = tuple(Message.from_json(message) for message in data["messages"])
         tools = tuple(json.dumps(tool, ensure_ascii=False) for tool in data.get("tools", ()))
         return cls(messages, row, tools, source)

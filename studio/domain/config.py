@@ -18,7 +18,9 @@ from pydantic.fields import FieldInfo
 
 from studio.domain.errors import StudioError
 
-Format = Literal["auto", "messages", "sharegpt", "alpaca", "prompt_completion", "columns"]
+Format = Literal[
+    "auto", "messages", "sharegpt", "alpaca", "prompt_completion", "preference", "text", "columns"
+]
 Method = Literal["auto", "qlora", "lora", "full"]
 Dtype = Literal["auto", "bfloat16", "float32"]
 Scheduler = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
@@ -105,6 +107,12 @@ class DataConfig(Section):
         "Of a file with more rows, so many are drawn at random, the same for the same seed. More take more memory: "
         "some 10 KB each.",
         ge=1,
+    )
+    read_as: dict[str, str] | None = setting(
+        None,
+        "Read as",
+        "What is not to be recognised by itself: `encoding`, `delimiter`, `sheet`, `split` (or `all`), and `texts` "
+        "(`paragraphs` or `documents`).",
     )
     held_out_path: str | None = setting(
         None, "Held-out file", "Rows that are never trained on and that the evaluation loss is measured on."

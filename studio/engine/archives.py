@@ -20,6 +20,8 @@ ZSTD = b"\x28\xb5\x2f\xfd"
 ZIP = b"PK\x03\x04"
 EMPTY_ZIP = b"PK\x05\x06"
 _NAMES = {GZIP: "gzip archive", ZSTD: "zstd archive", ZIP: "zip archive"}
+SEVERAL = b"several files, read as one set"
+"""The comment of a zip archive that the studio made of files: nobody has seen it, so its name says nothing."""
 _CHUNK = 2**20
 DAMAGE = (
     zipfile.BadZipFile,
@@ -94,7 +96,8 @@ class Unpacker:
                     )
                 with archive.open(entry) as stream:
                     written = self._write(stream, name, max(entry.compress_size, 1))
-                members.append(Member(f"{name}/{_printable(entry.filename)}", written))
+                inside = _printable(entry.filename)
+                members.append(Member(inside if archive.comment == SEVERAL else f"{name}/{inside}", written))
         return members
 
     def _write(self, stream: IO[bytes] | Any, name: str, packed: int) -> Path:

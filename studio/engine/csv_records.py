@@ -79,6 +79,7 @@ class _Table:
         declared = _DECLARED.fullmatch(head.partition("\n")[0])
         self.declared = bool(declared)
         self.delimiter = delimiter or (declared[1] if declared else None) or sniff_delimiter(head) or ","
+        part.delimiter = self.delimiter
         self.escaped = _escapes_quotes(head, self.delimiter)
         self.waiting: deque[str] = deque()
         self.taken: list[str] = []

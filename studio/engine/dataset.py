@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,17 @@ from studio.engine import conversion, mixing
 from studio.engine.conversion import Reading, about_own_format, about_problems, settle_format
 from studio.engine.formats import recognise
 from studio.engine.leakage import Groups, about_leakage, across, between, prompt_key, twins
-from studio.engine.readers import Problem, Quarantined, Record, Records, draw_source, read_source
+from studio.engine.readers import (
+    Problem,
+    Quarantined,
+    Record,
+    Records,
+    Source,
+    as_options,
+    draw_source,
+    read_source,
+)
+from studio.engine.records import SourceRows
 
 __all__ = ["Dataset", "TrainingData", "draw", "load_training", "read", "recognise", "split", "write_messages"]
 
@@ -48,6 +58,7 @@ class Dataset:
     findings: list[Finding]
     quarantined: list[Quarantined] = field(default_factory=list)
     encoding: str = "utf-8"
+    sources: list[SourceRows] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -68,25 +79,35 @@ class TrainingData:
 
 
 def read(
-    path: str | Path,
+    source: Source,
     *,
     format: str = "auto",
     columns: dict[str, str] | None = None,
     max_rows: int | None = None,
+    read_as: Mapping[str, str] | None = None,
 ) -> Dataset:
-    """The conversations of a data file, an archive, a folder or a hub dataset.
+    """The conversations of a data file, of several, of an archive, a folder or a hub dataset.
 
     `columns` maps `prompt`, `response` and if wanted `system` and `input` to columns of the file; with the format
     'auto', a file that has none of them is read as its own columns say. A record that is no
     conversation becomes a Finding of the dimension 'file', and so does what a row says that none can hold (a second
-    system message); StudioError where the file as a whole cannot be used.
+    system message); StudioError where the file as a whole cannot be used. `read_as` says what is else recognised
+    (`readers.READ_AS`).
     """
-    return _dataset(read_source(path, max_rows), Path(path).expanduser(), format, columns)
+    path = Path(source if isinstance(source, (str, Path)) else source[0]).expanduser()
+    return _dataset(read_source(source, max_rows, **as_options(read_as)), path, format, columns)
 
 
-def draw(path: str | Path, format: str, columns: dict[str, str] | None, count: int, seed: int) -> Dataset:
+def draw(
+    path: str | Path,
+    format: str,
+    columns: dict[str, str] | None,
+    count: int,
+    seed: int,
+    read_as: Mapping[str, str] | None = None,
+) -> Dataset:
     """As `read`, of so many rows at most, drawn at random; the findings say so where the file has more."""
-    records, total = draw_source(path, count, seed)
+    records, total = draw_source(path, count, seed, **as_options(read_as))
     dataset = _dataset(records, Path(path).expanduser(), format, columns)
     if total <= count:
         return dataset
@@ -133,6 +154,7 @@ def _dataset(records: Records, path: Path, format: str, columns: dict[str, str] 
         findings,
         records.quarantined,
         records.encoding,
+        records.sources,
     )
 
 
@@ -212,7 +234,7 @@ def load_training(data: DataConfig, seed: int) -> TrainingData:
     """The conversations that a run trains on and is measured on. StudioError where none is left to train on."""
     for path in (data.path, data.held_out_path, data.general_path):
         _refuse_folder(path)
-    dataset = draw(data.path, data.format, data.columns, data.max_rows, seed)
+    dataset = draw(data.path, data.format, data.columns, data.max_rows, seed, data.read_as)
     usable, findings = _usable(dataset)
     findings = [*dataset.findings, *findings]
     held_out_sha256 = ""

@@ -31,6 +31,8 @@ _FIRST_BATCH, _BATCH = 64, 1024
 _AHEAD = 2
 """Batches that the tokenizer works on while the next one is rendered: with one it would idle between them."""
 _SHORT = 200
+_PLAIN = "plain"
+"""The shipped template that adds nothing but the end token."""
 _IGNORED = array("i", [IGNORED])
 _Ids = list[int] | tokenizers.Encoding | None
 _THOUGHT = re.compile(r"</think>\s*")
@@ -64,6 +66,8 @@ class Encoder:
 
     def encode(self, conversation: Conversation, max_length: int | None = None) -> Encoded:
         """One conversation, with the characters that each token stands for; see `shorten` for `max_length`."""
+        if conversation.plain and self.template.name != _PLAIN:
+            return self._texts.encode(conversation, max_length)
         rendered = self.renderer.render(conversation)
         encoding = None if rendered.controls else self.tokenizer.encode([rendered.text])[0]
         row = self._row(conversation.row, rendered, encoding, shown=True)
@@ -73,6 +77,8 @@ class Encoder:
         self, conversations: Sequence[Conversation], max_length: int | None = None
     ) -> list[Encoded]:
         """As `encode`, many at a time on all cores, without text and spans."""
+        if self.template.name != _PLAIN and any(row.plain for row in conversations):
+            return self._with_texts(conversations, max_length)
         rows: list[Encoded] = []
         waiting: deque[tuple[Sequence[Conversation], list[Rendered], Future[list[_Ids]]]] = deque()
         # The tokenizer works on its own threads while the next batch is rendered on this one.
@@ -85,6 +91,17 @@ class Encoder:
             while waiting:
                 rows.extend(self._rows(*waiting.popleft()))
         return rows if max_length is None else [shorten(row, max_length) for row in rows]
+
+    @cached_property
+    def _texts(self) -> Encoder:
+        """For rows that are plain texts: they are learnt as they stand, with the end token, by any template."""
+        return encoder_for(self.masks.model_copy(update={"name": _PLAIN, "source": None}), self.tokenizer)
+
+    def _with_texts(self, conversations: Sequence[Conversation], max_length: int | None) -> list[Encoded]:
+        """As `encode_many`, where plain texts are among the rows."""
+        texts = iter(self._texts.encode_many([row for row in conversations if row.plain], max_length))
+        talks = iter(self.encode_many([row for row in conversations if not row.plain], max_length))
+        return [next(texts if row.plain else talks) for row in conversations]
 
     def prompt(self, messages: Sequence[Message], tools: Sequence[str] = ()) -> list[int]:
         """The ids that a model is given to answer: the messages so far and the opening of its turn.

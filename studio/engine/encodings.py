@@ -38,6 +38,20 @@ _LABELS = {
     "utf-16-le": "UTF-16 without a byte order mark",
     "utf-16-be": "UTF-16 without a byte order mark",
 }
+CHOICES = (
+    "utf-8-sig",
+    "utf-16",
+    "gb18030",
+    "cp950",
+    "cp932",
+    "euc_jp",
+    "cp949",
+    "cp1252",
+    "cp1250",
+    "cp1251",
+    "koi8_r",
+)
+"""Encodings to choose from where the one that was recognised is wrong; utf-8-sig reads UTF-8 with a mark or without."""
 _CANDIDATES = ["gb18030", "cp950", "big5hkscs", "cp932", "euc_jp", "cp949", "cp1251", "koi8_r", "cp1250"]
 
 
@@ -67,6 +81,18 @@ class Encoding:
     def guessed(self) -> bool:
         """Whether the bytes themselves do not say it: neither a mark nor UTF-8."""
         return self.codec not in ("utf-8", "utf-8-sig", "utf-16", "utf-32")
+
+
+def is_encoding(name: str) -> bool:
+    """Whether a name is that of an encoding of texts.
+
+    >>> is_encoding("gbk"), is_encoding("zip"), is_encoding("x")
+    (True, False, False)
+    """
+    try:
+        return codecs.lookup(name)._is_text_encoding
+    except LookupError:
+        return False
 
 
 def recognise(file: BinaryIO) -> Encoding:

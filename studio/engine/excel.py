@@ -173,6 +173,7 @@ class _Book:
             )
         visible = [name for name, _, hidden in self.sheets if not hidden]
         chosen = wanted if wanted is not None else (visible or names)[0]
+        part.sheet, part.sheets = chosen, tuple(names)
         others = [name for name, place, _ in self.sheets if name != chosen and self._holds_cells(place)]
         if others:
             part.findings.append(

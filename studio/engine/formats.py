@@ -1,4 +1,4 @@
-"""Raw records to conversations: messages, ShareGPT, Alpaca, prompt/completion, or columns mapped by hand."""
+"""Raw records to conversations: messages, ShareGPT, Alpaca, prompt/completion, preference, text, or mapped columns."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any
 from studio.domain.chat import Conversation, Message
 from studio.domain.errors import StudioError
 from studio.engine.fields import Unconvertible, as_list, field, key_of, refuse_half_characters, text_of
+from studio.engine.preference import CHOSEN, preferred_turns
 from studio.engine.readers import kind_of
 from studio.engine.turns import other_reasoning, read_tools, read_turns
 
-FORMATS = ("messages", "sharegpt", "alpaca", "prompt_completion", "columns")
+FORMATS = ("messages", "sharegpt", "alpaca", "prompt_completion", "preference", "text", "columns")
 
 _LISTS = ("messages", "conversations", "conversation")
 _SYSTEM = ("system", "system_prompt")
@@ -28,6 +29,9 @@ _PAIRS = (
     ("input", "output"),
     ("user", "assistant"),
 )
+_TEXT = "text"
+_BESIDE_TEXT = {"id", "url", "source", "title", "date", "timestamp", "meta", "metadata", "added", "created"}
+"""What files of plain texts have beside them; another column, such as a label, makes a file one to be mapped."""
 
 
 def recognise(columns: Iterable[str], sample_rows: Sequence[Mapping[str, Any]]) -> str | None:
@@ -38,13 +42,17 @@ def recognise(columns: Iterable[str], sample_rows: Sequence[Mapping[str, Any]]) 
     """
     names = {name.strip().lower() for name in columns}
     turns = next((name for name in _LISTS if name in names), None)
+    if CHOSEN in names and "rejected" in names and turns != "messages":
+        return "preference"
     if turns:
         return "sharegpt" if _uses_from(turns, sample_rows) else "messages"
     if "instruction" in names and names & set(_OUTPUT):
         return "alpaca"
     if any(prompt in names and response in names for prompt, response in _PAIRS):
         return "prompt_completion"
-    return None
+    if CHOSEN in names:
+        return "preference"
+    return "text" if _TEXT in names and names - {_TEXT} <= _BESIDE_TEXT else None
 
 
 def _uses_from(turns: str, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -78,6 +86,10 @@ def _missing_column(format: str, names: set[str]) -> str | None:
     if format in ("messages", "sharegpt"):
         turns = "messages" if format == "messages" else "conversations"
         return None if names & set(_LISTS) else turns
+    if format == "preference":
+        return None if CHOSEN in names else CHOSEN
+    if format == "text":
+        return None if _TEXT in names or len(names) == 1 else _TEXT
     if format == "alpaca":
         return "instruction" if "instruction" not in names else None if names & set(_OUTPUT) else "output"
     prompts = [prompt for prompt, _ in _PAIRS if prompt in names]
@@ -128,6 +140,8 @@ def convert(
 
     `columns` are those of the whole file: they tell which field the record lacks.
     """
+    if format == "text":
+        return _text(record, row, columns)
     turns = _turns(record, format)
     tools: tuple[str, ...] = ()
     if turns is not None:
@@ -143,6 +157,14 @@ def convert(
     for text in texts(conversation):
         refuse_half_characters(text)
     return conversation
+
+
+def _text(record: Mapping[str, Any], row: int, columns: Sequence[str]) -> Conversation:
+    """A text that is learnt as it stands: of the column `text`, or of the only one."""
+    name = columns[0] if len(columns) == 1 else _TEXT
+    text = _need(record, name.strip().lower())
+    refuse_half_characters(text)
+    return Conversation((Message("assistant", text),), row, plain=True)
 
 
 def _tools_beside_texts(record: Mapping[str, Any]) -> tuple[str, ...]:
@@ -263,6 +285,8 @@ def _turns(record: Mapping[str, Any], format: str) -> list[Any] | None:
         return _listed_turns(record)
     if format == "prompt_completion":
         return _pair_of_lists(record)
+    if format == "preference":
+        return preferred_turns(record)
     return None
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from studio.domain.errors import StudioError
-from studio.engine.sources import DATA, PACKED, SourceFile, data_suffix
+from studio.engine.sources import DATA, PACKED, Chosen, SourceFile, chosen, data_suffix
 from studio.engine.wheel import Progress
 
 CONVERTED = "refs/convert/parquet"
@@ -35,9 +36,16 @@ def _is_data_file(name: str) -> bool:
 
 
 def fetch(
-    dataset: str, config: str | None = None, revision: str | None = None, progress: Progress | None = None
-) -> list[SourceFile]:
-    """The data files of a hub dataset: what the hub made Parquet of, or its own. StudioError where it fails."""
+    dataset: str,
+    config: str | None = None,
+    revision: str | None = None,
+    split: str | None = None,
+    progress: Progress | None = None,
+) -> Chosen:
+    """The data files of a hub dataset: what the hub made Parquet of, or its own. StudioError where it fails.
+
+    Only those of the split are fetched: the wanted one, or by default the one for training.
+    """
     from huggingface_hub import HfApi, hf_hub_download
     from huggingface_hub.errors import RevisionNotFoundError
 
@@ -51,6 +59,8 @@ def fetch(
             info = api.dataset_info(dataset, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
         names = _of_config([name for name in sizes if _wanted(name)], dataset, config)
+        found = chosen([SourceFile(Path(name), name) for name in names], dataset, split)
+        names = [file.name for file in found.files]
         total, done = sum(sizes[name] for name in names), 0
         files = []
         for name in names:
@@ -63,7 +73,7 @@ def fetch(
                 progress("download", float(done), float(total))
     except _failures() as error:
         raise _explained(error, dataset, revision) from error
-    return files
+    return replace(found, files=files)
 
 
 def _wanted(name: str) -> bool:

@@ -30,7 +30,9 @@ _DIGITS = re.compile(r"\d+")
 
 
 def prompt_key(conversation: Conversation) -> tuple[str, ...]:
-    """What is asked: all but the assistant's turns, without regard to capitals and spaces."""
+    """What is asked: all but the assistant's turns, without regard to capitals and spaces. A plain text is its own."""
+    if conversation.plain:
+        return (conversation.response,)
     return tuple(
         " ".join(message.content.lower().split())
         for message in conversation.messages

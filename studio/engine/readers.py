@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,13 +22,23 @@ from studio.domain.text import Text
 from studio.engine import archives, hub_data
 from studio.engine.archives import Bounds, Unpacker
 from studio.engine.csv_records import read_csv, sniff_delimiter
-from studio.engine.encodings import Encoding, recognise
+from studio.engine.encodings import Encoding, is_encoding, recognise
 from studio.engine.excel import is_workbook, read_excel
 from studio.engine.json_records import read_json
 from studio.engine.plain_text import SUFFIXES as TEXTS
 from studio.engine.plain_text import looks_like_table, read_plain_text
-from studio.engine.records import Malformed, Part, Problem, Quarantined, Record, Records, Slip, kind_of
-from studio.engine.sources import Gathered, SourceFile, chosen, gather
+from studio.engine.records import (
+    Malformed,
+    Part,
+    Problem,
+    Quarantined,
+    Record,
+    Records,
+    Slip,
+    SourceRows,
+    kind_of,
+)
+from studio.engine.sources import Gathered, SourceFile, gather
 from studio.engine.table_records import ARROW_FILE, ARROW_STREAM, PARQUET, read_table
 from studio.engine.text_files import TextFile
 from studio.engine.wheel import Progress
@@ -47,8 +57,8 @@ __all__ = [
 ]
 
 Source = str | Path | Sequence[str | Path]
-TEXTS_KEPT = 10_000
-"""Of so many quarantined records the text is kept; of the others their place and reason."""
+TEXTS_KEPT = 20_000_000
+"""So many characters of quarantined records are kept; of those after them their place and reason."""
 HOPELESS = 100_000
 """After so many quarantined records, more than can be read, a file is given up."""
 _JSON_START = re.compile(r'\s*(?:\[\s*[\[{\]"]|\{\s*["}])')
@@ -66,6 +76,66 @@ class Options:
     config: str | None = None
     revision: str | None = None
     documents: bool = False
+    encoding: str | None = None
+
+
+READ_AS = ("encoding", "delimiter", "sheet", "split", "texts")
+"""What a person may say about a file that is else recognised; `texts` are `paragraphs` or `documents`."""
+_TEXTS = ("paragraphs", "documents")
+
+
+def as_options(read_as: Mapping[str, str] | None) -> dict[str, Any]:
+    """Fields of `Options` from what a person said. StudioError where it cannot be meant.
+
+    >>> as_options({"delimiter": "tab", "texts": "documents"})
+    {'delimiter': '\\t', 'documents': True}
+    """
+    said = {name: value for name, value in (read_as or {}).items() if value}
+    for name in said:
+        if name not in READ_AS:
+            raise StudioError(
+                "Nothing of a file is called {name}.",
+                "Choose among {names}.",
+                name=name,
+                names=", ".join(READ_AS),
+            )
+    if texts := said.pop("texts", ""):
+        _check_one_of(texts, _TEXTS)
+        return {**as_options(said), "documents": texts == "documents"}
+    if "delimiter" in said:
+        said["delimiter"] = "\t" if said["delimiter"] in ("tab", "\\t") else said["delimiter"]
+        if len(said["delimiter"]) != 1 or said["delimiter"] in '"\r\n':
+            raise StudioError(
+                "{delimiter} cannot part the cells of a table.",
+                "Give one character, or `tab`.",
+                delimiter=repr(said["delimiter"]),
+            )
+    if "encoding" in said and not is_encoding(said["encoding"]):
+        raise StudioError(
+            "There is no encoding {encoding}.",
+            "Use a name such as utf-8, gb18030, cp1252 or shift_jis.",
+            encoding=said["encoding"],
+        )
+    return dict(said)
+
+
+def _check_one_of(value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise StudioError(
+            "There is no choice {value}.", "Choose one of {choices}.", value=value, choices=", ".join(choices)
+        )
+
+
+@dataclass(frozen=True)
+class ReadAs:
+    """How a source was read, by itself or as it was told, and what else could be chosen."""
+
+    kinds: frozenset[str]
+    encoding: str
+    delimiter: str
+    sheet: str
+    sheets: tuple[str, ...]
+    splits: tuple[str, ...]
 
 
 @dataclass
@@ -81,6 +151,9 @@ class Reading:
     progress: Progress | None = None
     done: int = 0
     rows: int = 0
+    kept: int = 0
+    """Characters of quarantined records."""
+    sources: list[SourceRows] = field(default_factory=list)
     parts: list[Part] = field(default_factory=list)
     quarantined: list[Quarantined] = field(default_factory=list)
     gathered: Gathered = field(default_factory=Gathered)
@@ -109,6 +182,19 @@ class Reading:
         return next((part.encoding for part in self.parts if part.encoding != "utf-8"), "utf-8")
 
     @property
+    def read_as(self) -> ReadAs:
+        """How it was read so far: of several files, each choice as the first one tells it that has it."""
+
+        def first(name: str) -> Any:
+            return next((found for part in self.parts if (found := getattr(part, name))), "")
+
+        kinds = frozenset(part.kind for part in self.parts)
+        sheets = first("sheets") or ()
+        return ReadAs(
+            kinds, self.encoding, first("delimiter"), first("sheet"), sheets, tuple(self.gathered.splits)
+        )
+
+    @property
     def findings(self) -> list[Finding]:
         """About encodings, files and sheets that were left out, and faults that cost no record."""
         return [*self.gathered.findings, *(found for part in self.parts for found in part.findings)]
@@ -128,6 +214,7 @@ class Reading:
                         raise
                     failures.append(error)
                     self._quarantine(file.name, Malformed(error.text, 0, 0))
+                self._close(file)
             if failures and not self.rows:
                 raise failures[0]
 
@@ -142,11 +229,16 @@ class Reading:
 
         sources = [self.source] if isinstance(self.source, (str, Path)) else list(self.source)
         paths = [Path(source).expanduser() for source in sources]
-        if len(sources) == 1 and (dataset := _on_the_hub(str(sources[0]))):
-            found = hub_data.fetch(dataset, self.options.config, self.options.revision, self.progress)
-            files, findings = chosen(found, dataset, self.options.split)
-            return Gathered(files, findings)
+        if len(sources) == 1 and (dataset := on_the_hub(str(sources[0]))):
+            options = self.options
+            found = hub_data.fetch(dataset, options.config, options.revision, options.split, self.progress)
+            return Gathered(found.files, found.findings, found.splits)
         return gather(paths, make, self.options.split)
+
+    def _close(self, file: SourceFile) -> None:
+        first = self.sources[-1].last + 1 if self.sources else 1
+        if self.count >= first:
+            self.sources.append(SourceRows(file.name, first, self.count))
 
     def _told(self, before: int, total: int, taken: int) -> None:
         # The first bytes of a file are read twice, to recognise it
@@ -175,7 +267,8 @@ class Reading:
     def _quarantine(self, file: str, item: Malformed) -> None:
         row = self.count + 1
         reason = Text(item.reason.template, {"row": row, **item.reason.values})
-        text = item.text if len(self.quarantined) < TEXTS_KEPT else ""
+        text = item.text if self.kept < TEXTS_KEPT else ""
+        self.kept += len(text)
         self.quarantined.append(Quarantined(file, item.line, item.column, reason, text, row))
 
     def _check_hope(self, file: str, quarantined: int, rows: int) -> None:
@@ -206,10 +299,10 @@ def read_source(
     return _collected(reading, max_rows)
 
 
-def draw_source(source: Source, count: int, seed: int) -> tuple[Records, int]:
+def draw_source(source: Source, count: int, seed: int, **options: Any) -> tuple[Records, int]:
     """So many records of a source at most, drawn at random in one go through it (Vitter 1985, 'Random sampling with a
     reservoir'), in their order; and how many it has that can be read."""
-    reading = iter_records(source)
+    reading = iter_records(source, **options)
     kept: list[Record] = []
     random = Random(seed)
     for seen, record in enumerate(reading):
@@ -233,6 +326,7 @@ def _records(reading: Reading, kept: Iterable[Record]) -> Records:
         records.files.append(record.file)
     records.kind, records.header, records.encoding = reading.kind, reading.header, reading.encoding
     records.quarantined, records.findings = reading.quarantined, reading.findings
+    records.sources = reading.sources
     return records
 
 
@@ -249,10 +343,10 @@ def open_part(file: SourceFile, options: Options, told: Callable[[int], None] | 
             return read_excel(file.path, file.name, options.sheet, told)
         _refuse_binary(file.name, head)
         opened.seek(0)
-        encoding = recognise(opened)
+        encoding = Encoding(options.encoding) if options.encoding else recognise(opened)
     source = TextFile(file.path, file.name, encoding, file.suffix, told)
     part = _open_text(source, options)
-    if encoding.name != "utf-8":
+    if encoding.name != "utf-8" and not options.encoding:
         part.findings.append(_about_encoding(file.name, encoding))
     return part
 
@@ -268,13 +362,15 @@ def _open_text(source: TextFile, options: Options) -> Part:
         raise StudioError("{file} is empty.", "Choose a file with at least one row.", file=source.name)
     if _is_binary(text):
         raise _not_data(source.name, "a binary file")
+    if options.delimiter:
+        return read_csv(source, options.delimiter)
     if _JSON_START.match(text) or _mostly_objects(text):
         return read_json(source)
     if source.suffix in _JSON_SUFFIXES and (text.lstrip()[0] in "[{" or sniff_delimiter(text) is None):
         return read_json(source)
     if source.suffix in TEXTS and not looks_like_table(source):
         return read_plain_text(source, options.documents)
-    return read_csv(source, options.delimiter)
+    return read_csv(source)
 
 
 def _mostly_objects(text: str) -> bool:
@@ -408,7 +504,7 @@ def _not_json(file: str, line: int, column: int, problem: str) -> StudioError:
     )
 
 
-def _on_the_hub(source: str) -> str | None:
+def on_the_hub(source: str) -> str | None:
     """The hub dataset that is meant; None where it is a path, if only by its folder: a slip of the pen in a file's name
     is no reason to ask another machine for it."""
     dataset = hub_data.dataset_id(source)

@@ -11,7 +11,7 @@ from studio.domain.text import Text
 
 LONGEST = 32 * 2**20
 """Characters in one record; a longer one is quarantined, so that a file of any size is read in bounded memory."""
-KEPT = 2000
+KEPT = 20_000
 """Characters that are kept of a record that cannot be read."""
 
 
@@ -26,7 +26,7 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Quarantined:
-    """A record that cannot be read: where it breaks, why, and its first 2,000 characters as they stand in the file.
+    """A record that cannot be read: where it breaks, why, and its first 20,000 characters as they stand in the file.
 
     Lines and columns count from 1; 0 where the file has none, as in Parquet.
     """
@@ -87,8 +87,24 @@ class Part:
     rows: Iterator[tuple[int, Any]]
     header: tuple[str, ...] = ()
     encoding: str = "utf-8"
+    delimiter: str = ""
+    sheet: str = ""
+    sheets: tuple[str, ...] = ()
+    """All sheets of a workbook, once the first row is asked for."""
     findings: list[Finding] = field(default_factory=list)
     slips: list[Slip] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class SourceRows:
+    """The rows that stand in one of several files, from the number `first` to the number `last`."""
+
+    file: str
+    first: int
+    last: int
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(vars(self))
 
 
 @dataclass
@@ -107,6 +123,8 @@ class Records:
     findings: list[Finding] = field(default_factory=list)
     header: tuple[str, ...] = ()
     encoding: str = "utf-8"
+    sources: list[SourceRows] = field(default_factory=list)
+    """Which rows are of which file; a file without rows is left out."""
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ _DESCRIPTIONS = {
 _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?")
 _CONVERTED = re.compile(r"[^/]+/[^/]+/\d{4,}\.parquet")
 _SPLITS = re.compile(r"(?:^|[/_.-])(train|test|validation|valid|val|dev|eval)(?=[/_.-]|$)")
+EVERY = "all"
+"""In place of a split: all of them."""
 _MOST_FILES = 10_000
 _NAMED = 5
 """So many files are named where some are left out; of the others their number is told."""
@@ -63,6 +65,23 @@ class Gathered:
 
     files: list[SourceFile] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
+    splits: list[str] = field(default_factory=list)
+    """All that the names of its files tell of."""
+
+    def take(self, found: Chosen) -> list[SourceFile]:
+        """Add what is told of a folder or an archive; returns its files."""
+        self.findings += found.findings
+        self.splits += [split for split in found.splits if split not in self.splits]
+        return found.files
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The files of a folder or an archive that hold rows, what was left out, and all splits that there are."""
+
+    files: list[SourceFile]
+    findings: list[Finding]
+    splits: list[str]
 
 
 def data_suffix(name: str) -> str:
@@ -81,12 +100,10 @@ def gather(paths: Sequence[Path], unpacker: Callable[[], Unpacker], split: str |
     """The files that some paths stand for; archives are unpacked. StudioError where one is not there or holds none."""
     gathered = Gathered()
     for path, name in zip(paths, _names(paths), strict=True):
-        if path.is_dir():
-            files, findings = _in_folder(path, split)
-        else:
-            files, findings = [SourceFile(_present(path), name)], []
-        gathered.findings += findings
-        for file in files:
+        found = (
+            of_folder(path, split) if path.is_dir() else Chosen([SourceFile(_present(path), name)], [], [])
+        )
+        for file in gathered.take(found):
             _unpack(file, unpacker, split, gathered, depth=0)
     return gathered
 
@@ -136,13 +153,13 @@ def _unpack(
         )
     members = [SourceFile(member.path, member.name) for member in unpacker().unpack(file.path, file.name)]
     if kind == archives.ZIP:
-        members, findings = chosen(members, file.name, split)
-        gathered.findings += findings
+        members = gathered.take(chosen(members, file.name, split))
     for member in members:
         _unpack(member, unpacker, split, gathered, depth + 1)
 
 
-def _in_folder(folder: Path, split: str | None) -> tuple[list[SourceFile], list[Finding]]:
+def of_folder(folder: Path, split: str | None) -> Chosen:
+    """The files of a folder that hold rows, of one split where there are several, or of `EVERY`."""
     files = []
     for path in sorted(folder.rglob("*")):
         if path.is_file():
@@ -157,10 +174,8 @@ def _in_folder(folder: Path, split: str | None) -> tuple[list[SourceFile], list[
     return chosen(files, folder.name or str(folder), split)
 
 
-def chosen(
-    files: Sequence[SourceFile], source: str, split: str | None
-) -> tuple[list[SourceFile], list[Finding]]:
-    """The files of a folder or an archive that hold rows, of one split where there are several."""
+def chosen(files: Sequence[SourceFile], source: str, split: str | None) -> Chosen:
+    """The files of a folder or an archive that hold rows, of one split where there are several, or of `EVERY`."""
     seen = [file for file in files if not _beside_the_data(file.name)]
     data = [file for file in seen if _holds_data(file.name)]
     kept = data or [file for file in seen if data_suffix(file.name) in TEXTS] or _only(seen)
@@ -186,7 +201,8 @@ def chosen(
                 others=", ".join(others),
             )
         )
-    return of_split, findings
+    splits = dict.fromkeys(split_of(file.name) for file in kept)
+    return Chosen(of_split, findings, [split for split in splits if split])
 
 
 def _beside_the_data(name: str) -> bool:
@@ -246,6 +262,8 @@ def _of_split(
 ) -> tuple[list[SourceFile], list[str]]:
     """The files of the wanted split, or of the one for training, and the names of the others."""
     splits = list(dict.fromkeys(split for file in files if (split := split_of(file.name))))
+    if wanted == EVERY:
+        return list(files), []
     if wanted is None:
         training = [split for split in splits if split.startswith("train")]
         if not training or len(splits) == 1:

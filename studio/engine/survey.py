@@ -29,7 +29,7 @@ from studio.engine.checks import scoring
 from studio.engine.checks.scoring import Looked, Report
 from studio.engine.checks.sketches import Sketches
 from studio.engine.conversion import Converted, Reading
-from studio.engine.records import Problem, Quarantined, Record
+from studio.engine.records import Problem, Quarantined, Record, SourceRows
 from studio.engine.rows import Rows, RowsWriter, encoded
 
 SHARD = 500
@@ -62,6 +62,7 @@ class Survey:
     quarantined: list[Quarantined]
     """The records that could not be read."""
     encoding: str
+    sources: list[SourceRows]
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,16 @@ def survey(
     own = conversion.about_own_format(_named(source), form) if columns and form != "columns" else []
     about = [*reading.findings, *own, *conversion.about_problems(problems), *found.findings]
     result = Survey(
-        form, names, reading.count, rows, values[:50], about, report, reading.quarantined, reading.encoding
+        form,
+        names,
+        reading.count,
+        rows,
+        values[:50],
+        about,
+        report,
+        reading.quarantined,
+        reading.encoding,
+        reading.sources,
     )
     _write(folder, result)
     return result
@@ -155,6 +165,7 @@ def load(folder: Path) -> Survey | None:
             for record in data["quarantined"]
         ],
         data["encoding"],
+        [SourceRows(**found) for found in data["sources"]],
     )
 
 
@@ -178,6 +189,7 @@ def _write(folder: Path, result: Survey) -> None:
         "scores": result.report.scores,
         "quarantined": [{**vars(item), "reason": item.reason.to_json()} for item in result.quarantined],
         "encoding": result.encoding,
+        "sources": [found.to_json() for found in result.sources],
     }
     unfinished = folder / f".{_RESULT}"
     unfinished.write_text(json.dumps(data, ensure_ascii=True, default=str), encoding="utf-8")

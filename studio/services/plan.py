@@ -266,10 +266,11 @@ def preview_row(
     max_length: int | None = None,
     format: str = "auto",
     columns: dict[str, str] | None = None,
+    read_as: dict[str, str] | None = None,
     overlong: Overlong = "cut",
 ) -> Preview:
     """Row number `row` of a file as a run is fed it. StudioError where there is none, or it is no conversation."""
-    data = dataset.read(file, format=format, columns=columns)
+    data = dataset.read(file, format=format, columns=columns, read_as=read_as)
     conversation = next((item for item in data.conversations if item.row == row), None)
     if conversation is None:
         problem = next((found for found in data.findings if row in found.rows), None)

@@ -6,13 +6,14 @@ import os
 import re
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from studio.domain.errors import StudioError
 from studio.domain.machine import Machine
+from studio.engine.sources import PACKED
 from studio.services import probe
 from studio.services.files import explained, now, read_json, write_json
 
@@ -38,6 +39,8 @@ class DatasetEntry:
     """The rows in use: the original upload, or its repaired copy."""
     original: Path
     created: str
+    read_as: Mapping[str, str] = field(default_factory=dict)
+    """How the original is read, where it is not to be recognised."""
 
     @property
     def cleaned(self) -> bool:
@@ -109,17 +112,22 @@ class Store:
     # Datasets
 
     def save_dataset(
-        self, source: Path, name: str | None = None, origin: Mapping[str, Any] | None = None
+        self,
+        source: Path,
+        name: str | None = None,
+        origin: Mapping[str, Any] | None = None,
+        read_as: Mapping[str, str] | None = None,
     ) -> DatasetEntry:
         """Copy a file into the home as a new dataset; the original is never changed afterwards.
 
-        `origin` says how rows came to be that the studio made itself.
+        `origin` says where rows come from that nobody uploaded, and `read_as` how the file is read, where that is not
+        to be recognised. The copy has the name for a person, with the file's own ending.
         """
         name = name or source.name
         folder = self._fresh(self.datasets_dir, slug(Path(name).stem))
         try:
             with explained(folder):
-                original = folder / slug_file(name)
+                original = folder / (slug(Path(name).stem) + _ending(source.name))
                 if original.name in _OURS:
                     original = folder / f"upload-{original.name}"
                 shutil.copyfile(source, original)
@@ -132,6 +140,7 @@ class Store:
                         "in_use": original.name,
                         "created": now(),
                         **({"origin": dict(origin)} if origin else {}),
+                        **({"read_as": dict(read_as)} if read_as else {}),
                     },
                 )
         except BaseException:
@@ -235,7 +244,7 @@ def _entry(folder: Path) -> DatasetEntry:
     in_use = folder / (used["repair"] or "") / used["file"]
     if not (in_use.is_file() and original.is_file()):
         raise KeyError
-    return DatasetEntry(folder.name, data["name"], in_use, original, data["created"])
+    return DatasetEntry(folder.name, data["name"], in_use, original, data["created"], data.get("read_as", {}))
 
 
 def _remove(folder: Path, tmp_dir: Path) -> None:
@@ -254,11 +263,18 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40].strip("-") or "untitled"
 
 
-def slug_file(name: str) -> str:
-    """As `slug`, keeping a short extension."""
-    path = Path(name)
-    suffix = path.suffix.lower()
-    return slug(path.stem) + (suffix if re.fullmatch(r"\.[a-z0-9]{1,8}", suffix) else "")
+def _ending(name: str) -> str:
+    """A file's short extension, with the one inside of its packing.
+
+    >>> _ending("Rows.TXT.gz"), _ending("rows"), _ending("v1.0 of rows")
+    ('.txt.gz', '', '')
+    """
+    *_, inner, outer = (
+        ("", *(suffix.lower() for suffix in Path(name).suffixes)) if Path(name).suffix else ("", "")
+    )
+    if not re.fullmatch(r"\.[a-z0-9]{1,8}", outer):
+        return ""
+    return inner + outer if outer in PACKED and re.fullmatch(r"\.[a-z0-9]{1,8}", inner) else outer
 
 
 def _checked(name: str, kind: str) -> str:

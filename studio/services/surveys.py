@@ -17,7 +17,7 @@ from studio.domain.chat import Conversation
 from studio.domain.errors import StudioError
 from studio.engine import conversion, survey
 from studio.engine.dataset import Dataset
-from studio.engine.readers import read_source
+from studio.engine.readers import as_options, read_source
 from studio.engine.rows import RowsByNumber
 from studio.engine.survey import Survey
 from studio.services import tasks
@@ -37,6 +37,11 @@ _CHUNK = 2**22
 _SOURCE = "source.json"
 
 Progress = Callable[[str, float, float], None]
+Columns = Mapping[str, str] | None
+ReadAs = Mapping[str, str] | None
+"""What was said about the file: see `readers.as_options`."""
+Asked = tuple[Path, str, Columns, ReadAs]
+"""A file and how it is read."""
 
 
 class Unsurveyed(StudioError):
@@ -51,25 +56,25 @@ def is_large(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > LARGE
 
 
-def kept(store: Store, path: Path, format: str, columns: Mapping[str, str] | None) -> Survey:
+def kept(store: Store, path: Path, format: str, columns: Columns, read_as: ReadAs = None) -> Survey:
     """The survey of a file, as it was read in this way. Unsurveyed where there is none.
 
     StudioError where the file cannot be read in this way.
     """
-    folder = _folder(store, path, format, columns)
+    folder = _folder(store, path, format, columns, read_as)
     try:
         found = _loaded(folder)
         with explained(folder):
             os.utime(folder)
     except FileNotFoundError:
-        _check_format(path, format, columns)
+        _check_format(path, format, columns, read_as)
         raise Unsurveyed(path.name) from None
     return found
 
 
-def _check_format(path: Path, format: str, columns: Mapping[str, str] | None) -> None:
+def _check_format(path: Path, format: str, columns: Columns, read_as: ReadAs = None) -> None:
     """StudioError where the file cannot be read in this way, as far as its first rows tell."""
-    records = read_source(path, _GLANCE)
+    records = read_source(path, _GLANCE, **as_options(read_as))
     if records.rows:
         mapping = dict(columns) if columns else None
         conversion.settle_format(path.name, format, mapping, records.columns, records.rows)
@@ -88,6 +93,7 @@ def as_dataset(found: Survey, path: Path) -> Dataset:
         found.about_file,
         found.quarantined,
         found.encoding,
+        found.sources,
     )
 
 
@@ -100,14 +106,15 @@ def made(
     store: Store,
     path: Path,
     format: str = "auto",
-    columns: Mapping[str, str] | None = None,
+    columns: Columns = None,
+    read_as: ReadAs = None,
     progress: Progress = lambda phase, done, total: None,
 ) -> Survey:
     """The survey of a file: the one that is kept, or one that is made here and now and kept."""
     try:
-        return kept(store, path, format, columns)
+        return kept(store, path, format, columns, read_as)
     except Unsurveyed:
-        folder = _folder(store, path, format, columns)
+        folder = _folder(store, path, format, columns, read_as)
     with explained(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         sweep(store)
@@ -116,26 +123,33 @@ def made(
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one
         try:
             survey.survey(
-                path, unfinished, format=format, columns=dict(columns or {}) or None, progress=progress
+                path,
+                unfinished,
+                format=format,
+                columns=dict(columns or {}) or None,
+                progress=progress,
+                **as_options(read_as),
             )
             write_json(unfinished / _SOURCE, {"path": str(path)})
             _put(unfinished, folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
-    return kept(store, path, format, columns)
+    return kept(store, path, format, columns, read_as)
 
 
-def start(store: Store, path: Path, format: str, columns: Mapping[str, str] | None) -> str:
+def start(store: Store, path: Path, format: str, columns: Columns, read_as: ReadAs = None) -> str:
     """Survey a file in a process of its own, unless one is at it already; returns the task's id."""
-    found = latest(store, path, format, columns)
+    found = latest(store, path, format, columns, read_as)
     if found and found.state == "running":
         return found.id
-    return tasks.start(store, "survey", _request(path, format, columns))
+    return tasks.start(store, "survey", _request(path, format, columns, read_as))
 
 
-def latest(store: Store, path: Path, format: str, columns: Mapping[str, str] | None) -> TaskStatus | None:
+def latest(
+    store: Store, path: Path, format: str, columns: Columns, read_as: ReadAs = None
+) -> TaskStatus | None:
     """The newest task that surveys, or was to survey, the file as it is now."""
-    return tasks.latest(store, "survey", _request(path, format, columns))
+    return tasks.latest(store, "survey", _request(path, format, columns, read_as))
 
 
 def cancel(store: Store, task: str) -> None:
@@ -160,25 +174,27 @@ def run(store: Store, request: Mapping[str, Any], progress: Progress) -> dict[st
     """Make the survey that a request asks for, in this process and some beside it."""
     if hasattr(os, "nice"):
         os.nice(5)  # whoever clicks on the page does not wait for it
-    found = made(store, Path(request["path"]), request["format"], request["columns"], progress)
+    how = request["format"], request["columns"], request["read_as"]
+    found = made(store, Path(request["path"]), *how, progress)
     return {"rows": len(found.rows)}
 
 
-def _request(path: Path, format: str, columns: Mapping[str, str] | None) -> dict[str, Any]:
+def _request(path: Path, format: str, columns: Columns, read_as: ReadAs = None) -> dict[str, Any]:
     stat = path.stat()
     changed = {"size": stat.st_size, "changed": stat.st_mtime_ns}
-    return {"path": str(path), "format": format, "columns": dict(columns) if columns else None, **changed}
+    how = {"columns": dict(columns) if columns else None, "read_as": dict(read_as) if read_as else None}
+    return {"path": str(path), "format": format, **how, **changed}
 
 
 def _cache(store: Store) -> Path:
     return store.home / "cache" / "surveys"
 
 
-def _folder(store: Store, path: Path, format: str, columns: Mapping[str, str] | None) -> Path:
+def _folder(store: Store, path: Path, format: str, columns: Columns, read_as: ReadAs = None) -> Path:
     """Where the survey of a file is kept: named by its bytes, how it is read, and the checks."""
     stat = path.stat()
-    mapping = sorted((columns or {}).items())
-    parts = (_code(), _sha256(path, stat.st_mtime_ns, stat.st_size), path.suffix, format, repr(mapping))
+    how = [sorted((said or {}).items()) for said in (columns, read_as)]
+    parts = (_code(), _sha256(path, stat.st_mtime_ns, stat.st_size), path.suffix, format, repr(how))
     return _cache(store) / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
 
 

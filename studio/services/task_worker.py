@@ -18,7 +18,12 @@ from studio.services.tasks import WITH_MODEL, Kind, TaskFiles
 
 _EVERY = 0.5
 """Seconds between two words about how far it is."""
-MODULES: dict[Kind, str] = {"write": "self_writing", "difficulty": "difficulty", "survey": "surveys"}
+MODULES: dict[Kind, str] = {
+    "write": "self_writing",
+    "difficulty": "difficulty",
+    "survey": "surveys",
+    "fetch": "uploads",
+}
 """Which module does the work: its function `run`."""
 
 

@@ -15,7 +15,7 @@ from studio.services import failures, process
 from studio.services.files import explained, now, read_json, write_json
 from studio.services.store import Store
 
-Kind = Literal["write", "difficulty", "survey"]
+Kind = Literal["write", "difficulty", "survey", "fetch"]
 WITH_MODEL = ("write", "difficulty")
 """Kinds that load a model."""
 State = Literal["running", "finished", "stopped", "failed"]

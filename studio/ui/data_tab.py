@@ -489,9 +489,9 @@ _Reading = tuple[Path, int, int, str, str, "Store", "str | None", str, int]
 def _reading(store: Store, draft: Draft) -> _Reading:
     """All that it depends on what is read and found."""
     entry = store.dataset(draft.dataset)
-    form, columns = draft.reading(entry)
+    form, columns, read_as = draft.reading(entry)
     stat = entry.path.stat()
-    mapping, model = json.dumps(columns, sort_keys=True), draft.values.get("model.id")
+    mapping, model = json.dumps([columns, read_as], sort_keys=True), draft.values.get("model.id")
     kept = difficulty.kept_file(store, entry.id)
     measured = kept.stat().st_mtime_ns if kept.is_file() else 0
     return entry.path, stat.st_mtime_ns, stat.st_size, form, mapping, store, model, entry.id, measured
@@ -512,15 +512,19 @@ def _examine(
     changed: int,
     size: int,
     form: str,
-    columns: str,
+    how: str,
     store: Store,
     model: str | None,
     entry: str,
     measured: int,
 ) -> Examined:
-    mapping = json.loads(columns)
-    found = surveys.kept(store, path, form, mapping) if surveys.is_large(path) else None
-    dataset = surveys.as_dataset(found, path) if found else read(path, format=form, columns=mapping)
+    mapping, read_as = json.loads(how)
+    found = surveys.kept(store, path, form, mapping, read_as) if surveys.is_large(path) else None
+    dataset = (
+        surveys.as_dataset(found, path)
+        if found
+        else read(path, format=form, columns=mapping, read_as=read_as)
+    )
     tokens = _token_findings(store, dataset, model)
     hard = difficulty.known(store, entry, dataset.conversations) if measured else []
     known = [*dataset.findings, *tokens, *hard]

@@ -29,7 +29,7 @@ def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
 
     def begun(say: Words, draft: Draft) -> tuple[Any, ...]:
         entry = page.store.dataset(draft.dataset)
-        form, columns = draft.reading(entry)
+        form, columns, read_as = draft.reading(entry)
         model, revision = model_of(draft)
         name = difficulty.start(
             page.store,
@@ -40,6 +40,7 @@ def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
             dataset=entry.id,
             format=form,
             columns=columns,
+            read_as=read_as,
         )
         return watching(say, draft, name)
 

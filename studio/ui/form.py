@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from studio.ui.page import Draft
 
 ELSEWHERE = frozenset(
-    {"model.id", "model.adapter", "data.path", "data.format", "data.columns", "data.held_out_path"}
-    | {"data.general_share", "data.general_path"}
+    {"model.id", "model.adapter", "data.path", "data.format", "data.columns", "data.read_as"}
+    | {"data.held_out_path", "data.general_share", "data.general_path"}
     | {f"template.{name}" for name in ("name", "source", "turns", "reasoning", "tool_calls", "prompts")}
 )
 """Settings that other places of the page ask for."""

@@ -87,7 +87,7 @@ class Draft:
             raise StudioError("No dataset is chosen yet.", "Choose or upload one under Data.")
         entry = store.dataset(self.dataset)
         held_out = held_out_path(self.held_out, store)
-        form, columns = self.reading(entry)
+        form, columns, read_as = self.reading(entry)
         if held_out and entry.cleaned:  # the rows to measure on are still written as the upload was
             columns = self.values.get("data.columns")
         fixed = {
@@ -96,17 +96,22 @@ class Draft:
             "data.general_path": str(store.dataset(self.general).path) if self.general else None,
             "data.format": form,
             "data.columns": columns,
+            "data.read_as": read_as,
         }
         # Else the run would be called after the file in the home, which is always `original` or `cleaned`.
         return parse_config(
             merge({"name": Path(entry.name).stem[:80]}, {**self.values, **fixed}), source=source
         )
 
-    def reading(self, entry: DatasetEntry) -> tuple[str, dict[str, str] | None]:
-        """Format and columns to read the dataset by. Repaired rows are written as messages, whatever the upload was."""
+    def reading(self, entry: DatasetEntry) -> tuple[str, dict[str, str] | None, dict[str, str] | None]:
+        """Format, columns, and what else was said about the file, to read the dataset by.
+
+        Repaired rows are written as messages, whatever the upload was.
+        """
         if entry.cleaned:
-            return "auto", None
-        return self.values.get("data.format") or "auto", self.values.get("data.columns")
+            return "auto", None, None
+        said = {**entry.read_as, **(self.values.get("data.read_as") or {})}
+        return self.values.get("data.format") or "auto", self.values.get("data.columns"), said or None
 
 
 @dataclass

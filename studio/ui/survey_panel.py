@@ -80,7 +80,7 @@ def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
     page.on(timer.tick, ticked, [task], [changed, *watched], error=error)
 
 
-def unsurveyed(store: Store, draft: Draft) -> tuple[Path, str, dict[str, str] | None] | None:
+def unsurveyed(store: Store, draft: Draft) -> surveys.Asked | None:
     """The draft's file and how it is read, where it has to be surveyed and can be."""
     try:
         entry = store.dataset(draft.dataset)

@@ -15,6 +15,7 @@ import pytest
 from studio.domain.errors import StudioError
 from studio.engine.archives import Bounds
 from studio.engine.readers import Reading, Records, iter_records, read_source
+from studio.engine.records import KEPT
 
 ROW = {"prompt": "q", "response": "a"}
 ROWS = [{"prompt": f"q{number}", "response": f"a{number}"} for number in range(1, 6)]
@@ -226,7 +227,7 @@ def test_numbers_of_any_size_and_absurd_depth(tmp_path: Path) -> None:
         "Row 2 (line 2, character 1) is not valid JSON: A number has too many digits.",
         "Row 3 (line 3, character 1) is not valid JSON: Too many brackets inside each other.",
     ]
-    assert [len(item.text) for item in records.quarantined] == [2000, 2000]
+    assert [len(item.text) for item in records.quarantined] == [5007, KEPT]
 
 
 # ---- CSV ----------------------------------------------------------------------------------------------------------

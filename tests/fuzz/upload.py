@@ -22,6 +22,10 @@ from pathlib import Path
 from studio.domain.errors import StudioError
 from studio.engine.dataset import read
 from studio.engine.readers import Records, read_source
+from studio.engine.records import KEPT
+from studio.engine.sources import SourceFile
+from studio.services.store import Store
+from studio.services.uploads import glance, keep
 from tests.fuzz.mutations import mutated
 from tests.fuzz.samples import samples
 
@@ -32,6 +36,13 @@ SLOW_SECONDS = 5.0
 def uploaded(path: Path) -> str:
     """What comes of a file: 'rows', 'some rows' where records were lost, or 'refused'. Raises where that is a bug."""
     outcome = looked_at(path)
+    with tempfile.TemporaryDirectory() as home:
+        try:
+            entry = keep(Store(home), [SourceFile(path, path.name)])
+            assert entry.original.read_bytes() == path.read_bytes()
+            glance(entry.path)
+        except StudioError as error:
+            checked_sentence(str(error))
     try:
         dataset = read(path)
     except StudioError as error:
@@ -62,7 +73,7 @@ def checked_records(records: Records) -> None:
         assert item.file
         assert item.line >= 0
         assert item.column >= 0
-        assert len(item.text) <= 2000
+        assert len(item.text) <= KEPT
         item.text.encode()
         checked_sentence(str(item.reason))
     for found in records.findings:

@@ -106,9 +106,9 @@ def test_a_value_that_is_wrong_keeps_a_run_from_starting(store: Store, tmp_path:
 def test_the_mapping_of_the_upload_is_not_applied_to_its_repaired_rows(store: Store, tmp_path: Path) -> None:
     entry = store.save_dataset(rows(tmp_path))
     draft = Draft(entry.id, {"data.format": "columns", "data.columns": {"prompt": "q", "response": "a"}})
-    assert draft.reading(entry) == ("columns", {"prompt": "q", "response": "a"})
+    assert draft.reading(entry) == ("columns", {"prompt": "q", "response": "a"}, None)
     cleaned = store.put_rows(entry.id, lambda folder: write_messages([], folder / "rows.jsonl"), "rows.jsonl")
-    assert draft.reading(cleaned) == ("auto", None)
+    assert draft.reading(cleaned) == ("auto", None, None)
 
 
 def call(fn: Any, *values: Any, request: Any = ENGLISH, outputs: int = 1, event: bool = False) -> Any:

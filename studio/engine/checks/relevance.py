@@ -35,6 +35,8 @@ from studio.engine.checks.text import (
     fix=drop,
 )
 def empty_prompt(conversation: Conversation) -> str:
+    if conversation.plain:
+        return ""
     users = [message.content for message in conversation.messages if message.role == "user"]
     return "empty" if not users or any(map(is_blank, users)) else ""
 
