@@ -106,9 +106,8 @@ def widget(setting: Setting) -> gr.components.Component:
         return gr.Radio([(t("form.yes"), "yes"), (t("form.no"), "no")], value=None, **common)
     if setting.kind == "boolean":
         return gr.Checkbox(value=bool(setting.default), **common)
-    return gr.Textbox(
-        value=text_of(setting, setting.default), max_lines=1, placeholder=t("form.auto"), **common
-    )
+    empty = t("form.auto") if setting.empty == "fitting" else t("form.none")
+    return gr.Textbox(value=text_of(setting, setting.default), max_lines=1, placeholder=empty, **common)
 
 
 def _plain(setting: Setting) -> str | None:
