@@ -30,11 +30,15 @@ def add_to(verbs: Verbs) -> None:
     inner = add_verbs(add_verb(verbs, "runs", list_runs, "all runs and their states"))
     show_one = add_verb(inner, "show", show, "one run with its configuration")
     follow = add_verb(inner, "watch", watch, "follow a run until it ends")
-    end = add_verb(inner, "stop", stop, "stop after the current step, with a checkpoint")
+    end = add_verb(
+        inner, "stop", stop, "stop after the current step, with a checkpoint; a queued run leaves the queue"
+    )
     go_on = add_verb(inner, "resume", resume, "go on from the last checkpoint")
     remove = add_verb(inner, "delete", delete, "remove a run and all its files")
-    for parser in (show_one, follow, end, go_on, remove):
+    shift = add_verb(inner, "move", move, "give a queued run another place in the queue")
+    for parser in (show_one, follow, end, go_on, remove, shift):
         parser.add_argument("run", help="id of the run, as `studio runs` shows it")
+    shift.add_argument("place", type=int, help="1 is the next")
     for parser in (begin, go_on):
         parser.add_argument("--detach", action="store_true", help="return at once; the run goes on by itself")
 
@@ -81,7 +85,10 @@ def train(options: argparse.Namespace, store: Store) -> int:
     from studio.services.jobs import Jobs
 
     jobs = Jobs(store)
+    before = store.run_ids()
     run_id = jobs.submit(parsing.config(options))
+    if run_id in before:
+        print(f"{run_id} is the same and at work already: nothing new is started.", file=sys.stderr)
     if options.detach:
         return _print_run(jobs.get(run_id), options.json)
     return _follow(jobs, run_id, options.json)
@@ -159,6 +166,20 @@ def resume(options: argparse.Namespace, store: Store) -> int:
     return _follow(jobs, options.run, options.json, offset)
 
 
+def move(options: argparse.Namespace, store: Store) -> int:
+    """Give a queued run another place in the queue."""
+    from studio.services.jobs import Jobs
+
+    jobs = Jobs(store)
+    jobs.move(options.run, options.place)
+    order = jobs.queue()
+    if options.json:
+        return print_json({"queue": order})
+    for place, run_id in enumerate(order, 1):
+        print(f"{place}  {run_id}")
+    return DONE
+
+
 def delete(options: argparse.Namespace, store: Store) -> int:
     """Remove a run and all its files."""
     from studio.services.jobs import Jobs
@@ -209,7 +230,8 @@ def _print_run(run: Run, as_json: bool) -> int:
         print_json({"run": run.id, **run.to_json()})
     else:
         figures = "  ".join(f"{name} {value:.4g}" for name, value in run.metrics.items())
-        print(f"{run.id}  {run.state}  {run.step}/{run.steps}  {figures}")
+        place = f" ({run.place} of {run.waiting})" if run.place else ""
+        print(f"{run.id}  {run.state}{place}  {run.step}/{run.steps}  {figures}")
         if run.reason:
             print(f"  {run.reason} {run.remedy}")
     return {"failed": AT_FAULT, "stopped": STOPPED, "interrupted": STOPPED}.get(run.state, DONE)

@@ -53,6 +53,10 @@ class Run:
     data: str = ""
     metrics: dict[str, float] = field(default_factory=dict)
     seconds_left: float | None = None
+    place: int | None = None
+    """In the queue for the device, 1 the next; None where it does not wait."""
+    waiting: int = 0
+    """Runs in that queue."""
 
     @property
     def progress(self) -> float:
@@ -76,4 +80,5 @@ class Run:
             "data": self.data,
             "metrics": {**self.metrics, "train.steps": self.step},
             "seconds_left": self.seconds_left,
+            "place": self.place,
         }

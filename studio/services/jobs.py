@@ -6,9 +6,11 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
+
+from filelock import FileLock
 
 from studio.domain.chat import Conversation
 from studio.domain.config import RunConfig
@@ -17,14 +19,15 @@ from studio.domain.events import Event, Finished, Metric, Started
 from studio.domain.run import ALIVE, RESUMABLE, Run
 from studio.domain.text import Text
 from studio.engine import models
-from studio.services import process
+from studio.engine.dataset import TrainingData
+from studio.services import process, queue
 from studio.services.continual import copy_adapter
 from studio.services.files import read_json
 from studio.services.history import recorded
 from studio.services.log import tail
 from studio.services.mixture import mixture_of
 from studio.services.plan import load_data, plan
-from studio.services.run_files import RunFiles, State
+from studio.services.run_files import RESUME_IT, RunFiles, State
 from studio.services.store import Store
 
 _KILL_AFTER = 20.0
@@ -78,9 +81,18 @@ class Jobs:
         self._lock = threading.RLock()
 
     def submit(self, config: RunConfig) -> str:
-        """Write a run and start its worker; returns its id. StudioError as for `write`."""
-        files = self.write(config)
-        self._start(files)
+        """Write a run and start its worker; returns its id. StudioError as for `write`.
+
+        Where a run of the same configuration and rows waits or works already, its id is returned and nothing is
+        started: two browsers, or two clicks, do not train the same thing twice.
+        """
+        data = self._checked(config)
+        with FileLock(self.store.jobs_lock):
+            same = self._at_work(config, data)
+            if same:
+                return same
+            files = self._written(config, data)
+            self._start(files)
         return files.id
 
     def write(self, config: RunConfig) -> RunFiles:
@@ -89,28 +101,12 @@ class Jobs:
         Raises StudioError, and leaves nothing behind, where the data, a setting or the model cannot be used. Of a hub
         model that is still to be fetched, the worker finds out.
         """
-        data = load_data(config)
-        if not models.must_be_fetched(config.model.id, self.store.models_dir, config.model.revision):
-            plan(self.store, config)
-        name = config.name or Path(config.data.path).stem
-        files = RunFiles(self.store.new_run_dir(name))
-        try:
-            files.write_data(data.train, data.held_out)
-            files.write_findings(data.findings)
-            files.write_mixture(mixture_of(config, data.train))
-            files.write_history(recorded(self.store, config.data.path))
-            copy_adapter(self.store, config, files)
-            files.write_state(State("queued"))
-            files.write_run(config, name)
-        except BaseException:
-            shutil.rmtree(files.folder, ignore_errors=True)  # without run.json it would be seen by nobody
-            raise
-        return files
+        return self._written(config, self._checked(config))
 
     def resume(self, run_id: str) -> None:
         """Go on from the latest checkpoint."""
         files = self._files(run_id)
-        with self._lock:
+        with FileLock(self.store.jobs_lock), self._lock:
             state = self._reconciled(files).state
             if state not in RESUMABLE:
                 raise StudioError(
@@ -120,11 +116,25 @@ class Jobs:
                     state=state,
                 )
             files.stop_request.unlink(missing_ok=True)
+            files.write_place(None)
             files.write_state(State("queued"))
             self._start(files)
 
+    def queue(self) -> _Ids:
+        """The runs that wait for the device, the next one first."""
+        return [files.id for files in queue.waiting(self.store)]
+
+    def move(self, run_id: str, place: int) -> None:
+        """Put a waiting run at a place in the queue, 1 the next."""
+        self._files(run_id)  # StudioError where there is none
+        with FileLock(self.store.jobs_lock):
+            queue.move(self.store, run_id, place)
+
     def stop(self, run_id: str) -> None:
-        """Ask a run to stop after its current step; it writes a checkpoint and can be resumed."""
+        """Ask a run to stop after its current step; it writes a checkpoint and can be resumed.
+
+        One that waits for the device leaves the queue.
+        """
         files = self._files(run_id)
         state = self._reconciled(files).state
         if state not in ALIVE:
@@ -151,17 +161,19 @@ class Jobs:
 
     def get(self, run_id: str) -> Run:
         """A run as it is now."""
-        return self._describe(self._files(run_id))
+        run = self._describe(self._files(run_id))
+        return self._placed(run, self.queue()) if run.state == "queued" else run
 
     def list(self) -> _Runs:
         """Every run, the newest first."""
         found = []
         for run_id in self.store.run_ids():
             try:
-                found.append(self.get(run_id))
+                found.append(self._describe(self._files(run_id)))
             except StudioError as error:
                 found.append(Run(run_id, run_id, "failed", reason=error.message, remedy=error.remedy))
-        return found
+        order = self.queue() if any(run.state == "queued" for run in found) else []
+        return [self._placed(run, order) for run in found]
 
     def events(self, run_id: str, offset: int = 0) -> tuple[_Events, int]:
         """The events from byte `offset` on, and the offset to ask from next time."""
@@ -201,6 +213,39 @@ class Jobs:
 
     # Inside
 
+    def _checked(self, config: RunConfig) -> TrainingData:
+        """The rows of a run that can be started."""
+        data = load_data(config)
+        if not models.must_be_fetched(config.model.id, self.store.models_dir, config.model.revision):
+            plan(self.store, config)
+        return data
+
+    def _written(self, config: RunConfig, data: TrainingData) -> RunFiles:
+        name = config.name or Path(config.data.path).stem
+        files = RunFiles(self.store.new_run_dir(name))
+        try:
+            files.write_data(data.train, data.held_out)
+            files.write_findings(data.findings)
+            files.write_mixture(mixture_of(config, data.train))
+            files.write_history(recorded(self.store, config.data.path))
+            copy_adapter(self.store, config, files)
+            files.write_state(State("queued"))
+            files.write_run(config, name)
+        except BaseException:
+            shutil.rmtree(files.folder, ignore_errors=True)  # without run.json it would be seen by nobody
+            raise
+        return files
+
+    def _at_work(self, config: RunConfig, data: TrainingData) -> str | None:
+        """The run of this configuration and rows that waits or works; one that is told to stop does not count."""
+        for run_id in self.store.run_ids():
+            files = self._files(run_id)
+            if self._reconciled(files).state not in ALIVE or files.stop_request.exists():
+                continue
+            if files.is_of(config, data.train, data.held_out):
+                return run_id
+        return None
+
     def _files(self, run_id: str) -> RunFiles:
         return RunFiles(self.store.run_dir(run_id))
 
@@ -229,7 +274,7 @@ class Jobs:
                 reason=Text(
                     "The run's process ended without a word (killed, out of memory, or the machine was switched off)."
                 ),
-                remedy=Text("Resume it: it goes on from its last checkpoint."),
+                remedy=RESUME_IT,
             )
             files.write_state(state)
             return state
@@ -260,6 +305,9 @@ class Jobs:
             metrics=dict(seen.metrics),
             seconds_left=_seconds_left(seen) if state.state == "running" else None,
         )
+
+    def _placed(self, run: Run, order: _Ids) -> Run:
+        return replace(run, place=order.index(run.id) + 1, waiting=len(order)) if run.id in order else run
 
     def _read_on(self, files: RunFiles) -> _Seen:
         with self._lock:

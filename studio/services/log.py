@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -20,13 +21,18 @@ class EventLog:
         self.seq = last_seq(path)
 
     def append(self, event: Event) -> None:
-        """Write one event; it is on disk, and visible to readers, when this returns."""
+        """Write one event: whole or not at all. It is on disk, and visible to readers, when this returns."""
+        numbered = event.model_copy(update={"seq": self.seq + 1, "at": now()})
+        line = (numbered.model_dump_json(exclude_none=True) + "\n").encode("utf-8")
+        with explained(self.path), self.path.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                os.truncate(self.path, end)
+                raise
         self.seq += 1
-        line = (
-            event.model_copy(update={"seq": self.seq, "at": now()}).model_dump_json(exclude_none=True) + "\n"
-        )
-        with explained(self.path), self.path.open("ab") as file:
-            file.write(line.encode("utf-8"))
 
 
 def tail(path: Path, offset: int = 0) -> tuple[list[Event], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from studio.domain.text import Text
 from studio.services.files import now, read_json, write_json, write_text
 
 SCHEMA = 1
+RESUME_IT = Text("Resume it: it goes on from its last checkpoint.")
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,11 @@ class RunFiles:
     def exports(self) -> Path:
         return self.folder / "exports"
 
+    @property
+    def reserve(self) -> Path:
+        """Some room on the disk, given back where it is full, so that the worker can say so."""
+        return self.folder / ".reserve"
+
     def has_result(self) -> bool:
         return self.adapter.is_dir() or self.model.is_dir()
 
@@ -112,6 +118,16 @@ class RunFiles:
 
     def given_config(self) -> RunConfig:
         return parse_config(self.run()["config"], source="run.json")
+
+    def is_of(
+        self, config: RunConfig, train: Sequence[Conversation], held_out: Sequence[Conversation]
+    ) -> bool:
+        """Whether the run was started with this configuration and these rows: it would end the same."""
+        return (
+            config == self.given_config()
+            and [*train] == self.train_rows()
+            and [*held_out] == self.held_out_rows()
+        )
 
     # resolved.json: every open setting filled in, by the worker
 
@@ -183,7 +199,10 @@ class RunFiles:
     # state.json: replaced as a whole
 
     def state(self) -> State:
-        data = read_json(self.folder / "state.json")
+        try:
+            data = read_json(self.folder / "state.json")
+        except StudioError as damaged:
+            return State("interrupted", reason=damaged.text, remedy=RESUME_IT)
         if data is None:
             return State("interrupted", reason=Text("The run never started."))
         return State(
@@ -213,6 +232,21 @@ class RunFiles:
                 "updated": now(),
             },
         )
+
+    # place: the time as of which it waits, where it was moved in the queue
+
+    def place(self) -> float | None:
+        try:
+            return float((self.folder / "place").read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):
+            return None
+
+    def write_place(self, seconds: float | None) -> None:
+        """None: it waits since it was queued."""
+        if seconds is None:
+            (self.folder / "place").unlink(missing_ok=True)
+        else:
+            write_text(self.folder / "place", repr(seconds))
 
 
 def _row(record: dict[str, Any]) -> Conversation:

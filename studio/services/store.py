@@ -78,6 +78,11 @@ class Store:
         """Held by the one worker that trains; others wait in state `queued`."""
         return self.home / "device.lock"
 
+    @property
+    def jobs_lock(self) -> Path:
+        """Held while runs are started, resumed or moved, so that two who do so do not do it twice."""
+        return self.home / "jobs.lock"
+
     def machine(self) -> Machine:
         """What this machine can do; probed once, in a process of its own, and kept in machine.json."""
         return probe.cached(self.machine_file)

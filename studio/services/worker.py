@@ -10,7 +10,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from studio.engine.model_files import weight_files
 from studio.engine.out_of_memory import is_out_of_memory
 from studio.engine.templates import Template
 from studio.engine.tokenizer import load_tokenizer
-from studio.services import process, speeds
+from studio.services import process, queue, speeds
 from studio.services.continual import refitted
 from studio.services.files import is_disk_full, write_text
 from studio.services.log import EventLog
@@ -39,6 +39,8 @@ from studio.services.store import Store
 from studio.services.trained import weight_stamps
 
 _POLL = 0.3
+_RESERVE = 256 * 1024
+"""Bytes: for the last words of a run on a full disk."""
 
 
 class Worker:
@@ -54,6 +56,7 @@ class Worker:
     def run(self) -> int:
         """Work until finished, stopped or failed; returns the exit status of contracts (0, 1 or 3)."""
         try:
+            self.files.reserve.write_bytes(bytes(_RESERVE))
             with self._device():
                 self.say("starting")
                 metrics = self._train()
@@ -79,6 +82,8 @@ class Worker:
             return self._fail(
                 reason, Text("The details are in the run's worker.log. What was saved can be resumed.")
             )
+        finally:
+            self.files.reserve.unlink(missing_ok=True)
 
     def say(self, state: RunState, reason: Text | None = None, remedy: Text | None = None) -> None:
         """Write the run's state."""
@@ -120,23 +125,10 @@ class Worker:
             lock.acquire(timeout=0)
         except Timeout:
             return False
-        if self._is_first_in_line():
+        if queue.is_next(self.store, self.files):
             return True
         lock.release()
         return False
-
-    def _is_first_in_line(self) -> bool:
-        """Whether no other run, alive and queued, has been so for longer."""
-        own = (self.files.state().updated, self.files.id)
-        for run_id in self.store.run_ids():
-            other = RunFiles(self.store.run_dir(run_id)).state()
-            if (
-                other.state == "queued"
-                and (other.updated, run_id) < own
-                and process.is_alive(other.pid, other.started)
-            ):
-                return False
-        return True
 
     def _train(self) -> dict[str, float]:
         from studio.engine.train import TrainJob, train
@@ -272,7 +264,9 @@ class Worker:
 
     def _fail(self, reason: Text, remedy: Text) -> int:
         details = "".join(traceback.format_exc())
-        print(details, file=sys.stderr, flush=True)
+        self.files.reserve.unlink(missing_ok=True)
+        with suppress(OSError):  # the disk may be full
+            print(details, file=sys.stderr, flush=True)
         try:
             self.log.append(
                 Failed(

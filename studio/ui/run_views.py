@@ -99,11 +99,20 @@ def doing(say: Words, run: Run, progress: Progress) -> str:
         return say("training.stopping")
     if run.state not in ALIVE:
         return ""
-    if progress.phase is None or run.state == "queued":
-        return say(f"training.{'queued' if run.state == 'queued' else 'starting'}")
+    if run.state == "queued":
+        return in_line(say, run) or say("training.queued")
+    if progress.phase is None:
+        return say("training.starting")
     doing = say(f"phase.{progress.phase.name}")
     counted = progress.phase.name == "evaluating" and progress.phase.total > 0
     return f"{doing} ({progress.phase.done:.0f}/{progress.phase.total:.0f})" if counted else doing
+
+
+def in_line(say: Words, run: Run) -> str:
+    """The run's place in the queue, where others wait too."""
+    if run.place is None or run.waiting < 2:
+        return ""
+    return say("runs.in_line", place=views.count(run.place), waiting=views.count(run.waiting))
 
 
 def figures(say: Words, run: Run, progress: Progress, step: int, steps: int, alive: bool) -> str:
@@ -291,7 +300,7 @@ def _item(say: Words, one: Listed, look: Look) -> str:
     losses = (run.metrics.get("loss"), progress.held_out[-1][1] if progress.held_out else None)
     cells = (
         ("", f'<b class="run-title">{escape(title(run))}</b>'),
-        ("", chip(say, run)),
+        ("", f'{chip(say, run)}<span class="muted small">{escape(in_line(say, run))}</span>'),
         (say("runs.progress"), _small_bar(say, run)),
         (say("runs.loss"), " / ".join(_short(loss) for loss in losses)),
         (say("runs.duration"), live.clock(progress.elapsed(alive), 1 if alive and progress.since else 0)),
@@ -320,8 +329,12 @@ def _small_bar(say: Words, run: Run) -> str:
 
 def _actions(say: Words, run: Run, look: Look) -> str:
     shown = [_act(run, "open", say("runs.open"))]
+    if run.place and run.place > 1:
+        shown.append(_act(run, "earlier", say("runs.earlier")))
+    if run.place and run.place < run.waiting:
+        shown.append(_act(run, "later", say("runs.later")))
     if run.state in ALIVE and run.state != "stopping":
-        shown.append(_act(run, "stop", say("runs.stop")))
+        shown.append(_act(run, "stop", say("runs.cancel" if run.state == "queued" else "runs.stop")))
     if run.state in RESUMABLE:
         shown.append(_act(run, "resume", say("runs.resume")))
     if continuable(run):

@@ -70,6 +70,8 @@ def build(page: Page) -> None:
             page.jobs.stop(run.id)
         elif what == "resume":
             page.resume(run.id)
+        elif what in ("earlier", "later") and run.place:
+            page.jobs.move(run.id, run.place + (1 if what == "later" else -1))
         elif what == "delete-yes" and at.deleting == run.id:
             page.jobs.delete(run.id)
             draft = replace(draft, run="" if draft.run == run.id else draft.run)

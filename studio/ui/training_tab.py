@@ -195,14 +195,19 @@ def running(say: Words, jobs: Jobs, watch: Watch, run: Run | None) -> dict[str, 
     run, progress = named(jobs, run), watch.progress(run.id)
     alive, resumable = run.state in ALIVE, run.state in RESUMABLE
     log = log_end(jobs.files(run.id).worker_log) if run.state in ("failed", "interrupted") else []
-    hint = "training.stop.hint" if alive else "training.resume.hint"
+    queued = run.state == "queued"
+    hint = ("training.cancel.hint" if queued else "training.stop.hint") if alive else "training.resume.hint"
     others = [] if alive else [other for other in jobs.list() if other.state in ALIVE]
     return {
         "empty": {"visible": False},
         "card": {"visible": True},
         "status": {"value": run_views.also(say, others) + run_views.status(say, run, progress)},
         "actions": {"visible": alive or resumable},
-        "stop": {"visible": alive, "interactive": run.state != "stopping"},
+        "stop": {
+            "visible": alive,
+            "interactive": run.state != "stopping",
+            "value": say("training.cancel" if queued else "training.stop"),
+        },
         "resume": {"visible": resumable},
         "hint": {"value": say(hint)},
         "curves": {"visible": True},
@@ -253,7 +258,7 @@ def is_same(config: RunConfig, run: RunFiles) -> bool:
         return False
     data = load_data(config)
     # A repair writes the file anew under the same name.
-    return [*data.train] == run.train_rows() and [*data.held_out] == run.held_out_rows()
+    return run.is_of(config, data.train, data.held_out)
 
 
 def log_end(path: Path) -> list[str]:

@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from safetensors.torch import load_file
 
 from studio.domain.config import RunConfig, parse_config
@@ -84,12 +86,52 @@ def adapter(jobs: Jobs, run: str) -> dict[str, torch.Tensor]:
 @pytest.mark.slow
 def test_runs_take_the_device_in_the_order_in_which_they_were_queued(store: Store, config: RunConfig) -> None:
     """Whichever process is up first, and however long the others had to wait."""
-    jobs, short = Jobs(store), config.with_values({"train.max_steps": 3})
-    runs = [jobs.submit(short) for _ in range(3)]
+    jobs = Jobs(store)
+    with FileLock(store.device_lock):
+        runs = [jobs.submit(config.with_values({"train.max_steps": 3, "train.seed": n})) for n in range(4)]
+        assert jobs.queue() == runs
+        jobs.move(runs[3], 1)
+        jobs.stop(runs[1])
+        wait(jobs, runs[1], until="stopped")
+        assert jobs.queue() == [runs[3], runs[0], runs[2]]
+        assert [jobs.get(run).place for run in runs] == [2, None, 3, 1]
     for run in runs:
         wait(jobs, run)
-    ended = {run: jobs.events(run)[0][-1].at for run in runs}
-    assert sorted(runs, key=ended.__getitem__) == runs, ended
+    expected = [runs[3], runs[0], runs[2]]
+    ended = {run: jobs.events(run)[0][-1].at for run in expected}
+    assert sorted(expected, key=ended.__getitem__) == expected, ended
+
+
+def test_a_run_that_does_not_wait_has_no_place_to_move_to(store: Store, config: RunConfig) -> None:
+    files = RunFiles(store.new_run_dir("over"))
+    files.write_state(State("finished"))
+    files.write_run(config, "over")
+    with pytest.raises(StudioError, match="does not wait for the device"):
+        Jobs(store).move(files.id, 1)
+
+
+def test_the_same_run_is_not_started_twice(store: Store, config: RunConfig) -> None:
+    """Two clicks, two browsers and a command line, all at once."""
+    with FileLock(store.device_lock), ThreadPoolExecutor(3) as clicks:
+        runs = {*clicks.map(lambda jobs: jobs.submit(config), [Jobs(store), Jobs(store), Jobs(store)])}
+        (run,) = runs
+        other = Jobs(store).submit(config.with_values({"train.seed": 7}))
+        assert other != run
+        Jobs(store).stop(run)
+        again = Jobs(store).submit(config)  # what is told to stop is not what was asked for
+        assert again not in (run, other)
+        for started in (run, other, again):
+            Jobs(store).delete(started)
+
+
+def test_a_run_whose_state_is_damaged_can_be_resumed(store: Store, config: RunConfig) -> None:
+    files = RunFiles(store.new_run_dir("damaged"))
+    files.write_run(config, "damaged")
+    (files.folder / "state.json").write_text('{"state": "runn', encoding="utf-8")
+    run = Jobs(store).get(files.id)
+    assert run.state == "interrupted"
+    assert "is damaged" in run.reason
+    assert run.remedy == "Resume it: it goes on from its last checkpoint."
 
 
 @pytest.mark.slow
@@ -97,7 +139,8 @@ def test_a_run_that_is_killed_or_stopped_ends_as_if_nothing_had_happened(
     store: Store, config: RunConfig
 ) -> None:
     jobs = Jobs(store)
-    whole, broken = jobs.submit(config), jobs.submit(config)  # the second waits for the device
+    whole = jobs.submit(config)
+    broken = jobs.submit(config.model_copy(update={"name": "broken"}))  # it waits for the device
     wait(jobs, whole)
     assert (jobs.get(whole).state, jobs.get(whole).progress) == ("finished", 1.0)
 

@@ -1,0 +1,55 @@
+"""The runs that wait for the device, and in which order they will have it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from studio.domain.errors import StudioError
+from studio.services import process
+from studio.services.run_files import RunFiles
+from studio.services.store import Store
+
+
+def waiting(store: Store) -> list[RunFiles]:
+    """Those whose process is there and waits; the next one first."""
+    found = []
+    for run_id in store.run_ids():
+        files = RunFiles(store.run_dir(run_id))
+        state = files.state()
+        if state.state == "queued" and process.is_alive(state.pid, state.started):
+            found.append(files)
+    return sorted(found, key=standing)
+
+
+def standing(files: RunFiles) -> tuple[float, str]:
+    """What the queue is ordered by: since when a run waits, or the time that it was moved to."""
+    moved = files.place()
+    return (moved if moved is not None else _seconds(files.state().updated), files.id)
+
+
+def is_next(store: Store, files: RunFiles) -> bool:
+    """Whether no other run stands before this one."""
+    own = standing(files)
+    return not any(standing(other) < own for other in waiting(store))
+
+
+def move(store: Store, run_id: str, place: int) -> None:
+    """Put a waiting run at a place, 1 the next; beyond the end it is the last."""
+    order = waiting(store)
+    moved = next((files for files in order if files.id == run_id), None)
+    if moved is None:
+        raise StudioError(
+            "The run {run} does not wait for the device: it has no place in the queue.",
+            "`studio runs` says which runs are queued.",
+            run=run_id,
+        )
+    others = [files for files in order if files.id != run_id]
+    others.insert(max(0, place - 1), moved)
+    now = time.time()  # before all that will be queued later
+    for behind, files in enumerate(reversed(others)):
+        files.write_place(now - behind)
+
+
+def _seconds(at: str) -> float:
+    return datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp() if at else 0.0
