@@ -14,6 +14,7 @@ from studio.engine.assets import ASSETS
 from studio.engine.dataset import read
 from studio.services import history, surveys
 from studio.services.store import Store
+from tests.runs import ROWS, finished_run
 from tests.tiny import tiny_model
 
 
@@ -342,6 +343,21 @@ def test_a_preview_says_that_a_row_is_left_out(studio, tmp_path: Path) -> None: 
     shown = json.loads(studio(*row, "--json")[1])
     assert (shown["left_out"], shown["trained"], shown["hazards"]) == (True, 0, ["left_out"])
     assert "left out" in studio(*row)[1]
+
+
+def test_a_preview_says_which_rows_a_run_held_out(studio, home: Path, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    run = finished_run(Store(home)).id
+    lines = [json.dumps({"prompt": row.prompt, "completion": row.response}) + "\n" for row in ROWS]
+    look = ["preview", write(tmp_path, "rows.jsonl", "".join(lines)), "--run", run, "--row"]
+    _, out, _ = studio(*look, "9")
+    assert out.startswith("held out: the run measures on this row and does not train on it\n")
+    assert "rows held out: 9, 10 (2 in all)\n" in out
+    assert studio(*look, "1")[1].startswith("the run trains on this row\n")
+    assert json.loads(studio(*look, "1", "--json")[1])["in_run"] == {
+        "part": "trained",
+        "held_out": [9, 10],
+        "file": "",
+    }
 
 
 def test_a_preview_of_the_losses_has_one_for_each_trained_token(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from studio.cli.parsing import Verbs
     from studio.engine.token_losses import TokenLosses
     from studio.services.plan import Preview
+    from studio.services.preview import InRun
 
 
 def add_to(verbs: Verbs) -> None:
@@ -41,7 +42,9 @@ def add_to(verbs: Verbs) -> None:
         help="each trained token's loss under the model, or under the run's two",
     )
     look.add_argument(
-        "--run", help="encode the row as this run did; with --losses, under its base and its tuned model"
+        "--run",
+        help="encode the row as this run did, and say which rows it held out; with --losses, under its base and its "
+        "tuned model",
     )
 
 
@@ -76,8 +79,11 @@ def preview(options: argparse.Namespace, store: Store) -> int:
     )
     following = _next_hazard(options, store, terms) if options.next_hazard else None
     losses = _losses(options, store, shown) if options.losses else None
+    place = _in_run(options, store, shown) if options.run else None
     if options.json:
-        return print_json(_as_json(options, shown, following, losses))
+        return print_json(_as_json(options, shown, following, losses, place))
+    if place is not None:
+        _print_place(place)
     for part in (shown, *shown.others):
         _print_row(part)
     if losses is not None:
@@ -127,8 +133,19 @@ def _losses(options: argparse.Namespace, store: Store, shown: Preview) -> TokenL
         return preview_losses(store, shown.encoded, run=options.run, model=model, progress=progress)
 
 
+def _in_run(options: argparse.Namespace, store: Store, shown: Preview) -> InRun:
+    from studio.services.jobs import Jobs
+    from studio.services.preview import in_run
+
+    return in_run(Jobs(store).files(options.run), shown.conversation)
+
+
 def _as_json(
-    options: argparse.Namespace, shown: Preview, following: int | None, losses: TokenLosses | None
+    options: argparse.Namespace,
+    shown: Preview,
+    following: int | None,
+    losses: TokenLosses | None,
+    place: InRun | None,
 ) -> dict[str, Any]:
     from studio.engine.encode import fingerprint
 
@@ -141,6 +158,8 @@ def _as_json(
         data["next_hazard"] = following
     if losses is not None:
         data["losses"] = losses
+    if place is not None:
+        data["in_run"] = asdict(place)
     return data
 
 
@@ -156,6 +175,24 @@ def _print_losses(shown: Preview, losses: TokenLosses) -> None:
         known = [loss for loss in side if loss is not None]
         if known:
             print(f"mean loss {name} {sum(known) / len(known):.4f}")
+
+
+_PLACES = {
+    "trained": "the run trains on this row",
+    "held_out": "held out: the run measures on this row and does not train on it",
+    "absent": "the run has no such row: the file changed since, or it is another one",
+}
+_NAMED = 20
+
+
+def _print_place(place: InRun) -> None:
+    """What the run did with the row, and which rows it held out."""
+    print(_PLACES[place.part])
+    if place.held_out:
+        rows = ", ".join(map(str, place.held_out[:_NAMED])) + (" …" if place.held_out[_NAMED:] else "")
+        print(
+            f"rows held out{' of ' + place.file if place.file else ''}: {rows} ({len(place.held_out)} in all)"
+        )
 
 
 def _print_row(shown: Preview) -> None:

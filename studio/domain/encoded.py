@@ -18,6 +18,7 @@ Hazard = Literal[
     "nothing_trained",
     "no_end_token",
     "unended_text",
+    "empty_answer",
     "prompt_fills_length",
     "answer_cut",
     "doubled_bos",

@@ -45,6 +45,8 @@ class EncodedData:
     rows: tuple[Encoded, ...]
     findings: tuple[Finding, ...]
     sha256: str
+    mixed_in: int = 0
+    """How many of the rows, the last ones, come from another file; their numbers are those of that file."""
 
     @property
     def tokens(self) -> int:
@@ -244,6 +246,8 @@ class Encoder:
             seen.append("missing_bos")
         if self.tokenizer.unknown_id is not None and self.tokenizer.unknown_id in ids:
             seen.append("unknown_token")
+        if any(_is_empty(item.messages[turn.message]) for turn in _learnt_turns(item, self.masks)):
+            seen.append("empty_answer")
         if labels[1:] == _IGNORED * (len(labels) - 1):
             seen.append("nothing_trained")
         elif not ended:
@@ -422,7 +426,7 @@ def _unlearnt(row: Encoded) -> Encoded:
     """A row without a prompt or a response: what its template writes all the same is not learnt."""
     if row.problem is not None:
         return row
-    about_labels = ("nothing_trained", "no_end_token", "unended_text")
+    about_labels = ("nothing_trained", "no_end_token", "unended_text", "empty_answer")
     others = (hazard for hazard in row.hazards if hazard not in about_labels)
     return replace(row, labels=_IGNORED * row.total, end_token_trained=False, hazards=("left_out", *others))
 
@@ -473,6 +477,11 @@ def fingerprint(rows: Sequence[Encoded]) -> str:
 def _learnt_turns(item: Rendered, masks: TemplateConfig) -> list[Turn]:
     turns = [turn for turn in item.turns if item.messages[turn.message].trained and not turn.silent]
     return [turn for turn in turns if turn is item.turns[-1]] if masks.turns == "last" else turns
+
+
+def _is_empty(message: Message) -> bool:
+    """Whether a turn says nothing and calls nothing: reasoning alone is said to nobody."""
+    return not (message.tool_calls or message.content.rpartition("</think>")[2].strip())
 
 
 def _learns_its_end(item: Rendered, masks: TemplateConfig) -> bool:

@@ -50,6 +50,11 @@ MEANINGS: dict[Hazard, Meaning] = {
         "Rows that are learnt whole, prompts too, without an end token: {count}.",
         "Fit for continued pre-training; for answers, choose a template that ends each turn with a special token.",
     ),
+    "empty_answer": Meaning(
+        "warning",
+        "Rows with an answer without words or a call, from which the model learns to say nothing: {count}.",
+        "Write these answers, or drop the rows, under Data.",
+    ),
     "missing_bos": Meaning(
         "warning",
         "Rows that do not begin with the beginning-of-text token, which this model's tokenizer puts first: {count}.",

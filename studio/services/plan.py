@@ -222,7 +222,7 @@ def _select_mixed(
     own, general = parts
     rows = (*own.rows, *general.rows)
     found = [*own.findings, *_about_others(general, max_length, GENERAL_TOKENS)]
-    return EncodedData(rows, tuple(worst_first(found)), fingerprint(rows))
+    return EncodedData(rows, tuple(worst_first(found)), fingerprint(rows), len(general.rows))
 
 
 @dataclass(frozen=True)
@@ -236,6 +236,7 @@ class Preview:
     encoded: Encoded
     tokens: tuple[tuple[int, str, bool], ...]
     findings: tuple[Finding, ...]
+    conversation: Conversation
     left_out: bool = False
     others: tuple[Preview, ...] = ()
 
@@ -287,17 +288,20 @@ def preview_row(
     encoder = encoder_for(masks or TemplateConfig(), load_tokenizer(path))
     context = facts(read_config(path), 0).context if overlong == "keep" else None
     parts = made_of(encoder, conversation, encoder.encode(conversation), max_length, overlong, context)
-    first, *others = (_preview(encoder, part, max_length, overlong) for part in parts)
+    first, *others = (_preview(encoder, conversation, part, max_length, overlong) for part in parts)
     return replace(first, others=tuple(others))
 
 
-def _preview(encoder: Encoder, shown: Encoded, max_length: int | None, overlong: Overlong) -> Preview:
+def _preview(
+    encoder: Encoder, conversation: Conversation, shown: Encoded, max_length: int | None, overlong: Overlong
+) -> Preview:
     tokenizer = encoder.tokenizer
     labels = (*shown.labels, *(IGNORED for _ in shown.cut_ids))
     ids = (*shown.input_ids, *shown.cut_ids)
     tokens = tuple((i, tokenizer.token(i), label != IGNORED) for i, label in zip(ids, labels, strict=True))
     found = tuple(hazard_findings([shown], max_length, overlong))
-    return Preview(encoder.template.name, shown, tokens, found, not is_fed(shown, overlong))
+    left_out = not is_fed(shown, overlong)
+    return Preview(encoder.template.name, shown, tokens, found, conversation, left_out)
 
 
 def token_report(

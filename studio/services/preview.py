@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from studio.domain.chat import Conversation
 from studio.domain.config import Overlong, RunConfig, TemplateConfig
@@ -126,6 +127,32 @@ def is_trained_alike(run: RunFiles, config: TemplateConfig, tokenizer: Tokenizer
     return is_resolved(text, config.name, tokenizer, config.source)
 
 
+@dataclass(frozen=True)
+class InRun:
+    """What a run did with a row, and the numbers of all rows that it measures on and does not train."""
+
+    part: Literal["trained", "held_out", "absent"]
+    held_out: tuple[int, ...]
+    file: str
+    """The file whose rows they are, where it is not the one that was trained on; else empty."""
+
+
+def in_run(run: RunFiles, conversation: Conversation) -> InRun:
+    """Rows are told by number and content: the file may have changed since the run."""
+
+    def holds(rows: Sequence[Conversation]) -> bool:
+        own = (row for row in rows if row.row == conversation.row and not row.source)
+        return any(row.to_json() == conversation.to_json() for row in own)
+
+    held_out = run.held_out_rows()
+    trained = not holds(held_out) and holds(run.train_rows())
+    return InRun(
+        "trained" if trained else "held_out" if holds(held_out) else "absent",
+        tuple(row.row for row in held_out),
+        Path(run.config().data.held_out_path or "").name,
+    )
+
+
 def fed(
     encoder: Encoder, conversation: Conversation, max_length: int | None, overlong: Overlong, context: int
 ) -> list[Encoded]:
@@ -178,29 +205,26 @@ def _unusable(config: RunConfig) -> list[Finding]:
 
 def fates(found: plan.EncodedSet) -> Fates:
     """What became of each row that is too long, read off the rows that the run is fed."""
-    pairs = zip(found.conversations, found.rows, strict=True)
-    fed = deque(found.data.rows)  # in the order of the conversations, those mixed in last
+    rows, own = found.data.rows, len(found.data.rows) - found.data.mixed_in
+    # Both in the order of the conversations; a number may stand in each.
+    fed = {False: deque(rows[:own]), True: deque(rows[own:])}
     counts: Counter[str] = Counter()
-    for conversation, row in sorted(pairs, key=lambda pair: bool(pair[0].source)):
-        parts: list[Encoded] = []
-        while fed and fed[0].row == conversation.row and (not parts or _is_part(parts[-1], fed[0])):
-            parts.append(fed.popleft())
+    for conversation, row in zip(found.conversations, found.rows, strict=True):
+        following, parts = fed[bool(conversation.source)], []
+        while following and following[0].row == conversation.row:
+            parts.append(following.popleft())
         if row.total <= found.max_length:
             continue
         counts["cut"] += sum(part.truncated for part in parts)
         counts["cut_tokens"] += sum(len(part.cut_ids) for part in parts)
         if not parts:
             counts["left_out"] += 1
-        elif _is_part(*parts[:1]):
+        elif "split" in parts[0].hazards:
             counts["split"] += 1
             counts["parts"] += len(parts)
         elif not parts[0].truncated:
             counts["kept"] += 1
     return Fates(**counts)
-
-
-def _is_part(*rows: Encoded) -> bool:
-    return all("split" in row.hazards for row in rows)
 
 
 def length_bars(lengths: Sequence[int], limit: int, bars: int = BARS) -> tuple[Bar, ...]:

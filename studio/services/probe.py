@@ -18,7 +18,8 @@ from studio.domain.machine import Machine
 from studio.services.files import read_json, write_json
 
 _ONE_AT_A_TIME = threading.Lock()
-_SECONDS = 120
+_SECONDS = 600
+"""Some ten are usual; while other programs are at work, minutes."""
 
 
 def cached(file: Path) -> Machine:
@@ -55,7 +56,14 @@ def _key() -> str:
 
 def _ask() -> dict[str, object]:
     command = [sys.executable, "-m", "studio.services.probe"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        raise StudioError(
+            "Looking at the machine took longer than {seconds} seconds.",
+            "Try again when other programs have ended.",
+            seconds=_SECONDS,
+        ) from None
     if done.returncode != 0:
         raise StudioError(
             "The machine could not be looked at: {problem}.",
@@ -68,6 +76,8 @@ def _ask() -> dict[str, object]:
 
 def main() -> None:
     """Print the probed machine as one line of JSON."""
+    if hasattr(os, "nice"):
+        os.nice(5)  # it starts with the page, and a first upload does not wait for it
     from studio.engine.machine import probe
 
     json.dump(probe().to_json(), sys.stdout)

@@ -39,8 +39,8 @@ FLAGS = [
     "--disable-sync",
     "--no-first-run",
 ]
-SOON, LONG = 60_000, 900_000
-"""Milliseconds: for the page, and for training and exporting on a busy machine."""
+SOON, LONG = 180_000, 900_000
+"""Milliseconds on a busy machine: for the page, and for training and exporting."""
 
 
 def missing(reason: str) -> None:
@@ -84,7 +84,7 @@ class Server:
         ]
         with (self.home / "serve.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + SOON / 1000
         while not self.answers():
             assert self.process.poll() is None, (self.home / "serve.log").read_text(encoding="utf-8")
             assert time.monotonic() < deadline

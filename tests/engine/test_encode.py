@@ -176,6 +176,28 @@ def test_system_messages_that_may_only_stand_first_are_joined_there(tokenizer: T
     assert "system_merged" not in row.hazards
 
 
+def test_a_later_system_message_that_the_template_passes_over_in_silence_is_a_hazard(
+    tokenizer: Tokenizer,
+) -> None:
+    silent = CHATML.replace(
+        "in messages %}", "in messages if message.role != 'system' or message == messages[0] %}"
+    )
+    messages = list(said("Hi", "Hello.", "And?", "Bye.", system="Be brief.").messages)
+    row = Conversation((*messages[:3], Message("system", "Be kind."), *messages[3:]), 1)
+    assert Encoder(Template("x", "x", silent), tokenizer).encode(row).hazards == ("not_shown",)
+
+
+def test_an_answer_without_words_or_a_call_is_a_hazard_where_it_is_learnt(tokenizer: Tokenizer) -> None:
+    rows = [said("Hi", " ", "And?", "Bye."), said("Hi", "Hello.")]
+    every, last = (
+        Encoder(Template("x", "x", CHATML), tokenizer, TemplateConfig(turns=turns))  # type: ignore[arg-type]
+        for turns in ("all", "last")
+    )
+    assert [row.hazards for row in every.encode_many(rows)] == [("empty_answer",), ()]
+    assert every.encode(rows[0]).hazards == ("empty_answer",)
+    assert last.encode(rows[0]).hazards == ()
+
+
 @pytest.mark.parametrize(
     "source", [CHATML, CHATML.replace("message['content']", "(message['content'] | trim)")]
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from studio.services.plan import encoded, plan
 from studio.services.preview import Bar, Fates, hazard_rows, length_bars
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
+from tests.runs import ROWS, finished_run
 from tests.tiny import tiny_model, tiny_tokenizer
 
 LONG = 5
@@ -177,3 +179,36 @@ def test_a_run_is_trained_alike_whichever_day_its_template_was_dated(tmp_path: P
     assert not alike("chatml")
     assert not alike("custom", f"{text}!")
     assert not alike("custom", text.replace("0", "1"))
+
+
+def test_a_row_that_is_left_out_is_counted_where_a_general_one_has_its_number(
+    store: Store, tmp_path: Path
+) -> None:
+    """The last of four rows is too long, and of the general rows the fourth alone can be drawn."""
+    own = [("Question?", "Answer.")] * 3 + [("Go on.", "so on " * 40)]
+    general = [("Question?", " ")] * 3 + [("What else?", "Nothing.")]
+    files = {"own": own, "general": general}
+    for name, rows in files.items():
+        lines = [json.dumps({"prompt": prompt, "completion": text}) + "\n" for prompt, text in rows]
+        (tmp_path / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+    data = {"path": str(tmp_path / "own.jsonl"), "held_out_share": 0.0, "overlong": "drop"}
+    config = parse_config(
+        {
+            "model": {"id": "tiny"},
+            "data": {**data, "general_path": str(tmp_path / "general.jsonl"), "general_share": 0.2},
+            "train": {"max_length": 128},
+        }
+    )
+    found = encoded(store, config)
+    assert [row.row for row in found.rows] == [1, 2, 3, 4, 4]
+    assert [row.row for row in found.data.rows] == [1, 2, 3, 4]
+    assert preview.fates(found) == Fates(left_out=1)
+
+
+def test_a_row_of_a_run_is_told_by_its_number_and_its_content(tmp_path: Path) -> None:
+    run = finished_run(Store(tmp_path))
+    first, last = ROWS[0], ROWS[-1]
+    assert [preview.in_run(run, row).part for row in (first, last)] == ["trained", "held_out"]
+    assert preview.in_run(run, last).held_out == (9, 10)
+    assert preview.in_run(run, replace(last, row=1)).part == "absent"
+    assert preview.in_run(run, replace(first, messages=last.messages)).part == "absent"
