@@ -76,6 +76,8 @@ class TrainingData:
     findings: list[Finding]
     sha256: str
     held_out_sha256: str = ""
+    left_out: Sequence[Conversation] = ()
+    """Those of the file to train on that lack a prompt or a response."""
 
 
 def read(
@@ -261,7 +263,12 @@ def load_training(data: DataConfig, seed: int) -> TrainingData:
     findings += _naming(dataset.path, leaked) if data.held_out_path else leaked
     general, about_general = _general(data, len(train), seed)
     return TrainingData(
-        [*train, *general], held_out, [*findings, *about_general], _sha256(dataset.path), held_out_sha256
+        [*train, *general],
+        held_out,
+        [*findings, *about_general],
+        _sha256(dataset.path),
+        held_out_sha256,
+        [conversation for conversation in dataset.conversations if not conversation.learnable],
     )
 
 

@@ -39,7 +39,7 @@ class Shown:
     """The rows of a configuration that can be looked at, before they are encoded."""
 
     conversations: tuple[Conversation, ...]
-    """Those to train on and those held out, in the order of the file; then the general ones that are mixed in."""
+    """Those to train on, held out and left out, in the order of the file; then the general ones that are mixed in."""
     held_out: frozenset[int]
     """Numbers of the rows that are measured on, not trained."""
     tokenizer: Tokenizer
@@ -109,7 +109,7 @@ def _arranged(config: str, stamps: tuple[int, ...]) -> tuple[tuple[Conversation,
     measured = [] if run.data.held_out_path else data.held_out
     own = [conversation for conversation in data.train if not conversation.source]
     mixed_in = [conversation for conversation in data.train if conversation.source]
-    ordered = sorted([*own, *measured], key=lambda conversation: conversation.row)
+    ordered = sorted([*own, *measured, *data.left_out], key=lambda conversation: conversation.row)
     return (*ordered, *mixed_in), frozenset(conversation.row for conversation in measured)
 
 

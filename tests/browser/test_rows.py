@@ -40,6 +40,7 @@ def choose(page: Page, field: str, option: str) -> None:  # noqa: F811
 def test_rows_are_looked_at_token_by_token(page: Page, server: Server, tmp_path: Path) -> None:  # noqa: F811
     write_rows(tmp_path / "rows.jsonl")
     page.goto(server.url)
+    page.locator("#data-summary").get_by_text("No data yet").wait_for()  # the page listens
     page.locator("#upload input[type=file]").set_input_files(str(tmp_path / "rows.jsonl"))
     page.locator("#data-summary").get_by_text("rows.jsonl").first.wait_for()
     tab(page, "Template")
@@ -56,7 +57,7 @@ def test_rows_are_looked_at_token_by_token(page: Page, server: Server, tmp_path:
     assert number.input_value() == "4"
     number.fill("3")
     number.press("Enter")
-    page.get_by_text("There is no usable row 3").wait_for()
+    page.get_by_text("There is no readable row 3").wait_for()
     number.fill("10")
     number.press("Enter")
     page.wait_for_function("document.querySelectorAll('#tokens b').length > 3000")

@@ -57,7 +57,7 @@ def test_the_browser_knows_the_rows_by_their_numbers_in_the_file(page: Page, dra
     told = state(page, draft)
     assert (told["total"], told["numbers"], told["settled"]) == (9, [[1, 2], [4, 10]], False)
     assert row(page, draft, 3)["number"] == 4
-    assert row(page, draft, 3)["position"] == "3 of 9 usable rows"
+    assert row(page, draft, 3)["position"] == "3 of 9 readable rows"
 
 
 def test_the_maximum_length_and_the_hazards_come_with_the_statistics(page: Page, draft: Draft) -> None:
@@ -68,6 +68,21 @@ def test_the_maximum_length_and_the_hazards_come_with_the_statistics(page: Page,
     assert (told["limit"], told["settled"]) == (35, True)
     assert told["hazards"]
     assert {row for ends in told["hazards"] for row in ends} <= {1, 2, *range(4, 11)}
+
+
+def test_rows_that_are_left_out_for_lack_of_a_response_are_shown_and_can_be_jumped_to(
+    page: Page, tmp_path: Path
+) -> None:
+    file = tmp_path / "rows.jsonl"
+    lines = [json.dumps({"prompt": f"Question {n}?", "completion": "Yes." * (n != 2)}) for n in range(1, 13)]
+    file.write_text("\n".join(lines), encoding="utf-8")
+    draft = Draft(page.store.save_dataset(file).id, {"model.id": "tiny"})
+    found = preview.overview(page.store, form.sound(draft).config(page.store))
+    told = state(page, draft, found=found)
+    assert (told["numbers"], told["hazards"]) == ([[1, 12]], [[2, 2]])
+    (side,) = row(page, draft, 2)["sides"]
+    assert "0 trained of" in plain(side["head"])
+    assert "No prompt or response" in plain(side["head"])
 
 
 def test_the_key_changes_with_what_a_row_depends_on(page: Page, draft: Draft) -> None:
