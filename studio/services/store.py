@@ -92,6 +92,11 @@ class Store:
         """Tokens a second that finished runs reached, by kind of run: what later estimates are made from."""
         return self.home / "speeds.json"
 
+    @property
+    def mappings_file(self) -> Path:
+        """Which column is which, by the columns of files that were mapped by hand."""
+        return self.home / "mappings.json"
+
     # Runs
 
     def run_dir(self, run_id: str) -> Path:

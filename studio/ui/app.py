@@ -58,8 +58,8 @@ _NAME_TAB = """() => {
 }"""
 
 
-def build(store: Store, jobs: Jobs, chat: ChatProcess) -> gr.Blocks:
-    """The page, ready to launch."""
+def build(store: Store, jobs: Jobs, chat: ChatProcess, local: bool = False) -> gr.Blocks:
+    """The page, ready to launch; `local`: only this machine will reach it."""
     served = store.tmp_dir / "page"
     served.mkdir(parents=True, exist_ok=True)
     _drop_old_downloads(served)
@@ -76,7 +76,7 @@ def build(store: Store, jobs: Jobs, chat: ChatProcess) -> gr.Blocks:
             js_on_load=views.LANGUAGE_SWITCH % COOKIE,
         )
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
-            page = Page(store, jobs, chat, blocks, draft, tabs, served)
+            page = Page(store, jobs, chat, blocks, draft, tabs, served, local)
             for module in _TAB_BUILDERS:
                 module.build(page)
         _keep_open_tab(page)
@@ -161,7 +161,7 @@ def launch(
     """Build the page and start its server in a thread; returns when it answers."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     _keep_loopback_from_proxies(os.environ)
-    blocks = build(store, jobs, chat)
+    blocks = build(store, jobs, chat, local=host.strip("[]").lower() in gate.LOOPBACK_NAMES)
     blocks.queue(default_concurrency_limit=8, api_open=False)
     blocks.launch(
         server_name=host,

@@ -17,22 +17,26 @@ from studio.domain.config import Format, TemplateConfig
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
 from studio.engine.checks import Report, run_checks
-from studio.engine.dataset import Dataset, read, recognise
-from studio.engine.readers import read_source
+from studio.engine.dataset import Dataset, read
+from studio.engine.readers import Quarantined
 from studio.engine.rows import numbered, position_of
 from studio.engine.similarity_map import SimilarityMap, similarity_map
+from studio.engine.sources import SourceFile
 from studio.engine.spread import Spread, Spreading
-from studio.services import difficulty, history, surveys
+from studio.services import difficulty, history, mappings, surveys, uploads
 from studio.services.plan import sampled_token_report
+from studio.services.quarantine import write_quarantined
 from studio.services.reports import write_report
 from studio.ui import (
     data_views,
     difficulty_panel,
     modes,
+    reading_panel,
     repair_panel,
     row_editing,
     samples,
     selection_panel,
+    source_panel,
     spread_views,
     step_views,
     survey_panel,
@@ -46,8 +50,6 @@ if TYPE_CHECKING:
     from studio.services.store import DatasetEntry, Store
 
 PAGE_ROWS = 20
-_GLANCE = 50
-"""Rows looked at to recognise a file."""
 _MOVES = {"filter", "row", "page", "edit"}
 """What a click that leads to another place in the table says."""
 REPORTS = ("html", "json")
@@ -85,11 +87,12 @@ def build(page: Page) -> None:
                     show_label=False,
                     height=104,
                     elem_id="upload",
-                    file_count="single",
+                    file_count="multiple",
                 )
                 earlier = gr.Dropdown(
                     label=t("data.earlier"), choices=[], value=None, elem_id="earlier", visible=False
                 )
+            fetched = source_panel.build(page, error)
             forget = gr.HTML(elem_id="forget", js_on_load=views.CLICKS)
         summary = gr.HTML(elem_id="data-summary", min_height=96)
         changed = gr.State("")  # another value with each step, and with each finding that comes later
@@ -107,6 +110,7 @@ def build(page: Page) -> None:
                     gr.Dropdown(label=t(f"data.part.{part}"), choices=[], elem_id=f"part-{part}")
                     for part in PARTS
                 ]
+            outer = reading_panel.build()
             preview = gr.HTML()
         rows = gr.HTML(elem_id="rows", js_on_load=row_editing.CLICKS)
         findings = gr.HTML(elem_id="findings", js_on_load=views.CLICKS)
@@ -121,6 +125,9 @@ def build(page: Page) -> None:
         )
         with gr.Row(elem_classes="actions", elem_id="repair-row"):
             download = gr.DownloadButton(t("data.download"), visible=False, elem_id="download-cleaned")
+            set_aside = gr.DownloadButton(
+                t("quarantine.download"), visible=False, elem_id="download-quarantined"
+            )
             report_files = [
                 gr.DownloadButton(t(f"data.report.{kind}"), visible=False, elem_id=f"report-{kind}")
                 for kind in REPORTS
@@ -137,12 +144,14 @@ def build(page: Page) -> None:
         form,
         parts_row,
         *parts,
+        *outer,
         preview,
         rows,
         findings,
         inside,
         overview,
         download,
+        set_aside,
         *report_files,
         steps,
     ]
@@ -163,12 +172,11 @@ def build(page: Page) -> None:
             return tuple([gr.skip()] * (len(whole) - 1))
         return everything(say, draft, Place())[1:]
 
-    def uploaded(say: Words, draft: Draft, path: str | None) -> tuple[Any, ...]:
-        if not path:
+    def uploaded(say: Words, draft: Draft, paths: list[str] | None) -> tuple[Any, ...]:
+        if not paths:
             return tuple([gr.skip()] * len(whole))
-        _readable(Path(path))
-        entry = page.store.save_dataset(Path(path), Path(path).name)
-        return everything(say, _chosen(draft, entry.id), Place())
+        entry = uploads.keep(page.store, [SourceFile(Path(path), Path(path).name) for path in paths])
+        return everything(say, _mapped_before(page.store, _chosen(draft, entry.id), entry), Place())
 
     def picked(say: Words, draft: Draft, event: gr.EventData) -> tuple[Any, ...]:
         chosen = samples.sample(str(event._data.get("sample")))
@@ -195,6 +203,15 @@ def build(page: Page) -> None:
         chosen = {part: column for part, column in zip(PARTS, columns, strict=True) if column}
         draft = draft.with_value("data.format", None if form == "auto" else form)
         draft = draft.with_value("data.columns", chosen if form == "columns" and chosen else None)
+        answer = (draft, *_shown(page, say, draft, Place()))
+        if form == "columns" and {"prompt", "response"} <= chosen.keys():
+            entry = page.store.dataset(draft.dataset)
+            columns = uploads.glance(entry.path, draft.reading(entry)[2]).columns
+            mappings.remember(page.store, columns, chosen)
+        return answer
+
+    def read_otherwise(say: Words, draft: Draft, *values: str | None) -> tuple[Any, ...]:
+        draft = reading_panel.said(draft, values)
         return (draft, *_shown(page, say, draft, Place()))
 
     def turned(say: Words, draft: Draft, event: gr.EventData, at: Place) -> tuple[Any, ...]:
@@ -250,6 +267,8 @@ def build(page: Page) -> None:
         [page.draft, *shown],
         error=error,
     )
+    page.on([field.input for field in outer], read_otherwise, outer, [page.draft, *shown], error=error)
+    page.on(fetched.change, earlier_one, [fetched], whole, error=error, cancels=overtaken)
     clicked = [rows.click, findings.click, overview.click, selection.click]
     page.on(clicked, turned, [place], [place, rows, changed], error=error, event=True)
     page.on(inside.expand, looked_inside, [], [overview], error=error)
@@ -264,7 +283,8 @@ def _formats() -> list[tuple[Any, str]]:
 
 def _chosen(draft: Draft, dataset: str, held_out: str = "") -> Draft:
     """The draft with another dataset: what was said about the columns of the last one does not hold for it."""
-    values = {key: value for key, value in draft.values.items() if key not in ("data.format", "data.columns")}
+    about_file = ("data.format", "data.columns", "data.read_as")
+    values = {key: value for key, value in draft.values.items() if key not in about_file}
     general = "" if draft.general == dataset else draft.general
     return replace(draft, dataset=dataset, held_out=held_out, general=general, values=values, row=1)
 
@@ -277,19 +297,13 @@ def without(draft: Draft, dataset: str) -> Draft:
     return replace(draft, held_out="") if draft.held_out == dataset else draft
 
 
-def _readable(path: Path) -> None:
-    """StudioError where the file as a whole cannot be used; one whose columns must be mapped by hand can be."""
-    try:
-        if not surveys.is_large(path):
-            read(path)
-    except StudioError:
-        if _recognised(path):
-            raise
-
-
-def _recognised(path: Path) -> bool:
-    records = read_source(path, _GLANCE)
-    return not records.rows or recognise(records.columns, records.rows) is not None
+def _mapped_before(store: Store, draft: Draft, entry: DatasetEntry) -> Draft:
+    """The draft with the mapping that was made for a file of the same columns, where this one needs one."""
+    seen = uploads.glance(entry.path, entry.read_as)
+    mapping = None if seen.recognised else mappings.remembered(store, seen.columns)
+    if mapping is None:
+        return draft
+    return draft.with_value("data.format", "columns").with_value("data.columns", mapping)
 
 
 def _choices(page: Page, say: Words, draft: Draft) -> tuple[Any, Any, str]:
@@ -322,11 +336,12 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
             gr.skip(),
             gr.skip(),
             *[gr.skip()] * len(PARTS),
+            *reading_panel.hidden(),
             "",
             "",
             "",
             *_folded(visible=False),
-            *[gr.DownloadButton(visible=False)] * (1 + len(REPORTS)),
+            *[gr.DownloadButton(visible=False)] * (2 + len(REPORTS)),
             "",
         )
     entry = page.store.dataset(draft.dataset)
@@ -336,7 +351,8 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
         return _unread(say, draft, entry, checking=True, steps=_steps(page.store, say, entry.id))
     except StudioError:
         # Whatever is wrong with a file was said when it was uploaded; what is left is a mapping that is not complete.
-        if _recognised(entry.path) and draft.reading(entry)[0] != "columns":
+        form, _, read_as = draft.reading(entry)
+        if form != "columns" and uploads.glance(entry.path, read_as).recognised:
             raise
         return _unread(say, draft, entry)
     report, dataset = examined.report, examined.dataset
@@ -345,11 +361,13 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
         gr.Row(visible=True),
         gr.Accordion(visible=not entry.cleaned, open=draft.values.get("data.format") == "columns"),
         *_mapping(draft, [str(column) for column in dataset.columns]),
+        *reading_panel.shown(say, draft, entry),
         data_views.conversation(say, dataset.conversations[0]),
         _rows(say, examined, at),
         data_views.quarantine(say, dataset.quarantined) + data_views.findings(say, report, dataset.findings),
         *_folded(visible=True),
         gr.DownloadButton(visible=entry.cleaned, value=_offered(page, entry)),
+        _set_aside(page, say, entry, dataset.quarantined),
         *[gr.DownloadButton(visible=True, value=file) for file in _reports(page, entry, examined)],
         _steps(page.store, say, entry.id),
     )
@@ -369,6 +387,19 @@ def _offered(page: Page, entry: DatasetEntry) -> str | None:
     return page.offer(entry.path, f"{Path(entry.name).stem}-changed.jsonl") if entry.cleaned else None
 
 
+def _set_aside(
+    page: Page, say: Words, entry: DatasetEntry, records: Sequence[Quarantined]
+) -> gr.DownloadButton:
+    """The records that cannot be read, as a file to download."""
+    if not records:
+        return gr.DownloadButton(visible=False)
+    folder = page.served / DOWNLOADS / entry.id
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / f"{Path(entry.name).stem[:80]}-unread.jsonl"
+    write_quarantined(file, records, say.text)
+    return gr.DownloadButton(visible=True, value=str(file))
+
+
 def _reports(page: Page, entry: DatasetEntry, examined: Examined) -> list[str]:
     """The report of the checklist as files to download."""
     folder = page.served / DOWNLOADS / entry.id
@@ -384,19 +415,22 @@ def _unread(
     say: Words, draft: Draft, entry: DatasetEntry, checking: bool = False, steps: str = ""
 ) -> tuple[Any, ...]:
     """The first rows of a file that is being checked, or is not understood: then it is asked which column is which."""
-    records = read_source(entry.path, _GLANCE)
-    columns = [str(column) for column in records.columns]
+    seen = uploads.glance(entry.path, draft.reading(entry)[2])
+    columns, records = list(seen.columns), seen.records
     chosen = draft.values.get("data.format") or ("auto" if checking else "columns")
     return (
         data_views.checking(say, entry) if checking else data_views.unmapped(say, entry, columns),
         gr.Row(visible=False),
         gr.Accordion(visible=not entry.cleaned, open=not checking),
         *_mapping(draft.with_value("data.format", chosen), columns),
+        *reading_panel.shown(say, draft, entry),
         "",
-        data_views.raw_rows(say, records.columns, records.rows, records.row_numbers),
+        data_views.raw_rows(
+            say, columns, [record.value for record in records], [record.row for record in records]
+        ),
         "",
         *_folded(visible=False),
-        *[gr.DownloadButton(visible=False)] * (1 + len(REPORTS)),
+        *[gr.DownloadButton(visible=False)] * (2 + len(REPORTS)),
         steps,
     )
 

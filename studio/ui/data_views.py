@@ -12,6 +12,7 @@ from studio.engine.checks import CHECKS, Report
 from studio.engine.dataset import Dataset
 from studio.engine.encodings import Encoding
 from studio.engine.readers import Quarantined
+from studio.engine.records import SourceRows
 from studio.ui import row_editing, views
 from studio.ui.data_turns import clipped, reply, turns
 from studio.ui.i18n import Words
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 FIRST_ROWS = 20
 _SHOWN_QUARANTINED = 100
+_SHOWN_SOURCES = 12
 ALL_REPAIRS = "all"
 """In place of a check's name: all that have something to repair."""
 
@@ -76,7 +78,7 @@ def summary(say: Words, entry: DatasetEntry, dataset: Dataset, report: Report) -
     tiles = "".join(_score(say, dimension, report.scores.get(dimension)) for dimension in DIMENSIONS)
     return (
         f'<div class="panel summary"><div class="summary-name"><b>{escape(entry.name)}</b>{"".join(chips)}</div>'
-        f'<div class="scores">{tiles}</div></div>'
+        f'{_sources(say, dataset.sources)}<div class="scores">{tiles}</div></div>'
     )
 
 
@@ -87,6 +89,18 @@ def checking(say: Words, entry: DatasetEntry) -> str:
         f"{views.chip('info', views.size(entry.path.stat().st_size))}"
         f"{views.chip('warn', say('survey.chip'))}</div></div>"
     )
+
+
+def _sources(say: Words, sources: Sequence[SourceRows]) -> str:
+    """Which rows are of which file, where there are several."""
+    if len(sources) < 2:
+        return ""
+    shown = [
+        say("data.source", file=part.file, first=views.count(part.first), last=views.count(part.last))
+        for part in sources[:_SHOWN_SOURCES]
+    ]
+    more = ["…"] if len(sources) > _SHOWN_SOURCES else []
+    return f'<p class="muted small">{escape(" · ".join([*shown, *more]))}</p>'
 
 
 def unmapped(say: Words, entry: DatasetEntry, columns: Sequence[str]) -> str:

@@ -126,6 +126,8 @@ class Page:
     tabs: gr.Tabs
     served: Path
     """The one folder that the page serves files from; emptied by itself."""
+    local: bool = False
+    """Whether only this machine reaches the page, so that it may read the files that its user names."""
     entered: dict[str, gr.Tab] = field(default_factory=dict)
 
     @contextmanager

@@ -92,7 +92,7 @@ def test_a_large_file_has_the_same_table_and_checklist_once_it_is_surveyed(
     monkeypatch.setattr(surveys, "LARGE", 100)
     with pytest.raises(surveys.Unsurveyed):
         data_tab.examine(store, draft)
-    assert survey_panel.unsurveyed(store, draft) == (entry.path, "auto", None)
+    assert survey_panel.unsurveyed(store, draft) == (entry.path, "auto", None, None)
     surveys.made(store, entry.path)
     assert survey_panel.unsurveyed(store, draft) is None
     large = data_tab.examine(store, draft)
