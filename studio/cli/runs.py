@@ -220,7 +220,7 @@ def _say(event: Event, progress: Progress) -> None:
     elif isinstance(event, Phase) and event.name in ("queued", "loading", "encoding", "saving"):
         progress.note(event.name)
     elif isinstance(event, Warned):
-        progress.note(f"warning: {event.text}")
+        progress.note(f"{event.severity}: {event.text}")
     elif isinstance(event, Failed):
         progress.note(f"failed: {event.text} {event.remedy_text}")
 

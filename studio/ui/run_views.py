@@ -63,6 +63,8 @@ def status(say: Words, run: Run, progress: Progress) -> str:
     steps = progress.steps or run.steps
     step = progress.latest.step if progress.latest else run.step
     share = min(1.0, step / steps) if steps else 0.0
+    if run.state == "finished":
+        share = 1.0  # also where it ended early
     return (
         f'<div class="run-head"><b class="run-name">{escape(title(run))}</b>{chip(say, run)}'
         f'<span class="muted run-phase" aria-live="polite">{escape(doing(say, run, progress))}</span></div>'

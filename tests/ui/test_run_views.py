@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from studio.domain.config import RunConfig
-from studio.domain.events import Checkpoint, Failed, Metric, Phase, Started, Warned
+from studio.domain.events import Checkpoint, Failed, Finished, Metric, Phase, Started, Warned
 from studio.domain.run import STATES, Run
 from studio.services import history
 from studio.ui import run_views
@@ -82,6 +82,25 @@ def test_a_loss_that_rose_is_not_called_a_success():
 
 def test_without_held_out_rows_nothing_is_claimed():
     assert run_views.outcome(EN, replace(RUN, state="finished"), after(Progress(), [STARTED])) == ""
+
+
+def test_a_run_that_ended_early_is_done_and_shows_the_loss_of_its_result():
+    """Measured at 0.5, then 0.9; the result is of the first."""
+    note = Warned(severity="info", template="Training ended.")
+    ended = Finished(state="finished", metrics={"eval_loss": 0.5})
+    events = [
+        STARTED,
+        step(0, eval_loss=2.0),
+        step(2, loss=1.0, eval_loss=0.5),
+        step(4, loss=0.4, eval_loss=0.9),
+    ]
+    progress = after(Progress(), [*events, note, ended])
+    finished = replace(RUN, state="finished")
+    drawn = run_views.status(EN, finished, progress)
+    assert "4 of 8" in drawn
+    assert 'aria-valuenow="100"' in drawn
+    assert "0.500" in run_views.outcome(EN, finished, progress)
+    assert 'class="chip chip-info">Note<' in run_views.notes(EN, progress, [])
 
 
 def test_warnings_name_their_rows():
