@@ -12,12 +12,13 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import chain, islice
-from multiprocessing.pool import AsyncResult, Pool
 from pathlib import Path
 from typing import Any
 
@@ -241,20 +242,34 @@ def _workers(
         return
     # A fork is ready at once; it is safe as long as no thread has begun, which the survey's own process sees to.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with context.Pool(count, _leave_interrupts) as pool:
-        yield lambda shards: _in_order(pool, shards, how, count * AHEAD)
+    with ProcessPoolExecutor(count, context, _begin_worker) as pool:
+        try:
+            yield lambda shards: _in_order(pool, shards, how, count * AHEAD)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C is for the process that surveys, which ends these."""
+def _begin_worker() -> None:
+    """Ctrl-C is for the process that surveys, which ends these; where it is killed itself, they end too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _in_order(pool: Pool, shards: Iterator[list[Record]], how: Reading, ahead: int) -> Iterator[_Done]:
-    waiting: deque[AsyncResult[_Done]] = deque()
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _in_order(
+    pool: ProcessPoolExecutor, shards: Iterator[list[Record]], how: Reading, ahead: int
+) -> Iterator[_Done]:
+    """BrokenProcessPool where one of the processes is killed, as one is that takes too much memory."""
+    waiting: deque[Future[_Done]] = deque()
     for shard in shards:
-        waiting.append(pool.apply_async(_look, (shard, how)))
+        waiting.append(pool.submit(_look, shard, how))
         if len(waiting) >= ahead:
-            yield waiting.popleft().get()
+            yield waiting.popleft().result()
     while waiting:
-        yield waiting.popleft().get()
+        yield waiting.popleft().result()

@@ -5,6 +5,7 @@ import shutil
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from studio.domain.errors import StudioError
@@ -22,6 +23,17 @@ def ended(store: Store, task: str) -> tasks.TaskStatus:
     while (found := tasks.status(store, task)).state == "running":
         time.sleep(0.05)
     return found
+
+
+def at_work(store: Store, folder: Path) -> tuple[str, psutil.Process]:
+    """A survey that takes seconds, once it has begun: its task, and the process that was started for it."""
+    line = json.dumps({"prompt": "question " * 30, "response": "answer " * 300}) + "\n"
+    (folder / "rows.jsonl").write_text(line * 20_000, encoding="utf-8")
+    task = surveys.start(store, folder / "rows.jsonl", "auto", None)
+    while not tasks.status(store, task).total:
+        time.sleep(0.02)
+    written = (store.home / "tasks" / task / "process.json").read_text(encoding="utf-8")
+    return task, psutil.Process(json.loads(written)["pid"])
 
 
 def test_a_process_of_its_own_finds_what_the_checks_find_in_memory(tmp_path: Path) -> None:
@@ -54,15 +66,26 @@ def test_the_same_bytes_are_surveyed_once_and_others_anew(tmp_path: Path) -> Non
 
 def test_a_survey_that_is_ended_leaves_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "home")
-    file = tmp_path / "rows.jsonl"
-    line = json.dumps({"prompt": "question " * 30, "response": "answer " * 300}) + "\n"
-    file.write_text(line * 5_000, encoding="utf-8")
-    task = surveys.start(store, file, "auto", None)
-    while not tasks.status(store, task).total:
-        time.sleep(0.02)
+    task, _ = at_work(store, tmp_path)
     surveys.cancel(store, task)
     assert tasks.status(store, task).state == "stopped"
     assert not list((store.home / "cache" / "surveys").iterdir())
+
+
+def test_a_survey_of_which_a_process_is_killed_fails_and_does_not_wait_for_it(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    task, worker = at_work(store, tmp_path)
+    worker.children()[0].kill()
+    assert ended(store, task).state == "failed"
+
+
+def test_processes_that_check_end_with_the_one_that_surveys(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    task, worker = at_work(store, tmp_path)
+    helpers = worker.children()
+    worker.kill()
+    assert psutil.wait_procs(helpers, timeout=60)[1] == []
+    assert tasks.status(store, task).state == "failed"
 
 
 def test_columns_that_are_not_known_are_asked_for_and_not_surveyed(tmp_path: Path) -> None:
