@@ -302,7 +302,7 @@ def _item(say: Words, one: Listed, look: Look) -> str:
     losses = (run.metrics.get("loss"), progress.held_out[-1][1] if progress.held_out else None)
     cells = (
         ("", f'<b class="run-title">{escape(title(run))}</b>'),
-        ("", f'{chip(say, run)}<span class="muted small">{escape(in_line(say, run))}</span>'),
+        ("", f'{chip(say, run)} <span class="muted small">{escape(in_line(say, run))}</span>'),
         (say("runs.progress"), _small_bar(say, run)),
         (say("runs.loss"), " / ".join(_short(loss) for loss in losses)),
         (say("runs.duration"), live.clock(progress.elapsed(alive), 1 if alive and progress.since else 0)),

@@ -1,0 +1,1 @@
+"""Faults in real runs, and what comes of them."""
