@@ -132,6 +132,7 @@ SEEN: dict[str, Change] = {
         trained_tokens,
         {"data.format": "columns", "data.columns": {"prompt": "q", "response": "a"}},
     ),
+    "data.read_as": Change({"encoding": "latin-1"}, trained_tokens, {"data.path": "accented"}),
     "data.max_rows": Change(6, trained_rows),
     "data.held_out_path": Change("others", held_out_loss),
     "data.held_out_share": Change(0.5, trained_rows),
@@ -192,6 +193,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
         tiny_model(store.home / "hub" / "models--owner--tiny" / "snapshots" / commit, seed=seed)
     write_rows(store.home / "rows.jsonl", "Answer")
     write_rows(store.home / "others.jsonl", "Reply")
+    write_rows(store.home / "accented.jsonl", "Réponse")
     return store
 
 
@@ -217,7 +219,7 @@ def write_rows(file: Path, word: str) -> None:
             "a": "Yes",
             "b": "Never",
         }
-        lines.append(json.dumps({"messages": messages, **columns}))
+        lines.append(json.dumps({"messages": messages, **columns}, ensure_ascii=False))
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
