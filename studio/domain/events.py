@@ -61,6 +61,8 @@ class Metric(_Event):
     step: int
     epoch: float
     loss: float | None = None
+    penalty: float | None = None
+    """What elastic weight consolidation adds to the loss, in nats."""
     learning_rate: float | None = None
     grad_norm: float | None = None
     tokens: int = 0

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,7 @@ def save(
     target = folder / f"step-{progress.step:06d}"
     if target.is_dir():
         return target
-    with _written_whole(target) as temporary:
+    with integrity.written_whole(target) as temporary:
         save_file(_contiguous(weights), temporary / _WEIGHTS)
         tensors, steps = _flatten(optimizer)
         save_file(tensors, temporary / "optimizer.safetensors")
@@ -82,31 +81,13 @@ def _delete_old(folder: Path, keep: int) -> None:
 
 def save_best(folder: Path, weights: dict[str, torch.Tensor], step: int) -> None:
     """Write checkpoints/best-<step>/: the weights alone, which a run cannot go on from, but end with."""
-    with _written_whole(best(folder, step)) as temporary:
+    with integrity.written_whole(best(folder, step)) as temporary:
         save_file(_contiguous(weights), temporary / _WEIGHTS)
         integrity.seal(temporary, _BEST_MARKER, {"step": step})
 
 
 def best(folder: Path, step: int) -> Path:
     return folder / f"best-{step:06d}"
-
-
-@contextmanager
-def _written_whole(target: Path) -> Iterator[Path]:
-    """A folder beside `target` to write in, which takes its place once everything in it is on the disk."""
-    temporary = target.parent / f".{target.name}.partial"
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    try:
-        yield temporary
-        for file in temporary.iterdir():
-            with file.open("rb") as handle:
-                os.fsync(handle.fileno())
-        shutil.rmtree(target, ignore_errors=True)
-        temporary.rename(target)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def complete(folder: Path) -> list[Path]:

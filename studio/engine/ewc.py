@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.utils import parametrize
 
 from studio.domain.errors import StudioError
 
@@ -47,8 +48,9 @@ def estimate(
 ) -> dict[str, Fisher]:
     """The Fisher information of every adapted layer over some batches.
 
-    `losses` are pairs of a function that computes a batch's summed loss and its number of trained tokens. No gradient
-    is left on the parameters.
+    `losses` are pairs of a function that computes a batch's summed loss and its number of trained tokens; without
+    padding, as that would count among the inputs. Layers that nothing passes through, such as those for images, are
+    left out. No gradient is left on the parameters.
     """
     trained = 0
     with _watched(adapted_layers(model)) as moments:
@@ -59,6 +61,7 @@ def estimate(
     return {
         name: Fisher(moment.inputs / moment.positions, moment.outputs / trained)
         for name, moment in moments.items()
+        if moment.positions
     }
 
 
@@ -111,11 +114,13 @@ class Consolidation:
 
     def __init__(self, model: torch.nn.Module, fisher: Mapping[str, Fisher], strength: float) -> None:
         self._strength = strength
-        self._parts = {name: _Part(layer, fisher[name]) for name, layer in adapted_layers(model).items()}
+        layers = adapted_layers(model)
+        self._parts = {name: _Part(layers[name], known) for name, known in fisher.items()}
 
-    def add_gradients(self) -> float:
-        """Add the penalty's gradients to those of the adapter; returns the penalty in nats."""
-        return self._strength * sum(part.add_gradients(self._strength) for part in self._parts.values())
+    def add_gradients(self) -> torch.Tensor:
+        """Add the penalty's gradients to those of the adapter; returns the penalty in nats, one number."""
+        parts = [part.add_gradients(self._strength) for part in self._parts.values()]
+        return self._strength * torch.stack(parts).sum()
 
     def save(self, file: Path) -> None:
         """What a run that goes on needs: the Fisher information, and the adapter that it began with."""
@@ -140,7 +145,7 @@ class Consolidation:
             name, _, kind = key.rpartition("/")
             found.setdefault(name, {})[kind] = tensor
         layers = adapted_layers(model)
-        if set(found) != set(layers):
+        if not found or not set(found) <= set(layers):
             raise StudioError(
                 "What the run knows of its general data does not fit its adapter.",
                 "Start a new run.",
@@ -158,9 +163,9 @@ class _Part:
 
     def __init__(self, layer: Any, fisher: Fisher) -> None:
         adapter = layer.active_adapters[0]
-        self.a: torch.nn.Parameter = layer.lora_A[adapter].weight
+        self.a = _trained(layer.lora_A[adapter])
         """(rank, in)"""
-        self.b: torch.nn.Parameter = layer.lora_B[adapter].weight
+        self.b = _trained(layer.lora_B[adapter])
         """(out, rank)"""
         self._scale: float = layer.scaling[adapter]
         self._h = fisher.inputs.to(self.a.device)
@@ -177,7 +182,7 @@ class _Part:
         return {"inputs": self._h, "outputs": self._g[:, 0], "a": self._a0, "b": self._b0}
 
     @torch.no_grad()
-    def add_gradients(self, strength: float) -> float:
+    def add_gradients(self, strength: float) -> torch.Tensor:
         """Half the weighted square of the change from the start, which is s (B A - B0 A0) = s [B, -B0] [A; A0]."""
         rank, a, b = len(self.a), self.a.float(), self.b.float()
         if not self._from_zero:
@@ -187,7 +192,19 @@ class _Part:
         square = self._scale**2
         _add(self.b, (weighted @ inner[:, :rank]).mul_(strength * square))
         _add(self.a, (outer[:rank] @ a * self._h).mul_(strength * square))
-        return float((inner * outer).sum()) * square / 2
+        return (inner * outer).sum() * (square / 2)
+
+
+def _trained(matrix: Any) -> torch.nn.Parameter:
+    """What is trained of an adapter's matrix: of PiSSA's, which has a fixed half beside it, the other half.
+
+    The fixed half is the trained one as it began, negated: what the adapter adds is its change from the start.
+    """
+    if parametrize.is_parametrized(matrix, "weight"):
+        original: torch.nn.Parameter = matrix.parametrizations.weight.original
+        return original
+    weight: torch.nn.Parameter = matrix.weight
+    return weight
 
 
 def _add(parameter: torch.nn.Parameter, gradient: torch.Tensor) -> None:

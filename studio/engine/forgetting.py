@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,16 @@ import torch
 
 from studio.domain.config import TrainConfig
 from studio.domain.encoded import Encoded
-from studio.engine import ewc, gauge
+from studio.domain.errors import Stopped, StudioError
+from studio.domain.events import Emit, Warned
+from studio.engine import ewc, gauge, integrity
 from studio.engine.ewc import Consolidation
 from studio.engine.gauge import Gauge, ShouldStop
 from studio.engine.general import General
 from studio.engine.steps import micro_batches
 from studio.engine.trainee import Trainee
+
+_GAUGE, _KNOWN, _MARKER = "gauge.safetensors", "ewc.safetensors", "sealed.json"
 
 
 @dataclass(frozen=True)
@@ -42,53 +47,101 @@ class Remembering:
         now = self.gauge.measure(model, size, should_stop)
         return Forgotten(now.loss, now.divergence, now.loss - self.gauge.start.loss)
 
-    def add_gradients(self) -> float:
+    def add_gradients(self) -> float | None:
         """Add those of the penalty to an adapter whose loss has gone backward; returns the penalty in nats."""
-        return self.consolidation.add_gradients() if self.consolidation else 0.0
+        return float(self.consolidation.add_gradients()) if self.consolidation else None
 
 
 def begin(
-    model: Trainee,
-    config: TrainConfig,
-    general: General,
-    folder: Path,
-    *,
-    resumed: bool,
+    model: Trainee, config: TrainConfig, general: General, folder: Path, size: int, should_stop: ShouldStop
 ) -> Remembering:
-    """Ask the model what it knows, before its first step; a run that goes on finds it in `folder`.
+    """Ask the model what it knows before its first step, `size` rows at once, and keep that in `folder`.
 
-    The random state is left as it was.
+    The random state is left as it was. Raises Stopped once `should_stop()` is true; StudioError where there is nothing
+    to hold on to.
     """
-    size = config.micro_batch_size or config.batch_size
-    kept = folder / "gauge.safetensors"
-    # A run that went on from a checkpoint without this file began before there was a gauge.
-    measured = (
-        gauge.begin(model, general, size, config.seed, kept)
-        if general.gauged and (kept.is_file() or not resumed)
-        else None
-    )
+    holds_on = bool(config.ewc) and config.method != "full"
+    if not (general.gauged or holds_on):
+        return Remembering()
+    shutil.rmtree(folder, ignore_errors=True)
+    cuda = [torch.cuda.current_device()] if model.device == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        model.model.eval()
+        gauged = gauge.begin(model, general, size, config.seed, should_stop) if general.gauged else None
+        model.model.train()
+        consolidation = _consolidation(model, config, general, size, should_stop) if holds_on else None
+    with integrity.written_whole(folder) as temporary:
+        if gauged:
+            gauged.save(temporary / _GAUGE)
+        if consolidation:
+            consolidation.save(temporary / _KNOWN)
+        integrity.seal(temporary, _MARKER, {})
+    return Remembering(gauged, consolidation)
+
+
+def resume(model: Trainee, config: TrainConfig, folder: Path, emit: Emit) -> Remembering:
+    """What `begin` kept, for a run that goes on. StudioError where it cannot do so without."""
+    try:
+        integrity.verify(folder, _MARKER)
+    except integrity.Damaged as problem:
+        return _without(config, folder, problem, emit)
+    kept = folder / _GAUGE
+    known = folder / _KNOWN
     return Remembering(
-        measured, _consolidation(model, config, general.known, folder / "ewc.safetensors", size)
+        gauge.load(kept) if kept.is_file() else None,
+        Consolidation.load(model.model, known, config.ewc) if known.is_file() else None,
     )
+
+
+def _without(config: TrainConfig, folder: Path, problem: integrity.Damaged, emit: Emit) -> Remembering:
+    if config.ewc and config.method != "full":
+        raise StudioError(
+            "What the run holds on to cannot be read: {file} is missing or damaged.",
+            "Start a new run with the same settings.",
+            file=f"{folder.name}/{problem.file}",
+        )
+    if folder.is_dir():  # a run from before there was a gauge has none
+        emit(
+            Warned(
+                template="What is forgotten is not measured any more: {file} is missing or damaged.",
+                remedy="The run itself goes on as before. Check the disk.",
+                values={"file": f"{folder.name}/{problem.file}"},
+            )
+        )
+    return Remembering()
 
 
 def _consolidation(
-    model: Trainee, config: TrainConfig, known: Sequence[Encoded], file: Path, size: int
-) -> Consolidation | None:
-    if not config.ewc or config.method == "full":
-        return None
-    if file.is_file():
-        return Consolidation.load(model.model, file, config.ewc)
+    model: Trainee, config: TrainConfig, general: General, size: int, should_stop: ShouldStop
+) -> Consolidation:
+    if not general.known:
+        raise StudioError(
+            "No general row fits into the maximum length, so there is nothing to hold on to.",
+            "Raise the maximum length, or switch off holding on to general skills.",
+        )
 
     def loss_of(rows: Sequence[Encoded]) -> tuple[Callable[[], torch.Tensor], int]:
+        if should_stop():
+            raise Stopped
         batch = model.collate(rows)
         return lambda: model.loss(batch), batch.trained
 
-    model.model.eval()
-    fisher = ewc.estimate(model.model, map(loss_of, micro_batches(known, size)))
-    model.model.train()
-    made = Consolidation(model.model, fisher, config.ewc)
-    partial = file.with_name(f".{file.name}.partial")
-    made.save(partial)
-    os.replace(partial, file)
-    return made
+    parts = micro_batches(general.known, size if model.packing else 1)
+    with _without_dropout(model.model):
+        fisher = ewc.estimate(model.model, map(loss_of, parts))
+    return Consolidation(model.model, fisher, config.ewc)
+
+
+@contextlib.contextmanager
+def _without_dropout(model: torch.nn.Module) -> Iterator[None]:
+    """In training mode but for dropout, as activations are made again in the backward pass only then."""
+    silenced = [
+        module for module in model.modules() if isinstance(module, torch.nn.Dropout) and module.training
+    ]
+    for module in silenced:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module in silenced:
+            module.train()

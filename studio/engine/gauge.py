@@ -9,7 +9,6 @@ above the divergence over the whole vocabulary, and needs no second model in mem
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,14 +58,11 @@ class Gauge:
             _heed(should_stop)
             for now in model.log_probabilities(model.collate(rows)):
                 part = slice(place, place + len(now))
-                divergence += _divergence(
-                    self.log_probabilities[part], now.cpu().gather(1, self.likely[part])
-                )
+                divergence += _divergence(self.log_probabilities[part], _at(now, self.likely[part]))
                 place = part.stop
         return Gauged(loss, divergence / place)
 
     def save(self, file: Path) -> None:
-        """Written beside and then renamed."""
         from safetensors.torch import save_file
 
         tensors = {
@@ -78,31 +74,25 @@ class Gauge:
             for number, row in enumerate(rows):
                 tensors[f"{kind}/{number}/ids"] = torch.tensor(row.input_ids)
                 tensors[f"{kind}/{number}/labels"] = torch.tensor(row.labels)
-        partial = file.with_name(f".{file.name}.partial")
-        save_file(tensors, partial)
-        os.replace(partial, file)
+        save_file(tensors, file)
 
 
-def begin(model: Trainee, general: General, size: int, seed: int, file: Path) -> Gauge:
-    """The gauge of a run at its start; of one that goes on, what `file` kept of that."""
-    if file.is_file():
-        return _load(file)
-    model.model.eval()
-    answers = _answers(model, general, seed)
+def begin(model: Trainee, general: General, size: int, seed: int, should_stop: ShouldStop) -> Gauge:
+    """The gauge of a run at its start; the model is in evaluation mode. Raises Stopped once `should_stop()` is true."""
+    answers = _answers(model, general, seed, should_stop)
     likely, probabilities = [], []
     for rows in micro_batches(answers, size):
+        _heed(should_stop)
         for then in model.log_probabilities(model.collate(rows)):
             top = then.topk(min(LIKELIEST, then.shape[-1]))
             likely.append(top.indices.cpu())
             probabilities.append(top.values.cpu())
-    start = Gauged(_loss(model, general.gauged, size, lambda: False))
-    model.model.train()
-    gauge = Gauge(general.gauged, answers, torch.cat(likely), torch.cat(probabilities), start)
-    gauge.save(file)
-    return gauge
+    start = Gauged(_loss(model, general.gauged, size, should_stop))
+    return Gauge(general.gauged, answers, torch.cat(likely), torch.cat(probabilities), start)
 
 
-def _load(file: Path) -> Gauge:
+def load(file: Path) -> Gauge:
+    """As it was saved."""
     from safetensors.torch import load_file
 
     found = load_file(file)
@@ -130,9 +120,13 @@ def _loss(model: Trainee, rows: Sequence[Encoded], size: int, should_stop: Shoul
 
 
 @torch.no_grad()
-def _answers(model: Trainee, general: General, seed: int) -> list[Encoded]:
+def _answers(model: Trainee, general: General, seed: int, should_stop: ShouldStop) -> list[Encoded]:
     """What the model answers, drawn at temperature 1 from all its tokens; leaves the random state as it was."""
     from transformers import GenerationConfig
+
+    def go_on(written: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
+        _heed(should_stop)
+        return torch.zeros(len(written), dtype=torch.bool, device=written.device)
 
     width = max(map(len, general.prompts))
     ids = torch.tensor([[model.pad_id] * (width - len(prompt)) + [*prompt] for prompt in general.prompts])
@@ -151,7 +145,10 @@ def _answers(model: Trainee, general: General, seed: int) -> list[Encoded]:
     with torch.random.fork_rng(devices=cuda), model.precision(), model.unpacked():
         torch.manual_seed(seed)
         said = model.base.generate(
-            input_ids=ids.to(model.device), attention_mask=mask.to(model.device), generation_config=settings
+            input_ids=ids.to(model.device),
+            attention_mask=mask.to(model.device),
+            generation_config=settings,
+            stopping_criteria=[go_on],
         )
     stops = set(general.stop_ids)
     return [
@@ -172,6 +169,10 @@ def _divergence(then: torch.Tensor, now: torch.Tensor) -> float:
     other_then, other_now = ((1 - logs.exp().sum(-1)).clamp(min=_TINY) for logs in (then, now))
     among = (then.exp() * (then - now)).sum(-1)
     return float((among + other_then * (other_then / other_now).log()).sum())
+
+
+def _at(logs: torch.Tensor, likely: torch.Tensor) -> torch.Tensor:
+    return logs.gather(1, likely.to(logs.device)).cpu()
 
 
 def _heed(should_stop: ShouldStop) -> None:

@@ -5,6 +5,7 @@ docs/forgetting.md says what they are for.
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -51,6 +52,11 @@ class General:
         answers = sum(len(prompt) + ANSWER_TOKENS for prompt in self.prompts)
         return sum(row.total for row in self.gauged) + answers
 
+    @property
+    def tokens_once(self) -> int:
+        """That are trained over, so to speak, before the first step."""
+        return sum(row.total for row in self.known)
+
 
 def check(config: TrainConfig) -> None:
     """Raises StudioError where a run cannot hold on to what it knows in the way that is asked for."""
@@ -63,18 +69,29 @@ def check(config: TrainConfig) -> None:
 
 
 def general_rows(config: RunConfig, encoder: Encoder, train: Sequence[Conversation], longest: int) -> General:
-    """For a configuration and its training rows; none has more than `longest` tokens."""
+    """For a configuration and its training rows; none has more than `longest` tokens.
+
+    A row whose prompt the template refuses is left out.
+    """
+    gauges, holds_on = config.evaluate.general_rows, bool(config.train.ewc)
+    if not (gauges or holds_on):
+        return General()
     languages = {"en", "zh"} if _speaks_chinese(train) else {"en"}
-    candidates = [row for row in _shipped() if row.language in languages]
+    candidates = [
+        row for row in _shipped() if row.language in languages and (gauges if row.gauge else holds_on)
+    ]
     encoded = encoder.encode_many([row.conversation for row in candidates])
     limit = min(longest, _LONGEST)
     by_row = {row.row: row for row in encoded if row.problem is None and row.trained and row.total <= limit}
     fitting = [row for row in candidates if row.conversation.row in by_row]
-    gauged = _drawn([row for row in fitting if row.gauge], config.evaluate.general_rows)
-    known = _drawn([row for row in fitting if not row.gauge], KNOWN if config.train.ewc else 0)
+    prompts: dict[int, Sequence[int]] = {}
+    for row in _drawn([row for row in fitting if row.gauge], gauges):
+        with contextlib.suppress(StudioError):
+            prompts[row.row] = encoder.prompt(row.before_response(), row.tools)
+    known = _drawn([row for row in fitting if not row.gauge], KNOWN)
     return General(
-        [by_row[row.row] for row in gauged],
-        [encoder.prompt(row.before_response(), row.tools) for row in gauged],
+        [by_row[row] for row in prompts],
+        [*prompts.values()],
         encoder.stop_ids,
         [by_row[row.row] for row in known],
     )

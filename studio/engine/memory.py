@@ -55,13 +55,13 @@ def estimate(
     lengths: Sequence[int],
     trained: Sequence[int],
     held_out: Sequence[int] = (),
-    general: int = 0,
+    general: tuple[int, int] = (0, 0),
     tokens_per_second: float | None = None,
 ) -> Estimate:
     """For a resolved configuration. `lengths` and `trained` are tokens and trained tokens a row, after cutting.
 
-    `held_out` are tokens of the rows that are measured on, and `general` all tokens of the general rows, which take a
-    forward pass: a third of the work of training.
+    `held_out` are tokens of the rows that are measured on, and `general` all tokens of general rows at each evaluation,
+    which take a forward pass: a third of the work of training; and those that are trained over, so to speak, once.
     """
     train = config.train
     steps = plan_steps(len(lengths), train.batch_size, train.epochs or 1.0, train.max_steps, train.seed)
@@ -84,7 +84,7 @@ def estimate(
             train,
             machine,
             model,
-            tokens + _measured_tokens(config, steps.count, held_out, general) // 3,
+            tokens + general[1] + _measured_tokens(config, steps.count, held_out, general[0]) // 3,
             tokens_per_second,
         ),
         measured=tokens_per_second is not None,

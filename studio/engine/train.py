@@ -130,7 +130,7 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
     """Run to the end and return the final metrics.
 
     Goes on from the latest checkpoint in `job.folder` where there is one, bit for bit as if it had not stopped. Raises
-    Stopped, after a checkpoint, once `should_stop()` is true; StudioError where it cannot go on.
+    Stopped once `should_stop()` is true, after a checkpoint if a step was done; StudioError where it cannot go on.
     """
     emit(Phase(name="loading"))
     model = trainee.build(job.model_path, job.config, job.device, pad_id=job.pad_id, adapter=job.adapter)
@@ -154,7 +154,7 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
         )
     )
     tally.rate_share = divergence.rate_share(job.checkpoints, tally.step, emit)
-    kept = _remember(model, job, emit, resumed=found is not None)
+    kept = _remember(model, job, tally, emit, should_stop)
     if _evaluation_is_due(job, tally, kept):
         _evaluate(model, job, tally, kept, emit, should_stop)
     emit(Phase(name="training", done=tally.step, total=job.steps.count))
@@ -198,7 +198,7 @@ def _loop(
         rate = learning_rate(tally.step, steps, config) * tally.rate_share
         optimizers.set_rate(optimizer, rate)
         rows = [job.train[index] for index in job.steps.batch(tally.step)]
-        loss, norm = _step(model, optimizer, rows, config, kept, tally, emit)
+        loss, penalty, norm = _step(model, optimizer, rows, config, kept, tally, emit)
         took = time.monotonic() - begun
         tokens, trained = sum(row.total for row in rows), sum(row.trained for row in rows)
         tally.stepped(loss)
@@ -210,6 +210,7 @@ def _loop(
                 step=tally.step,
                 epoch=round(job.steps.epoch_at(tally.step), 6),
                 loss=loss,
+                penalty=penalty,
                 learning_rate=rate,
                 grad_norm=norm,
                 tokens=tally.tokens,
@@ -248,10 +249,21 @@ def _is_out_of_patience(config: TrainConfig, tally: _Tally) -> bool:
     return config.patience is not None and tally.since_best >= config.patience
 
 
-def _remember(model: trainee.Trainee, job: TrainJob, emit: Emit, *, resumed: bool) -> Remembering:
+def _remember(
+    model: trainee.Trainee, job: TrainJob, tally: _Tally, emit: Emit, should_stop: ShouldStop
+) -> Remembering:
+    """What the model knows before the first step; of a run that goes on, as it was then."""
+    folder = job.folder / "remembering"
+    if tally.step:
+        return forgetting.resume(model, job.config, folder, emit)
     if job.general.gauged or job.config.ewc:
         emit(Phase(name="remembering"))
-    return forgetting.begin(model, job.config, job.general, job.folder, resumed=resumed)
+    return _in_memory(
+        lambda size: forgetting.begin(model, job.config, job.general, folder, size, should_stop),
+        job.config.micro_batch_size or 8,
+        tally,
+        emit,
+    )
 
 
 def _evaluation_is_due(job: TrainJob, tally: _Tally, kept: Remembering) -> bool:
@@ -270,15 +282,15 @@ def _step(
     kept: Remembering,
     tally: _Tally,
     emit: Emit,
-) -> tuple[float, float]:
-    """One optimizer step: mean loss over the batch's trained tokens, gradient's norm before clipping."""
+) -> tuple[float, float | None, float]:
+    """One optimizer step: mean loss over the batch's trained tokens, EWC's penalty, gradient's norm before clipping."""
 
     def accumulated(size: int) -> float:
         optimizer.zero_grad(set_to_none=True)
         return _accumulated(model, rows, config, tally.step, size)
 
     total = _in_memory(accumulated, config.micro_batch_size or len(rows), tally, emit)
-    kept.add_gradients()
+    penalty = kept.add_gradients()
     parameters = list(model.parameters.values())
     if tally.step == 0 and not any(p.grad is not None and bool(p.grad.any()) for p in parameters):
         raise StudioError(
@@ -290,7 +302,7 @@ def _step(
     divergence.check_number(tally.step + 1, total, norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    return total, norm
+    return total, penalty, norm
 
 
 def _accumulated(

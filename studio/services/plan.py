@@ -75,7 +75,7 @@ def plan(store: Store, config: RunConfig) -> Plan:
         [row.total for row in prepared.train.rows],
         [row.trained for row in prepared.train.rows],
         [row.total for row in prepared.held_out.rows],
-        about.tokens,
+        (about.tokens, about.tokens_once),
         speeds.look_up(store.speeds_file, prepared.config),
     )
     return Plan(

@@ -67,17 +67,18 @@ def forgetting_charts(say: Words, progress: Progress) -> str:
     if not progress.general:
         return ""
     shown = [
-        ("general", say("plot.general"), progress.general, "held-out"),
-        ("divergence", say("plot.divergence"), progress.divergence, "held-out"),
+        ("general", say("plot.general"), progress.general, True),
+        ("divergence", say("plot.divergence"), progress.divergence, True),
+        ("penalty", say("plot.penalty"), progress.penalties, False),
     ]
     charts = "".join(
         chart(
             name,
-            [Curve(title, points, look, dots=True, legend=False)],
+            [Curve(title, points, "held-out", dots=dots, legend=False)],
             progress.steps,
             Labels(title, f"{title}: {_number(points[-1][1])}", say("plot.step")),
         )
-        for name, title, points, look in shown
+        for name, title, points, dots in shown
         if points
     )
     return (

@@ -39,6 +39,8 @@ class Progress:
     """Loss on general rows."""
     divergence: tuple[Point, ...] = ()
     """From the model as it was at the start, on its own answers."""
+    penalties: tuple[Point, ...] = ()
+    """What holding on to general skills adds to the loss."""
     rates: tuple[Point, ...] = ()
     norms: tuple[Point, ...] = ()
     saved: int = 0
@@ -118,6 +120,7 @@ def _measured(progress: Progress, event: Metric) -> Progress:
         held_out=_with(progress.held_out, event.step, event.eval_loss),
         general=_with(progress.general, event.step, event.general_loss),
         divergence=_with(progress.divergence, event.step, event.divergence),
+        penalties=_with(progress.penalties, event.step, event.penalty),
         rates=_with(progress.rates, event.step, event.learning_rate),
         norms=_with(progress.norms, event.step, event.grad_norm),
         latest=event if event.loss is not None else progress.latest,
@@ -132,7 +135,7 @@ def _back_to(progress: Progress, step: int) -> Progress:
     """Without the steps after `step`: they are done again."""
     kept = [
         tuple(p for p in points if p[0] <= step)
-        for points in (progress.losses, progress.rates, progress.norms)
+        for points in (progress.losses, progress.rates, progress.norms, progress.penalties)
     ]
     # What is evaluated is measured anew where a run begins again from the start.
     evaluated = [
@@ -145,6 +148,7 @@ def _back_to(progress: Progress, step: int) -> Progress:
         losses=kept[0],
         rates=kept[1],
         norms=kept[2],
+        penalties=kept[3],
         held_out=evaluated[0],
         general=evaluated[1],
         divergence=evaluated[2],

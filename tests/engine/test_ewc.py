@@ -75,24 +75,27 @@ def change(layer: Any) -> torch.Tensor:
     return product * layer.scaling["default"]
 
 
-@pytest.mark.parametrize("begun", [False, True])
-def test_the_penalty_and_its_gradients_are_those_over_all_weights(folder: Path, begun: bool) -> None:
-    made = adapted(folder)
-    if begun:  # as in continual tuning, from an adapter that does something already
+@pytest.mark.parametrize("start", ["zero", "pissa", "earlier"])
+@pytest.mark.parametrize("scale", [{}, {"rank_stabilized": True}])
+def test_the_penalty_and_its_gradients_are_those_over_all_weights(
+    folder: Path, start: str, scale: dict[str, Any]
+) -> None:
+    made = adapted(folder, adapter_start="pissa" if start == "pissa" else "zero", **scale)
+    if start == "earlier":  # as in continual tuning, from an adapter that does something already
         moved(made, 1)
     layers, fisher = adapted_layers(made.model), some_fisher(made)
-    start = {name: change(layer).detach() for name, layer in layers.items()}
+    before = {name: change(layer).detach() for name, layer in layers.items()}
     penalty = Consolidation(made.model, fisher, STRENGTH)
     moved(made, 2)
     weighted = [
-        torch.outer(fisher[name].outputs, fisher[name].inputs) * (change(layer) - start[name]) ** 2
+        torch.outer(fisher[name].outputs, fisher[name].inputs) * (change(layer) - before[name]) ** 2
         for name, layer in layers.items()
     ]
     dense = torch.stack([part.sum() for part in weighted]).sum()
     wanted = torch.autograd.grad(STRENGTH / 2 * dense, [*made.parameters.values()])
     for parameter in made.parameters.values():
         parameter.grad = torch.ones_like(parameter)  # that of the loss is there already
-    assert penalty.add_gradients() == pytest.approx(float(STRENGTH / 2 * dense.detach()), rel=1e-5)
+    assert float(penalty.add_gradients()) == pytest.approx(float(STRENGTH / 2 * dense.detach()), rel=1e-5)
     for parameter, gradient in zip(made.parameters.values(), wanted, strict=True):
         torch.testing.assert_close(parameter.grad, gradient + 1, rtol=1e-4, atol=1e-5)
 
@@ -142,13 +145,37 @@ def test_it_goes_on_from_a_file_as_it_was(folder: Path, tmp_path: Path) -> None:
         again = adapted(folder)
         moved(again, 2)
         penalties.append(
-            Consolidation.load(again.model, tmp_path / "ewc.safetensors", STRENGTH).add_gradients()
+            float(Consolidation.load(again.model, tmp_path / "ewc.safetensors", STRENGTH).add_gradients())
         )
     assert penalties[0] == penalties[1] > 0
 
 
 def test_a_file_of_another_adapter_is_refused(folder: Path, tmp_path: Path) -> None:
-    made = adapted(folder, target_modules=["q_proj"])
+    made = adapted(folder)
     Consolidation(made.model, some_fisher(made), STRENGTH).save(tmp_path / "ewc.safetensors")
     with pytest.raises(StudioError, match="does not fit"):
-        Consolidation.load(adapted(folder).model, tmp_path / "ewc.safetensors", STRENGTH)
+        Consolidation.load(
+            adapted(folder, target_modules=["q_proj"]).model, tmp_path / "ewc.safetensors", STRENGTH
+        )
+
+
+def test_layers_that_nothing_passes_through_are_left_out(folder: Path, rows: list[Encoded]) -> None:
+    made = adapted(folder)
+    names = [*adapted_layers(made.model)]
+    batch = made.collate(rows)
+
+    def loss() -> torch.Tensor:
+        half: torch.Tensor = made.base.model.layers[0](
+            made.base.model.embed_tokens(batch.input_ids),
+            position_embeddings=made.base.model.rotary_emb(
+                torch.zeros(1, 1, 64), position_ids=batch.position_ids
+            ),
+            attention_mask=None,
+        )
+        return half.square().sum()
+
+    found = estimate(made.model, [(loss, batch.trained)])
+    assert set(found) == {name for name in names if ".layers.0." in name}
+    made_of = Consolidation(made.model, found, STRENGTH)
+    moved(made, 2)
+    assert torch.isfinite(made_of.add_gradients())

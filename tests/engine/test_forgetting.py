@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from studio.domain.chat import Conversation, Message
 from studio.domain.config import TrainConfig
-from studio.domain.errors import Stopped
+from studio.domain.errors import Stopped, StudioError
 from studio.domain.events import Event, Metric
 from studio.engine.encode import Encoder
 from studio.engine.general import General
@@ -83,7 +83,7 @@ def run(job: TrainJob, tmp_path: Path) -> Run:
 
         def stop() -> bool:
             steps = [event.step for event in events if isinstance(event, Metric) and event.loss is not None]
-            return stop_after is not None and steps[-1:] >= [stop_after]
+            return stop_after is not None and (steps or [-1])[-1] >= stop_after
 
         with contextlib.suppress(Stopped):
             train(
@@ -139,7 +139,42 @@ def test_a_run_that_goes_on_does_so_as_if_it_had_not_stopped(run: Run, tmp_path:
     assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
 
 
-def test_a_run_from_before_there_was_a_gauge_goes_on_without(run: Run, job: TrainJob) -> None:
-    none: dict[str, Any] = {"general": General()}
-    run("old", 5, changes=none)
+def test_how_it_passes_through_the_model_does_not_change_what_it_holds_on_to(run: Run) -> None:
+    one, two, three = (
+        [metric.penalty for metric in run(name, ewc=100.0, **settings) if metric.penalty is not None]
+        for name, settings in (
+            ("one", {}),
+            ("two", {"micro_batch_size": 1}),
+            ("three", {"packing": False, "gradient_checkpointing": True}),
+        )
+    )
+    assert one[0] == 0
+    assert one[-1] > 0
+    assert two == pytest.approx(one, rel=1e-3)
+    assert three == pytest.approx(one, rel=1e-3)
+
+
+def test_a_run_from_before_there_was_a_gauge_goes_on_without(run: Run) -> None:
+    run("old", 5, changes={"general": General()})
     assert gauged(run("old")) == {}
+
+
+def test_a_damaged_gauge_is_done_without_and_a_damaged_memory_is_not(run: Run, tmp_path: Path) -> None:
+    run("gauged", 5)
+    run("holding", 5, ewc=1.0)
+    for folder in ("gauged", "holding"):
+        for file in (tmp_path / folder / "remembering").glob("*.safetensors"):
+            file.write_bytes(file.read_bytes()[:-9])
+    assert gauged(run("gauged")) == {}
+    with pytest.raises(StudioError, match=r"remembering/.*damaged"):
+        run("holding", ewc=1.0)
+
+
+def test_it_can_be_stopped_while_it_asks_the_model_what_it_knows(run: Run, tmp_path: Path) -> None:
+    run("stopped", -1, ewc=1.0)
+    assert not (tmp_path / "stopped" / "remembering").exists()
+
+
+def test_nothing_to_hold_on_to_is_said(run: Run) -> None:
+    with pytest.raises(StudioError, match="nothing to hold on to"):
+        run("empty", ewc=1.0, changes={"general": General()})

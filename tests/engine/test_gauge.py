@@ -15,6 +15,7 @@ from studio.domain.encoded import IGNORED
 from studio.domain.errors import Stopped
 from studio.engine import gauge, trainee
 from studio.engine.encode import Encoder
+from studio.engine.gauge import Gauge
 from studio.engine.general import General
 from studio.engine.templates import resolve
 from studio.engine.tokenizer import load_tokenizer
@@ -62,16 +63,21 @@ def moved(model: Trainee, by: float) -> Trainee:
 
 @pytest.mark.parametrize("changes", [{}, {"packing": False}, {"method": "full"}])
 def test_nothing_is_forgotten_at_the_start_and_more_the_further_the_weights_move(
-    folder: Path, general: General, tmp_path: Path, changes: dict[str, Any]
+    folder: Path, general: General, changes: dict[str, Any]
 ) -> None:
     model = build(folder, **changes)
-    made = gauge.begin(model, general, 2, 0, tmp_path / "gauge.safetensors")
+    made = begun(model, general)
     start = made.measure(model, 2)
     assert start.divergence == pytest.approx(0, abs=1e-6)
     base = AutoModelForCausalLM.from_pretrained(folder)
     assert start.loss == pytest.approx(plain_loss(base, general), rel=1e-5)
     near, far = made.measure(moved(model, 0.02), 2), made.measure(moved(model, 0.2), 2)
     assert 1e-6 < near.divergence < far.divergence
+
+
+def begun(model: Trainee, general: General, seed: int = 0) -> Gauge:
+    model.model.eval()
+    return gauge.begin(model, general, 2, seed, lambda: False)
 
 
 def plain_loss(base: Any, general: General) -> float:
@@ -89,7 +95,7 @@ def test_the_divergence_is_at_most_that_over_all_tokens_and_close_to_it(
     folder: Path, general: General, tmp_path: Path
 ) -> None:
     model = build(folder)
-    made = gauge.begin(model, general, 2, 0, tmp_path / "gauge.safetensors")
+    made = begun(model, general)
     base = AutoModelForCausalLM.from_pretrained(folder)
     found = made.measure(moved(model, 0.1), 2).divergence
     whole = tokens = 0
@@ -104,27 +110,26 @@ def test_the_divergence_is_at_most_that_over_all_tokens_and_close_to_it(
     assert 0.5 * whole / tokens < found <= whole / tokens + 1e-6
 
 
-def test_answers_are_drawn_once_and_kept_for_a_run_that_goes_on(
-    folder: Path, general: General, tmp_path: Path
-) -> None:
-    file = tmp_path / "gauge.safetensors"
-    torch.manual_seed(1)
-    before = torch.random.get_rng_state()
+def test_what_was_saved_measures_as_before(folder: Path, general: General, tmp_path: Path) -> None:
     model = build(folder)
-    torch.random.set_rng_state(before)
-    made = gauge.begin(model, general, 2, 0, file)
-    assert torch.equal(torch.random.get_rng_state(), before)
-    assert model.model.training
+    made = begun(model, general)
+    made.save(tmp_path / "gauge.safetensors")
     changed = moved(model, 0.1)
-    assert gauge.begin(changed, general, 2, 0, file).measure(changed, 2) == made.measure(changed, 2)
-    assert [
-        answer.input_ids[: len(prompt)].tolist()
-        for answer, prompt in zip(made.answers, general.prompts, strict=True)
-    ] == [list(prompt) for prompt in general.prompts]
+    assert gauge.load(tmp_path / "gauge.safetensors").measure(changed, 2) == made.measure(changed, 2)
 
 
-def test_it_can_be_stopped(folder: Path, general: General, tmp_path: Path) -> None:
+def test_answers_follow_their_prompts_and_are_drawn_from_the_seed(folder: Path, general: General) -> None:
+    first, again, other = (begun(build(folder), general, seed).answers for seed in (0, 0, 1))
+    assert first == again != other
+    for answer, prompt in zip(first, general.prompts, strict=True):
+        assert answer.input_ids[: len(prompt)].tolist() == list(prompt)
+        assert answer.trained > 0
+
+
+def test_it_can_be_stopped_at_any_time(folder: Path, general: General) -> None:
     model = build(folder)
-    made = gauge.begin(model, general, 2, 0, tmp_path / "gauge.safetensors")
+    made = begun(model, general)
     with pytest.raises(Stopped):
         made.measure(model, 2, lambda: True)
+    with pytest.raises(Stopped):
+        gauge.begin(model, general, 2, 0, lambda: True)
