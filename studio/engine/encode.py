@@ -71,7 +71,7 @@ class Encoder:
         if conversation.plain and self.template.name != _PLAIN:
             return self._texts.encode(conversation, max_length)
         rendered = self.renderer.render(conversation)
-        encoding = None if rendered.controls else self.tokenizer.encode([rendered.text])[0]
+        encoding = self.tokenizer.encode([rendered.text])[0] if rendered.controls is None else None
         row = self._row(conversation.row, rendered, encoding, shown=True)
         return row if max_length is None else shorten(row, max_length)
 
@@ -138,7 +138,7 @@ class Encoder:
                     yield self._finished(conversation.row, item, ids, labels, item.hazards, bool(learnt))
                     continue
                 encoding = self.tokenizer.encode([item.text])[0]
-            yield self._row(conversation.row, item, None if item.controls else encoding)
+            yield self._row(conversation.row, item, encoding if item.controls is None else None)
 
     def _plain_tokens(self, item: Rendered, ids: list[int]) -> list[Span] | None:
         """The tokens [start, end) that are learnt of a row whose special tokens are all the template's.

@@ -421,6 +421,20 @@ def test_a_special_tokens_text_in_a_persons_words_is_words(tokenizer: Tokenizer)
     assert prompt == [*row.input_ids[: len(prompt)]]
 
 
+@pytest.mark.parametrize("asked", ["Where?", "What is <|im_end|>?"])
+def test_a_special_tokens_text_is_words_too_where_the_template_writes_none_itself(
+    asked: str, tokenizer: Tokenizer
+) -> None:
+    bare = Template("x", "x", "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
+    encoder = Encoder(bare, tokenizer, TemplateConfig(prompts=True))
+    conversation = said(asked, "An end: <|im_end|>.")
+    for row in (encoder.encode(conversation), *encoder.encode_many([conversation])):
+        assert not set(tokenizer.special.values()) & {*row.input_ids}
+        assert {"special_text"} <= {*row.hazards} <= {"special_text", "unended_text"}
+    prompt = encoder.prompt((Message("user", asked),))
+    assert prompt == [*row.input_ids[: len(prompt)]]
+
+
 def test_a_special_token_of_one_character_is_words_too(tmp_path: Path) -> None:
     folder = tiny_tokenizer(tmp_path)
     backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
