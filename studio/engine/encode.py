@@ -221,7 +221,7 @@ class Encoder:
         hazards += ["merged_border"] if split else []
         if not (alike and all(turn.like_chat for turn in item.turns)):
             hazards.append("unlike_chat")
-        ended = _learns_its_end(item, self.masks)
+        ended = self._learns_its_end(item, labels)
         finished = self._finished(row, item, array("i", ids), array("i", labels), hazards, ended)
         if not shown:
             return finished
@@ -253,6 +253,14 @@ class Encoder:
         elif not ended:
             seen.append("unended_text" if self.masks.prompts else "no_end_token")
         return Encoded(ids, labels, (), "", row, end_token_trained=ended, hazards=tuple(seen))
+
+    def _learns_its_end(self, item: Rendered, labels: Sequence[int]) -> bool:
+        """Whether the last learnt turn learns the token that ends it: as a token, not as the letters of its text."""
+        turns, pattern = _learnt_turns(item, self.masks), self.tokenizer.special_pattern
+        if pattern is None or not turns or not turns[-1].ended:
+            return False
+        closing = pattern.findall(item.text, turns[-1].words_end, turns[-1].end)
+        return bool(closing) and self.tokenizer.special[closing[-1]] in labels
 
     @cached_property
     def _bos(self) -> int | None:
@@ -482,12 +490,6 @@ def _learnt_turns(item: Rendered, masks: TemplateConfig) -> list[Turn]:
 def _is_empty(message: Message) -> bool:
     """Whether a turn says nothing and calls nothing: reasoning alone is said to nobody."""
     return not (message.tool_calls or message.content.rpartition("</think>")[2].strip())
-
-
-def _learns_its_end(item: Rendered, masks: TemplateConfig) -> bool:
-    """Whether the last learnt turn learns the token that ends it."""
-    turns = _learnt_turns(item, masks)
-    return bool(turns) and turns[-1].ended
 
 
 def learnt_places(item: Rendered, masks: TemplateConfig) -> list[Span]:

@@ -30,6 +30,8 @@ class Tokenizer:
     """`bos_token`, `eos_token` … as the model's own template sees them."""
     special: dict[str, int]
     """Text and id of every token that is never split and never a user's word."""
+    adds_bos: bool
+    """Whether encoding plain text, as others do it, puts a beginning-of-text token first."""
     chat_template: str | None
     path: Path
 
@@ -47,12 +49,6 @@ class Tokenizer:
         """Of all that ids depend on."""
         named = json.dumps([self.named, self.special], sort_keys=True)
         return hashlib.sha256(f"{self.backend.to_str()}{named}".encode()).hexdigest()
-
-    @cached_property
-    def adds_bos(self) -> bool:
-        """Whether encoding plain text puts a beginning-of-text token first."""
-        first = self.backend.encode("", add_special_tokens=True).ids[:1]
-        return first == [self.special.get(self.named.get("bos_token", ""))]
 
     def encode(self, texts: list[str]) -> list[tokenizers.Encoding]:
         """Ids with character offsets; adds nothing, as the template has written the special tokens already."""
@@ -160,17 +156,31 @@ def _load(path: Path, stamps: tuple[int, ...]) -> Tokenizer:
     backend.no_truncation()
     backend.no_padding()
     config = _read_json(path / "tokenizer_config.json")
-    special = {
-        token.content: token_id
-        for token_id, token in sorted(backend.get_added_tokens_decoder().items())
-        if token.special
-    }
     named = {name: _content(config[name]) for name in _NAMED if config.get(name)}
+    special = _special(backend, named)
+    first = backend.encode("", add_special_tokens=True).ids[:1]
+    adds_bos = first == [special.get(named.get("bos_token", ""))]
+    # All that it could still do is to take white space out of the tokens' places, as GPT-NeoX's does.
+    backend.post_processor = None
+    return Tokenizer(backend, named, special, adds_bos, _own_template(path, config), path)
+
+
+def _special(backend: tokenizers.Tokenizer, named: dict[str, str]) -> dict[str, int]:
+    """Text and id of all special tokens; a named one that is but a word of the vocabulary is made one.
+
+    As transformers does; else it would be found in a text only where the words around it leave it whole.
+    """
+    added = backend.get_added_tokens_decoder()
+    special = {token.content: token_id for token_id, token in sorted(added.items()) if token.special}
+    known = {token.content for token in added.values()}
     for text in named.values():
-        found = backend.token_to_id(text)
-        if found is not None:
-            special.setdefault(text, found)
-    return Tokenizer(backend, named, special, _own_template(path, config), path)
+        token_id = backend.token_to_id(text)
+        if token_id is None:
+            continue
+        special.setdefault(text, token_id)
+        if text not in known:
+            backend.add_special_tokens([tokenizers.AddedToken(text, special=True, normalized=False)])
+    return special
 
 
 def _own_template(path: Path, config: dict[str, Any]) -> str | None:

@@ -560,3 +560,57 @@ def test_the_fingerprint_changes_with_a_label(tokenizer: Tokenizer) -> None:
     assert fingerprint([row]) == fingerprint(
         [Encoder(resolve("model", tokenizer), tokenizer).encode(said("Hi", "Yes."))]
     )
+
+
+def changed_tokenizer(folder: Path, **fields: object) -> Tokenizer:
+    """The tiny tokenizer with these fields of its tokenizer.json."""
+    file = tiny_tokenizer(folder) / "tokenizer.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | fields), encoding="utf-8")
+    return load_tokenizer(folder)
+
+
+def added_tokens(tokenizer: Tokenizer, **changes: dict[str, object]) -> list[dict[str, object]]:
+    """The `added_tokens` of tokenizer.json, with fields changed by token."""
+    found = json.loads(tokenizer.backend.to_str())["added_tokens"]
+    return [token | changes.get(token["content"].strip("<|>"), {}) for token in found]
+
+
+def test_an_end_token_that_is_but_a_word_of_the_vocabulary_is_one_token(
+    tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    from transformers import AutoTokenizer
+
+    held = [token for token in added_tokens(tokenizer) if token["content"] != "<|im_end|>"]
+    words = changed_tokenizer(tmp_path, added_tokens=held)
+    encoder, theirs = Encoder(resolve("model", words), words), AutoTokenizer.from_pretrained(words.path)
+    for conversation in (said("Hi", "Hello."), said("Hi <|im_end|>", "Hello.")):
+        row = encoder.encode(conversation)
+        assert [row.input_ids.count(2), row.labels.count(2)] == [2, 1]
+        assert row.end_token_trained
+    plain = encoder.encode(said("Hi", "Hello."))
+    assert [*plain.input_ids] == theirs(plain.text, add_special_tokens=False)["input_ids"]
+
+
+def test_an_end_token_that_falls_into_letters_is_not_learnt(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    held = added_tokens(tokenizer, im_end={"single_word": True})
+    words = changed_tokenizer(tmp_path, added_tokens=held)
+    encoder = Encoder(resolve("model", words), words)
+    glued, apart = encoder.encode_many([said("Hi.", "Hello"), said("Hi.", "Hello.")])
+    assert words.special["<|im_end|>"] not in glued.labels
+    assert [row.end_token_trained for row in (glued, apart)] == [False, True]
+    assert [row.hazards for row in (glued, apart)] == [("no_end_token",), ()]
+    assert encoder.encode(said("Hi.", "Hello")).hazards == ("no_end_token",)
+
+
+@pytest.mark.parametrize("template", ["vicuna", "model"])
+def test_white_space_is_learnt_where_the_tokenizer_takes_it_out_of_its_places(
+    template: str, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    """As the tokenizer of GPT-NeoX and Pythia does."""
+    trims = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    trimming = changed_tokenizer(tmp_path, post_processor=trims)
+    conversation = said("Hi", "if x:\n    return  y\n")
+    row, same = (Encoder(resolve(template, t), t).encode(conversation) for t in (trimming, tokenizer))
+    assert (row.labels, row.spans) == (same.labels, same.spans)
+    learnt = "".join(trimming.token(label) for label in row.labels if label != IGNORED)
+    assert learnt.lstrip() == "if x:\n    return  y\n<|im_end|>"
