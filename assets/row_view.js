@@ -1,5 +1,5 @@
 // The rows of the Template tab: drawn from what the server says of each, kept for the rows around the one that is shown.
-// Run by gr.HTML(js_on_load=…), which gives `element`, `props`, `server`, `trigger` and `watch`.
+// Run by gr.HTML(js_on_load=…), which gives `element`, `props`, `server`, `trigger` and `watch`; `copy` is of copy.js.
 
 const KEPT = 24;  // rows remembered
 const AHEAD = 2;  // rows fetched before they are asked for, in the direction of travel
@@ -58,10 +58,11 @@ const nextIn = (ranges, value, way) => {
 
 const fetched = async (places) => {
   const asked = view;
+  const length = limit;
   const missing = places.filter((wanted) => wanted >= 1 && wanted <= asked.total && !rows.has(wanted));
   if (!missing.length) return;
-  const answer = await server.rows({draft: asked.draft, other: asked.other, limit, places: missing});
-  if (view.key !== asked.key) return;
+  const answer = await server.rows({draft: asked.draft, other: asked.other, limit: length, places: missing});
+  if (view.key !== asked.key || limit !== length) return;
   for (const [key, row] of Object.entries(answer)) rows.set(Number(key), row);
   for (const key of rows.keys()) {
     if (rows.size <= KEPT) break;
@@ -180,7 +181,7 @@ panes.forEach((pane) => [pane.runs, pane.rendered].forEach((fold) => fold.addEve
 
 // Loss per token
 
-const lossKey = () => `${view.key} ${view.run}`;
+const lossKey = () => `${view.key} ${view.run} ${limit}`;
 const knownLosses = () => (view.loss && losses && losses.key === lossKey() && losses.place === place ? losses : null);
 let question = null;  // the one that is not answered yet
 let begun = 0;  // when it was put, in milliseconds
@@ -203,7 +204,9 @@ const askLosses = () => {
   if (!view.loss || knownLosses() || question) return;
   rest('losses', () => {
     if (!view.loss || knownLosses() || question) return;
-    question = {place, key: lossKey(), limit, token: Math.random().toString(36).slice(2)};
+    // With the settings that the row is drawn by: those that are chosen meanwhile are not what its key says.
+    const token = Math.random().toString(36).slice(2);
+    question = {draft: view.draft, run: view.run, place, key: lossKey(), limit, token};
     begun = performance.now();
     ticking = setInterval(tick, 1000);
     trigger('select', question);
@@ -266,15 +269,11 @@ const clicks = {
   'previous-hazard': () => show(hazard(-1)),
   'next-hazard': () => show(hazard(1)),
 };
-element.addEventListener('click', async (event) => {
+element.addEventListener('click', (event) => {
   const button = event.target.closest('button');
   if (!button) return;
   if (clicks[button.id]) clicks[button.id]();
-  if (button.dataset.word === 'copy') {
-    await navigator.clipboard.writeText(button.parentElement.querySelector('pre').textContent);
-    button.textContent = view.words.copied;
-    setTimeout(() => { button.textContent = view.words.copy; }, 1500);
-  }
+  if (button.dataset.word === 'copy') copy(button, view.words.copied, view.words.marked);
 });
 number.addEventListener('change', () => view && jump(number.value));
 const jumped = (event) => {

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from html import escape
 
+from studio.engine.assets import ASSETS
 from studio.ui import views
 from studio.ui.i18n import Words
 
+COPY = (ASSETS / "copy.js").read_text(encoding="utf-8")
 LIVE = (
     views.CLICKS
+    + COPY
     + """
 const open = new Set();
 element.addEventListener('toggle', (event) => {
@@ -65,14 +68,9 @@ const readout = () => {
 element.addEventListener('pointermove', (event) => { pointer = {x: event.clientX, y: event.clientY}; readout(); });
 element.addEventListener('pointerleave', () => { pointer = null; readout(); });
 
-element.addEventListener('click', async (event) => {
+element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-copied]');
-  if (!button) return;
-  const text = button.parentElement.querySelector('pre').textContent;
-  await navigator.clipboard.writeText(text);
-  const before = button.textContent;
-  button.textContent = button.dataset.copied;
-  setTimeout(() => { button.textContent = before; }, 1500);
+  if (button) copy(button, button.dataset.copied, button.dataset.marked);
 });
 
 const renewed = () => {
@@ -113,8 +111,10 @@ def raw(text: str) -> str:
 
 def copyable(say: Words, text: str) -> str:
     """As `raw`, with a button that copies it."""
-    done, label = escape(say("copy.done")), escape(say("copy"))
-    button = f'<button type="button" class="plain" data-copied="{done}">{label}</button>'
+    done, marked, label = (escape(say(key)) for key in ("copy.done", "copy.marked", "copy"))
+    button = (
+        f'<button type="button" class="plain" data-copied="{done}" data-marked="{marked}">{label}</button>'
+    )
     return f'<div class="copyable">{button}{raw(text)}</div>'
 
 

@@ -10,6 +10,7 @@ from typing import Any, TypedDict
 
 from studio.ui import token_views, views
 from studio.ui.i18n import Words
+from studio.ui.page import Draft
 
 Losses = Sequence[float | None]
 """Nats a token; None where it is not trained."""
@@ -21,8 +22,11 @@ HARDEST = 10
 
 @dataclass(frozen=True)
 class Asked:
-    """A row whose losses the browser wants."""
+    """A row whose losses the browser wants: the settings that it shows the row by, which may not be the latest ones."""
 
+    draft: Draft
+    run: str
+    """The run whose tuned model is asked too, or empty."""
     place: int
     key: str
     """Comes back with the answer, so that the browser knows what it is the answer to."""
@@ -35,6 +39,8 @@ class Asked:
         data = data if isinstance(data, dict) else {}
         place, limit = data.get("place"), data.get("limit")
         return cls(
+            Draft.from_json(data.get("draft")),
+            str(data.get("run") or ""),
             place if isinstance(place, int) else 0,
             str(data.get("key", "")),
             limit if isinstance(limit, int) else None,

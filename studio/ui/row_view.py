@@ -22,11 +22,10 @@ from studio.engine.templates import CUSTOM
 from studio.engine.tokenizer import Tokenizer
 from studio.services import preview
 from studio.services.run_files import RunFiles
-from studio.ui import form, row_views, views
+from studio.ui import form, live, row_views, views
 from studio.ui.i18n import Words, language_of, words
 from studio.ui.page import Draft, Page
 
-SCRIPT = ASSETS / "row_view.js"
 _AT_ONCE = 16
 """Rows that may be asked for at a time."""
 
@@ -66,12 +65,17 @@ def build(page: Page) -> gr.HTML:
     return gr.HTML(
         html_template=row_views.shell(),
         elem_id="row-view",
-        js_on_load=SCRIPT.read_text(encoding="utf-8"),
+        js_on_load=script(),
         apply_default_css=False,
         server_functions=[rows],
         state="",
         losses="",
     )
+
+
+def script() -> str:
+    """What draws the rows and goes from one to the other."""
+    return live.COPY + (ASSETS / "row_view.js").read_text(encoding="utf-8")
 
 
 def state(say: Words, page: Page, draft: Draft, beside: Beside, found: preview.Overview | None = None) -> str:

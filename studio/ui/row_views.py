@@ -151,5 +151,6 @@ def labels(say: Words) -> dict[str, str]:
         **{name: say(f"template.{name}") for name in names},
         "copy": say("copy"),
         "copied": say("copy.done"),
+        "marked": say("copy.marked"),
         "waiting": loss_views.sentence(say("loss.waiting")),
     }

@@ -86,9 +86,8 @@ def build(page: Page) -> None:
     def placed(say: Words, draft: Draft, *given: Any) -> tuple[Any, ...]:
         return gr.Dropdown(visible=Beside.chosen(*given).loss), told(say, draft, *given)
 
-    def measured(say: Words, draft: Draft, event: gr.EventData, *given: Any) -> Iterator[Any]:
-        asked, run = Asked.from_json(event._data), Beside.chosen(*given).run
-        for losses in _measured(page, say, draft, asked, run):
+    def measured(say: Words, _: Draft, event: gr.EventData) -> Iterator[Any]:
+        for losses in _measured(page, say, Asked.from_json(event._data)):
             yield gr.HTML(losses=json.dumps(losses))
 
     def given_up(say: Words, draft: Draft, event: gr.EventData) -> None:
@@ -106,7 +105,7 @@ def build(page: Page) -> None:
     page.on(triggers, placed, beside.all, [beside.run, viewer], error=error)
     settles = [overview, viewer, drawn_for, controls.about]
     page.on(viewer.submit, settled, beside.all, settles, error=error, latest=True)
-    page.on(viewer.select, measured, beside.all, [viewer], error=error, event=True, trigger_mode="multiple")
+    page.on(viewer.select, measured, [], [viewer], error=error, event=True, trigger_mode="multiple")
     page.on(viewer.stop, given_up, [], [], error=error, event=True, trigger_mode="multiple")
     # The row that is shown is kept with the rest of the draft, without asking the server.
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -157,8 +156,9 @@ def _still_there(beside: Beside, draft: Draft, tokenizer: Tokenizer, runs: Seque
     return replace(beside, run=run, other=beside.other if beside.other in dict(choices(tokenizer)) else "")
 
 
-def _measured(page: Page, say: Words, draft: Draft, asked: Asked, run: str) -> Iterator[loss_views.Heat]:
+def _measured(page: Page, say: Words, asked: Asked) -> Iterator[loss_views.Heat]:
     """The losses of the row that the browser asks for, and before them how far they are; nothing once it gave up."""
+    draft, run = asked.draft, asked.run
     model = form.sound(draft).config(page.store).model
     base: list[float | None] = []
     tuned: list[float | None] = []

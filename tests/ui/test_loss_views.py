@@ -4,9 +4,10 @@ import re
 
 from studio.ui import loss_views
 from studio.ui.i18n import words
+from studio.ui.page import Draft
 
 EN = words("en")
-ASKED = loss_views.Asked(3, "key", None, "token")
+ASKED = loss_views.Asked(Draft("d"), "r", 3, "key", None, "token")
 TEXTS = ["<s>", "a", "<b>", "c"]
 BASE = [None, 4.5, 0.05, 1.0]
 TUNED = [None, 0.3, 0.01, 0.2]
@@ -48,8 +49,9 @@ def test_a_level_is_higher_the_less_a_token_was_expected() -> None:
 
 
 def test_what_is_asked_comes_from_a_browser_and_may_be_anything() -> None:
-    assert loss_views.Asked.from_json({"place": 3, "key": "key", "limit": None, "token": "token"}) == ASKED
-    assert loss_views.Asked.from_json(None) == loss_views.Asked(0, "", None, "")
+    told = {"draft": {"dataset": "d"}, "run": "r", "place": 3, "key": "key", "limit": None, "token": "token"}
+    assert loss_views.Asked.from_json(told) == ASKED
+    assert loss_views.Asked.from_json(None) == loss_views.Asked(Draft(), "", 0, "", None, "")
     assert loss_views.Asked.from_json({"place": "3", "limit": "x"}).place == 0
 
 
