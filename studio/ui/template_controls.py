@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from typing import Any
 
@@ -124,15 +125,6 @@ def wire(
         draft = draft.with_value(SOURCE, resolve(chosen, tokenizer_of(page, draft)).source)
         return draft, gr.Code(draft.values[SOURCE]), gr.Dropdown(value=None), "", told(say, draft, *given)
 
-    def written(say: Words, draft: Draft, text: str, *given: Any) -> Iterator[tuple[Any, ...]]:
-        if not is_own(draft) or text == draft.values.get(SOURCE):
-            yield tuple([gr.skip()] * 4)
-            return
-        draft = draft.with_value(SOURCE, text)
-        yield draft, gr.skip(), gr.skip(), set_views.waiting(say)
-        problem = complaint(page, say, draft)
-        yield draft, problem, told(say, draft, *given), set_views.broken(say) if problem else gr.skip()
-
     def resized(say: Words, draft: Draft, held: str, *given: Any) -> tuple[Any, ...]:
         setting = _setting(LENGTH)
         if held == form.text_of(setting, draft.values.get(LENGTH)):
@@ -160,7 +152,7 @@ def wire(
     )
     page.on(
         c.source.change,
-        written,
+        partial(written, page, told),
         [c.source, *beside],
         [draft, c.wrong, viewer, overview],
         error=error,
@@ -171,6 +163,22 @@ def wire(
     )
     for key, control in ((OVERLONG, c.overlong), *zip(MASKS, c.masks, strict=True)):
         page.on(form.edited(control), set_to(key), [control, *beside], [draft, viewer], error=error)
+
+
+def written(
+    page: Page, told: Told, say: Words, draft: Draft, text: str, *given: Any
+) -> Iterator[tuple[Any, ...]]:
+    """One's own template as it is written: draft, what is wrong with it, the viewer, and the figures of the set.
+
+    What is wrong comes second and alone, as it may take seconds, in which other choices are made.
+    """
+    if not is_own(draft) or text == draft.values.get(SOURCE):
+        yield tuple([gr.skip()] * 4)
+        return
+    draft = draft.with_value(SOURCE, text)
+    yield draft, gr.skip(), told(say, draft, *given), set_views.waiting(say)
+    problem = complaint(page, say, draft)
+    yield gr.skip(), problem, gr.skip(), set_views.broken(say) if problem else gr.skip()
 
 
 def values(say: Words, draft: Draft, tokenizer: Tokenizer | None) -> list[Any]:

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from studio.domain.encoded import Encoded
@@ -13,8 +14,8 @@ from studio.services import preview
 from studio.services.chat import ChatProcess
 from studio.services.jobs import Jobs
 from studio.services.store import Store
-from studio.ui import form, row_view, row_views
-from studio.ui.i18n import words
+from studio.ui import form, row_view, row_views, template_controls
+from studio.ui.i18n import Words, words
 from studio.ui.page import Draft, Page
 from studio.ui.row_view import Beside
 from tests.runs import finished_run
@@ -177,3 +178,18 @@ def test_a_run_that_was_trained_with_another_template_is_told(page: Page, draft:
     assert state(page, other, "", False, run.id)["run_note"] == ""
     unfinished = draft.with_value("template.name", "custom").with_value("template.source", "")
     assert state(page, unfinished, "", True, run.id)["run_note"] == ""
+
+
+@pytest.mark.parametrize("text", ["{% for %}", CHATML])
+def test_what_is_wrong_with_a_template_is_said_without_undoing_what_was_chosen_meanwhile(
+    page: Page, draft: Draft, text: str
+) -> None:
+    def told(say: Words, draft: Draft) -> Draft:
+        return draft
+
+    own = draft.with_value("template.name", "custom")
+    first, second = template_controls.written(page, told, EN, own, text)
+    assert first[0] == first[2] == own.with_value("template.source", text)
+    kept, wrong, viewer, _ = second
+    assert kept == viewer == gr.skip()
+    assert bool(wrong) == (text != CHATML)
