@@ -21,15 +21,19 @@ import tokenizers
 from studio.domain.chat import Conversation, Message
 from studio.domain.config import Overlong, TemplateConfig
 from studio.domain.encoded import IGNORED, Encoded, Hazard
+from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
 from studio.engine.hazards import hazard_findings
 from studio.engine.rendering import Rendered, Renderer, Span, Turn
+from studio.engine.sandbox import TookTooLong
 from studio.engine.templates import Template, resolve
 from studio.engine.tokenizer import Tokenizer
 
 _FIRST_BATCH, _BATCH = 64, 1024
 _AHEAD = 2
 """Batches that the tokenizer works on while the next one is rendered: with one it would idle between them."""
+_SLOW = 3
+"""Rows that a template may take too long for before the rest is not tried."""
 _SHORT = 200
 _PLAIN = "plain"
 """The shipped template that adds nothing but the end token."""
@@ -78,7 +82,10 @@ class Encoder:
     def encode_many(
         self, conversations: Sequence[Conversation], max_length: int | None = None
     ) -> list[Encoded]:
-        """As `encode`, many at a time on all cores, without text and spans."""
+        """As `encode`, many at a time on all cores, without text and spans.
+
+        Raises StudioError where the template takes too long for some of them.
+        """
         if self.template.name != _PLAIN and any(row.plain for row in conversations):
             return self._with_texts(conversations, max_length)
         rows: list[Encoded] = []
@@ -86,7 +93,7 @@ class Encoder:
         # The tokenizer works on its own threads while the next batch is rendered on this one.
         with ThreadPoolExecutor(_AHEAD) as pool:
             for batch in _batches(conversations):
-                rendered = [self.renderer.render(conversation) for conversation in batch]
+                rendered = self._rendered(batch)
                 waiting.append((batch, rendered, pool.submit(self._encodings, rendered)))
                 if len(waiting) > _AHEAD:
                     rows.extend(self._rows(*waiting.popleft()))
@@ -117,6 +124,31 @@ class Encoder:
         """The tokens that end an answer: those this template ends a turn with, and the tokenizer's end token."""
         ids = {self.tokenizer.special[token] for token in self.renderer.shape.stops}
         return sorted(ids | ({self.tokenizer.eos_id} if self.tokenizer.eos_id is not None else set()))
+
+    def _rendered(self, batch: Sequence[Conversation]) -> list[Rendered]:
+        """Text and turns of each. Raises StudioError with the first rows that the template takes too long for.
+
+        They are not left out like rows that it refuses: on a busy machine others would be, and the run another one.
+        """
+        rendered: list[Rendered] = []
+        slow: dict[int, TookTooLong] = {}
+        for conversation in batch:
+            try:
+                rendered.append(self.renderer.render(conversation))
+            except TookTooLong as error:
+                slow[conversation.row] = error
+                if len(slow) == _SLOW:
+                    break
+        if slow:
+            first = next(iter(slow.values()))
+            raise StudioError(
+                "The chat template {title} was stopped, line {line}, column {column}: "
+                "it does not come to an end at these rows, and maybe at more: {rows}.",
+                "Correct the template, or drop these rows; where the machine is busy, try again.",
+                **first.text.values,
+                rows=", ".join(map(str, slow)),
+            )
+        return rendered
 
     def _encodings(self, items: Sequence[Rendered]) -> list[_Ids]:
         """Of plain rows the ids alone, as what is learnt is found by them; of the others all."""

@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from threading import Lock
+from time import monotonic
 from typing import Any
 
 from studio.domain.chat import Conversation, Message
@@ -22,6 +24,7 @@ from studio.engine import sandbox
 from studio.engine.controls import BLOCKS, is_free
 from studio.engine.guards import Unguarding, guarded
 from studio.engine.marks import Field, Marks, fields_in_order
+from studio.engine.sandbox import Refused
 from studio.engine.template_shape import Probe, Reading, Shape, pieces, read_as, shared
 from studio.engine.templates import Template, template_messages
 from studio.engine.tokenizer import Tokenizer
@@ -45,6 +48,8 @@ _MARKED: tuple[tuple[str, ...], ...] = (
     ("assistant",),
 )
 """Whose words are marked to find them: fewer, where the template writes another text for the marks."""
+_AGAIN = 30.0
+"""Seconds after which a template that failed when it was tried is tried once more."""
 
 
 # Not frozen, as one is made for every turn of a large set, and that takes four times as long.
@@ -88,27 +93,50 @@ class Rendered:
     """Whether all special tokens are the template's, and header, words and closing of each turn stand side by side."""
 
 
-@dataclass
 class Renderer:
     """Renders conversations with one template for one tokenizer."""
 
-    template: Template
-    tokenizer: Tokenizer
+    def __init__(self, template: Template, tokenizer: Tokenizer) -> None:
+        self.template, self.tokenizer = template, tokenizer
+        self._probing = Lock()
+        self._found: tuple[Reading, Shape] | None = None
+        self._failed: tuple[float, StudioError] | None = None  # until when it counts
 
     @cached_property
     def marked(self) -> bool:
         """Whether the template marks what is generated itself."""
         return bool(_GENERATION.search(self.template.source))
 
-    @cached_property
+    @property
     def shape(self) -> Shape:
-        """Raises the template's own StudioError where it is no Jinja or refuses every conversation."""
-        return Probe(self.text, self.tokenizer.special_pattern).shape()
+        """Raises the template's own StudioError where it is no Jinja, takes too long or refuses every conversation."""
+        return self._probed[1]
 
-    @cached_property
+    @property
     def _reading(self) -> Reading:
+        return self._probed[0]
+
+    @property
+    def _probed(self) -> tuple[Reading, Shape]:
+        """What the template does, tried once; a failure is kept for `_AGAIN` seconds, as the machine may be busy.
+
+        With a lock of its own: before Python 3.12, `cached_property` has one for all objects of a class.
+        """
+        with self._probing:
+            if self._failed is not None and monotonic() < self._failed[0]:
+                raise self._failed[1].with_traceback(None)
+            if self._found is None:
+                try:
+                    self._found = self._probe()
+                except StudioError as error:
+                    self._failed = (monotonic() + _AGAIN, error)
+                    raise
+            return self._found
+
+    def _probe(self) -> tuple[Reading, Shape]:
         kinds = [Reading(parts, text) for parts in (False, True) for text in (False, True)]
-        return read_as({reading: partial(self._written, reading) for reading in kinds})
+        reading = read_as({kind: partial(self._written, kind) for kind in kinds})
+        return reading, Probe(partial(self._written, reading), self.tokenizer.special_pattern).shape()
 
     # From messages to text
 
@@ -159,7 +187,10 @@ class Renderer:
         return self._finished(text, turns, shown, hazards, safe.guard)
 
     def render(self, conversation: Conversation) -> Rendered:
-        """Text and turns of a conversation; where the template refuses it, `problem` says why."""
+        """Text and turns of a conversation; where the template refuses it, `problem` says why.
+
+        Raises the template's own StudioError where it is no Jinja or takes too long.
+        """
         messages = conversation.messages
         if self._is_plain(messages, conversation.tools):
             found = self._direct(messages)
@@ -169,7 +200,7 @@ class Renderer:
         tools = safe.tools
         try:
             shown, hazards, text = self._repaired(safe.messages, tools)
-        except StudioError as error:
+        except Refused as error:
             return Rendered("", messages, hazards=("refused",), problem=error.text)
         turns = self._turns(text, shown, tools)
         if self.marked:
@@ -190,7 +221,7 @@ class Renderer:
                 for index, message in enumerate(messages)
                 if message.role == "assistant"
             )
-        except StudioError:
+        except Refused:
             return False
 
     def _is_plain(self, messages: Sequence[Message], tools: Sequence[str]) -> bool:
@@ -219,7 +250,7 @@ class Renderer:
         """Plain turns, walked through in order: no person can have written a header or what closes a turn."""
         try:
             text = self.text(messages)
-        except StudioError:
+        except Refused:
             return None
         header, closers = self.shape.header, self.shape.closers
         turns: list[Turn] = []
@@ -256,7 +287,7 @@ class Renderer:
 
         Raises the template's own StudioError where nothing helps.
         """
-        first: StudioError | None = None
+        first: Refused | None = None
         for attempt in _REPAIRS:
             changed = list(messages)
             if "systems_joined" in attempt and self.shape.system == "written":
@@ -272,7 +303,7 @@ class Renderer:
                 continue
             try:
                 return changed, tuple(attempt), self.text(changed, tools)
-            except StudioError as error:
+            except Refused as error:
                 first = first or error
         assert first is not None
         raise first
@@ -325,7 +356,7 @@ class Renderer:
             marks = Marks(messages, block, roles, text_arguments=self._reading.text_arguments)
             try:
                 found = marks.fields(write(marks.messages, tools), text)
-            except StudioError:
+            except Refused:
                 continue
             if found is not None:
                 return found
@@ -349,7 +380,7 @@ class Renderer:
             prompt = self._opened(messages[:index], tools)
             if len(prompt) >= before and text.startswith(prompt):
                 return len(prompt), True
-        except StudioError:  # a template may refuse to be asked so early
+        except Refused:  # a template may refuse to be asked so early
             prompt = ""
         own = min((f.start for f in fields if f.message == index and f.start >= before), default=None)
         later = min((f.start for f in fields if f.message > index and f.start >= before), default=len(text))
@@ -376,7 +407,7 @@ class Renderer:
             return self.shape.header
         try:
             so_far = self.text(messages, tools)
-        except StudioError:
+        except Refused:
             return ""
         return prompt[len(shared(so_far, prompt)) :]
 
@@ -414,7 +445,7 @@ class Renderer:
             stretches.append((*opened, limit))
         try:
             so_far = self.text(messages[: index + 1], tools)
-        except StudioError:
+        except Refused:
             so_far = ""
         alike = len(so_far) if text.startswith(so_far) else 0
         ends = [self._end(text, words, until, alike) for _, words, until in stretches]

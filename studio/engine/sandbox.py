@@ -34,6 +34,16 @@ _FAILURES = (
     TypeError,
     ValueError,
 )
+
+
+class Refused(StudioError):
+    """A template refuses or fails at a conversation, and would do so again."""
+
+
+class TookTooLong(StudioError):
+    """A template was stopped for the time that it took; where the machine was busy, it may do better the next time."""
+
+
 _TAG_END = re.compile(r"[%}]\}")
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 
@@ -43,8 +53,9 @@ def render(
 ) -> str:
     """The text that the template `source` writes for its `variables`.
 
-    Raises StudioError where it is not valid Jinja, refuses, fails, or takes more than `seconds` or too much space; line
-    and column are in the message where they can be known, and `line` and `column` among its values.
+    Raises StudioError where it is not valid Jinja, `TookTooLong` after `seconds`, and `Refused` where it refuses, fails
+    or takes too much space; line and column are in the message where they can be known, and `line` and `column` among
+    its values.
     """
     return render_spans(source, variables, title=title, seconds=seconds)[0]
 
@@ -57,7 +68,7 @@ def render_spans(
     try:
         return program.run(variables, seconds)
     except Refusal as error:
-        raise StudioError(
+        raise Refused(
             "The chat template {title} refuses this conversation: {problem}.",
             "Choose another template, or change the row.",
             title=title,
@@ -146,24 +157,24 @@ def _failure(error: Exception, program: Program, title: str) -> StudioError:
     place = {"title": title, "line": line, "column": column}
     bound = error.bound if isinstance(error, Exceeded) else ""
     if bound == "time":
-        return StudioError(
+        return TookTooLong(
             "The chat template {title} was stopped, line {line}, column {column}: it does not come to an end.",
             "Correct the line, or choose another template.",
             **place,
         )
     if bound == "size" or isinstance(error, MemoryError):
-        return StudioError(
+        return Refused(
             "The chat template {title} was stopped, line {line}, column {column}: what it makes is too large.",
             "Correct the line, or choose another template.",
             **place,
         )
     if bound == "depth" or isinstance(error, RecursionError):
-        return StudioError(
+        return Refused(
             "The chat template {title} was stopped, line {line}, column {column}: it nests too deep.",
             "Correct the line, or choose another template.",
             **place,
         )
-    return StudioError(
+    return Refused(
         "The chat template {title} fails at this conversation, line {line}, column {column}: {problem}.",
         "Correct the line, choose another template, or change the row.",
         problem=re.sub(r" on line -\d+", "", problem).rstrip("."),

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from studio.domain.chat import Message, ToolCall
-from studio.domain.errors import StudioError
+from studio.engine.sandbox import Refused
 
 # Words that no template says of itself.
 _SYSTEM, _QUESTION, _ANSWER, _RESULT, _CITY = (
@@ -33,7 +33,7 @@ _PIECE = re.compile(rf"{_TAG.pattern}|\s|[^<\s]+|<")
 
 
 class Write(Protocol):
-    """The template's text of messages. Raises StudioError where it refuses them."""
+    """The template's text of messages. Raises Refused where it refuses them."""
 
     def __call__(
         self, messages: Sequence[Message], tools: Sequence[str] = (), *, prompt: bool = False
@@ -77,7 +77,7 @@ def read_as(readings: dict[Reading, Write]) -> Reading:
             return words in readings[Reading(parts, text_arguments)](
                 messages, (_TOOL,) if words == _CITY else ()
             )
-        except StudioError:
+        except Refused:
             return False
 
     parts = not shows(False, False, _SHORT, _ANSWER) and shows(True, False, _SHORT, _ANSWER)
@@ -117,10 +117,10 @@ class Probe:
 
     def __init__(self, write: Write, special: re.Pattern[str] | None) -> None:
         self._write, self._special = write, special
-        self._refusal: StudioError | None = None
+        self._refusal: Refused | None = None
 
     def shape(self) -> Shape:
-        """Raises the template's own StudioError where it is no Jinja or refuses every conversation."""
+        """Raises the template's own StudioError where it is no Jinja, takes too long or refuses every conversation."""
         system = self._system()
         written, before, prompt = self._text(_SHORT), self._text([_ASKED]), self._text([_ASKED], prompt=True)
         if written is None and system == "refused" and self._refusal is not None:
@@ -229,7 +229,7 @@ class Probe:
     ) -> str | None:
         try:
             return self._write(messages, tools, prompt=prompt)
-        except StudioError as error:
+        except Refused as error:
             self._refusal = self._refusal or error
             return None
 

@@ -11,6 +11,7 @@ from studio.domain.chat import Conversation, Message, ToolCall
 from studio.domain.config import Overlong, TemplateConfig
 from studio.domain.encoded import IGNORED
 from studio.domain.errors import StudioError
+from studio.engine import sandbox
 from studio.engine.encode import EncodedData, Encoder, encoder_for, fingerprint, select, shorten
 from studio.engine.shipped_templates import SHIPPED
 from studio.engine.templates import Template, resolve
@@ -614,3 +615,48 @@ def test_white_space_is_learnt_where_the_tokenizer_takes_it_out_of_its_places(
     assert (row.labels, row.spans) == (same.labels, same.spans)
     learnt = "".join(trimming.token(label) for label in row.labels if label != IGNORED)
     assert learnt.lstrip() == "if x:\n    return  y\n<|im_end|>"
+
+
+ENDLESS = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+
+
+@pytest.fixture
+def renderings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sources of all renderings, of which each may take a tenth of a second here."""
+    begun: list[str] = []
+
+    def counted(source: str, variables: dict[str, object], *, title: str) -> object:
+        begun.append(source)
+        return render_spans(source, variables, title=title, seconds=0.1)
+
+    render_spans = sandbox.render_spans
+    monkeypatch.setattr(sandbox, "render_spans", counted)
+    return begun
+
+
+def test_rows_that_the_template_takes_too_long_for_are_named_and_no_more_of_them_tried(
+    tokenizer: Tokenizer, renderings: list[str]
+) -> None:
+    slow = CHATML.replace(
+        "{% for", "{% if 'loop' in messages[0].content %}" + ENDLESS + "{% endif %}{% for", 1
+    )
+    encoder = Encoder(Template("x", "Slow", slow), tokenizer)
+    encoder.encode_many([said("Hi", "Hello.")])
+    tried = len(renderings)
+    with pytest.raises(StudioError, match=r"Slow was stopped, .* and maybe at more: 1, 3, 4\."):
+        encoder.encode_many([said("Hi" if n == 2 else "loop", "Hello.", row=n) for n in range(1, 40)])
+    assert len(renderings) == tried + 4
+    with pytest.raises(StudioError, match="does not come to an end"):
+        encoder.encode(said("loop <|im_end|>", "Hello."))
+
+
+def test_a_template_that_never_ends_is_tried_once_and_holds_no_other_up(
+    tokenizer: Tokenizer, renderings: list[str]
+) -> None:
+    endless, sound = (Encoder(Template("x", "x", source), tokenizer) for source in (ENDLESS, CHATML))
+    for row in range(20):
+        with pytest.raises(StudioError, match="does not come to an end"):
+            endless.encode(said("Hi", "Hello.", row=row))
+    assert renderings == [ENDLESS]
+    with endless.renderer._probing:  # as while it is tried
+        assert sound.encode(said("Hi", "Hello.")).end_token_trained
