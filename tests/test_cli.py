@@ -337,6 +337,20 @@ def test_a_preview_tells_trained_text_without_colour_and_shows_each_character_wh
     assert "\ufffd" not in studio(*row, "--max-length", "50")[1]
 
 
+def test_a_preview_without_a_length_shows_what_a_run_on_the_file_would_train(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    long = json.dumps({"prompt": "Tell me.", "completion": "On and on. " * 80})
+    file = write(tmp_path, "rows.jsonl", GOOD * 20 + long + "\n")
+    row = ["preview", file, "--row", "41", "--model", "tiny"]
+    config = write(tmp_path, "run.yaml", f"model: {{id: tiny}}\ndata: {{path: {json.dumps(file)}}}\n")
+    wanted = json.loads(studio("estimate", config, "--json")[1])["config"]["train"]["max_length"]
+    shown = json.loads(studio(*row, "--json")[1])
+    assert shown["max_length"] == shown["total"] == wanted
+    assert shown["truncated"]
+    assert f"maximum length {wanted}" in studio(*row)[1]
+    assert json.loads(studio(*row, "--overlong", "drop", "--json")[1])["left_out"]
+    assert not json.loads(studio(*row, "--max-length", "2000", "--json")[1])["truncated"]
+
+
 def test_a_preview_says_that_a_row_is_left_out(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file = write(tmp_path, "rows.jsonl", GOOD + '{"prompt": "Why?", "completion": " "}\n')
     row = ["preview", file, "--row", "3", "--model", "tiny"]

@@ -6,16 +6,18 @@ import argparse
 import sys
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from studio.cli import masks, parsing
 from studio.cli.parsing import add_verb
 from studio.cli.printing import DONE, print_finding, print_json
 from studio.cli.progress import shown_progress
-from studio.domain.config import Overlong, TemplateConfig
+from studio.domain.config import Overlong, TemplateConfig, parse_config
 from studio.domain.encoded import IGNORED, Encoded
+from studio.domain.errors import StudioError
 from studio.services.store import Store
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ def add_to(verbs: Verbs) -> None:
     parsing.add_file(look)
     look.add_argument("--row", type=int, required=True, help="number of the row in the file, from 1")
     look.add_argument("--model", help="default: the starter, or the model of --run")
-    look.add_argument("--max-length", type=int)
+    look.add_argument("--max-length", type=int, help="default: what a run on this file would choose")
+    look.add_argument("--overlong", choices=get_args(Overlong), help="what happens to a row that is longer")
     masks.add_options(look)
     look.add_argument(
         "--next-hazard", action="store_true", help="name the next row after this one that has a hazard"
@@ -81,9 +84,13 @@ def preview(options: argparse.Namespace, store: Store) -> int:
     losses = _losses(options, store, shown) if options.losses else None
     place = _in_run(options, store, shown) if options.run else None
     if options.json:
-        return print_json(_as_json(options, shown, following, losses, place))
+        return print_json(
+            _as_json(options, shown, following, losses, place) | {"max_length": terms.max_length}
+        )
     if place is not None:
         _print_place(place)
+    if terms.max_length:
+        print(f"maximum length {terms.max_length}, rows that are longer: {terms.overlong}")
     for part in (shown, *shown.others):
         _print_row(part)
     if losses is not None:
@@ -96,12 +103,27 @@ def preview(options: argparse.Namespace, store: Store) -> int:
 def _terms(options: argparse.Namespace, store: Store) -> _Terms:
     """What was given; for the rest a run's own terms, or the defaults."""
     base = _terms_of(store, options.run) if options.run else _Terms("starter", None, TemplateConfig())
-    return _Terms(
+    terms = _Terms(
         options.model or base.model,
         options.max_length if options.max_length is not None else base.max_length,
         masks.chosen(options, base.masks),
-        base.overlong,
+        options.overlong or base.overlong,
     )
+    return terms if terms.max_length else replace(terms, max_length=_usual_length(options, store, terms))
+
+
+def _usual_length(options: argparse.Namespace, store: Store, terms: _Terms) -> int | None:
+    """What a run on this file would choose; None where there can be none."""
+    from studio.services.plan import usual_length
+
+    given = {
+        "model": {"id": terms.model},
+        "data": {"path": options.file, **parsing.reading(options), "overlong": terms.overlong},
+        "template": terms.masks.model_dump(),
+    }
+    with suppress(StudioError):
+        return usual_length(store, parse_config(given))
+    return None
 
 
 def _terms_of(store: Store, run_id: str) -> _Terms:

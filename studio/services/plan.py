@@ -111,6 +111,13 @@ def encoded(store: Store, config: RunConfig) -> EncodedSet:
     return EncodedSet(data.train, rows, prepared.train, length, prepared.encoder)
 
 
+def usual_length(store: Store, config: RunConfig) -> int:
+    """The maximum length, in tokens, of a run with this configuration. StudioError as for `encoded`."""
+    length = _prepare(store, config)[0].config.train.max_length
+    assert length is not None  # a plan leaves nothing open
+    return length
+
+
 def load_data(config: RunConfig) -> dataset.TrainingData:
     """The rows of a configuration, read once for as long as the files stay as they are."""
     return _load(_data_key(config))
