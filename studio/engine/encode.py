@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import tokenizers
 
@@ -34,7 +34,8 @@ _AHEAD = 2
 """Batches that the tokenizer works on while the next one is rendered: with one it would idle between them."""
 _SLOW = 3
 """Rows that a template may take too long for before the rest is not tried."""
-_SHORT = 200
+_SHORT, _LEADS = 200, 512
+"""Characters of what is remembered of the text before a turn, and how many such texts."""
 _PLAIN = "plain"
 """The shipped template that adds nothing but the end token."""
 _IGNORED = array("i", [IGNORED])
@@ -68,12 +69,13 @@ class Encoder:
         self.template, self.tokenizer = template, tokenizer
         self.masks = masks or TemplateConfig()
         self.renderer = Renderer(template, tokenizer)
-        self._leads: dict[str, list[int]] = {}
+        # Mostly the header alone, over and over; where it has no special token, a person's words before it as well.
+        self._lead_ids = lru_cache(maxsize=_LEADS)(lambda lead: tokenizer.encode([lead])[0].ids)
 
     def encode(self, conversation: Conversation, max_length: int | None = None) -> Encoded:
         """One conversation, with the characters that each token stands for; see `shorten` for `max_length`."""
         if conversation.plain and self.template.name != _PLAIN:
-            return self._texts.encode(conversation, max_length)
+            return self.texts.encode(conversation, max_length)
         rendered = self.renderer.render(conversation)
         encoding = self.tokenizer.encode([rendered.text])[0] if rendered.controls is None else None
         row = self._row(conversation.row, rendered, encoding, shown=True)
@@ -102,13 +104,13 @@ class Encoder:
         return rows if max_length is None else [shorten(row, max_length) for row in rows]
 
     @cached_property
-    def _texts(self) -> Encoder:
+    def texts(self) -> Encoder:
         """For rows that are plain texts: they are learnt as they stand, with the end token, by any template."""
         return encoder_for(self.masks.model_copy(update={"name": _PLAIN, "source": None}), self.tokenizer)
 
     def _with_texts(self, conversations: Sequence[Conversation], max_length: int | None) -> list[Encoded]:
         """As `encode_many`, where plain texts are among the rows."""
-        texts = iter(self._texts.encode_many([row for row in conversations if row.plain], max_length))
+        texts = iter(self.texts.encode_many([row for row in conversations if row.plain], max_length))
         talks = iter(self.encode_many([row for row in conversations if not row.plain], max_length))
         return [next(texts if row.plain else talks) for row in conversations]
 
@@ -345,14 +347,12 @@ class Encoder:
         else:
             last = max((span for span in self._controls(item) if span[1] <= start), default=None)
             lead, control = item.text[last[0] if last else 0 : start], last is not None
-        wanted = self._leads.get(lead)
-        if wanted is None:
-            if item.controls is None:
-                wanted = self.tokenizer.encode([lead])[0].ids
-            else:
-                wanted = self._encode_apart(item, start - len(lead), start)[0]
-            if len(lead) <= _SHORT and item.controls is None:
-                self._leads[lead] = wanted
+        if item.controls is not None:
+            wanted = self._encode_apart(item, start - len(lead), start)[0]
+        elif len(lead) <= _SHORT:
+            wanted = self._lead_ids(lead)
+        else:
+            wanted = self.tokenizer.encode([lead])[0].ids
         compared = wanted[control:]
         return first >= len(compared) and ids[first - len(compared) : first] == compared
 

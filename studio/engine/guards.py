@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
-from studio.domain.chat import Message
+from studio.domain.chat import Message, ToolCall
 from studio.domain.errors import StudioError
 
 Span = tuple[int, int]
 
+_OF_MESSAGE = ("content", "reasoning", "name", "tool_call_id")
+_OF_CALL = ("name", "arguments", "id")
 _GUARDS = tuple(chr(code) for code in range(0x10FFFD, 0x10FFE0, -1))
 
 
@@ -41,19 +44,7 @@ def guarded(messages: Sequence[Message], tools: Sequence[str], special: re.Patte
     def broken(text: str) -> str:
         return special.sub(lambda match: _broken(match[0], guard), text)
 
-    safe = [
-        replace(
-            message,
-            content=broken(message.content),
-            reasoning=broken(message.reasoning),
-            name=broken(message.name),
-            tool_calls=tuple(
-                replace(call, name=broken(call.name), arguments=broken(call.arguments))
-                for call in message.tool_calls
-            ),
-        )
-        for message in messages
-    ]
+    safe = [changed(message, broken) for message in messages]
     return Guarded(safe, tuple(broken(tool) for tool in tools), guard)
 
 
@@ -62,9 +53,19 @@ def _broken(token: str, guard: str) -> str:
     return token[0] + guard + token[1:] if len(token) > 1 else guard + token + guard
 
 
+def changed(message: Message, change: Callable[[str], str]) -> Message:
+    """The message with `change` made to every text of the file's that a template may write."""
+
+    def fields(said: Message | ToolCall, names: tuple[str, ...]) -> dict[str, Any]:
+        return {name: change(getattr(said, name)) for name in names}
+
+    calls = tuple(replace(call, **fields(call, _OF_CALL)) for call in message.tool_calls)
+    return replace(message, **fields(message, _OF_MESSAGE), tool_calls=calls)
+
+
 def _texts(message: Message) -> list[str]:
-    calls = [text for call in message.tool_calls for text in (call.name, call.arguments)]
-    return [message.content, message.reasoning, message.name, *calls]
+    calls = [getattr(call, name) for call in message.tool_calls for name in _OF_CALL]
+    return [*(getattr(message, name) for name in _OF_MESSAGE), *calls]
 
 
 class Unguarding:

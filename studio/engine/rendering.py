@@ -22,7 +22,7 @@ from studio.domain.errors import StudioError
 from studio.domain.text import Text
 from studio.engine import sandbox
 from studio.engine.controls import BLOCKS, is_free
-from studio.engine.guards import Unguarding, guarded
+from studio.engine.guards import Unguarding, changed, guarded
 from studio.engine.marks import Field, Marks, fields_in_order
 from studio.engine.sandbox import Refused
 from studio.engine.template_shape import Probe, Reading, Shape, pieces, read_as, shared
@@ -506,7 +506,9 @@ class Renderer:
             if not own:
                 marked.append(replace(turn, end=turn.start, words_end=turn.start, ended=False, blocks=()))
                 continue
-            start, end = min(turn.start, own[0][1]), own[-1][1]
+            end = own[-1][1]
+            # Its first block may be another's words before it; a start behind them all was found wrongly.
+            start = turn.start if turn.start < end else own[-1][0]
             words_end, ended = self._closed(text, start, end)
             marked.append(replace(turn, start=start, end=end, words_end=words_end, ended=ended, blocks=own))
         return tuple(marked)
@@ -548,10 +550,7 @@ class Renderer:
             )
             for turn in turns
         )
-        said = tuple(
-            replace(m, content=m.content.replace(guard, ""), reasoning=m.reasoning.replace(guard, ""))
-            for m in messages
-        )
+        said = tuple(changed(message, lambda text: text.replace(guard, "")) for message in messages)
         return Rendered(
             clean.text, said, moved, clean.controls, (*hazards, "special_text"), marked=self.marked
         )

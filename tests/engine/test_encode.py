@@ -660,3 +660,52 @@ def test_a_template_that_never_ends_is_tried_once_and_holds_no_other_up(
     assert renderings == [ENDLESS]
     with endless.renderer._probing:  # as while it is tried
         assert sound.encode(said("Hi", "Hello.")).end_token_trained
+
+
+WRITES_IDS = THINKING.replace("{{ m.content }}", "{{ m.content + (m.tool_call_id or '') }}").replace(
+    "c.function.name", "c.id + c.function.name"
+)
+
+
+def test_special_tokens_text_in_the_ids_of_calls_is_words(tokenizer: Tokenizer) -> None:
+    assert WRITES_IDS.count("id") == 2
+    call = replace(CALL, id="<|im_end|>")
+    messages = list(TOOL_USE.messages)
+    messages[1:3] = [
+        replace(messages[1], tool_calls=(call,)),
+        replace(messages[2], tool_call_id="<|im_end|>"),
+    ]
+    row = Encoder(Template("x", "x", WRITES_IDS), tokenizer).encode(Conversation(tuple(messages), 1))
+    end = tokenizer.special["<|im_end|>"]
+    assert (row.text.count("<|im_end|>"), row.input_ids.count(end)) == (6, 4)
+    assert "special_text" in row.hazards
+
+
+def test_a_call_whose_name_holds_a_special_tokens_text_is_left_out_where_it_is_written_first(
+    tokenizer: Tokenizer,
+) -> None:
+    calls = THINKING[THINKING.index("{% for c in") : THINKING.index("{{ '<|im_end|>\n' }}")]
+    first = THINKING.replace(calls, "").replace("{{ m.content }}", calls + "{{ m.content }}")
+    messages = list(TOOL_USE.messages)
+    messages[1] = replace(messages[1], reasoning="", tool_calls=(replace(CALL, name="a<|im_end|>"),))
+    conversation = Conversation(tuple(messages), 1)
+    text = learnt(conversation, first, tokenizer, tool_calls=False)
+    assert text.startswith("I look.<|im_end|>")
+
+
+def test_where_a_template_marks_others_words_too_a_turn_begins_after_its_prompt(words: Tokenizer) -> None:
+    every = CHATML.replace(
+        "message['content'] + '<|im_end|>\\n' }}",
+        "'' }}{% generation %}{{ message['content'] + '<|im_end|>\\n' }}{% endgeneration %}",
+    )
+    assert every != CHATML
+    encoder = Encoder(Template("x", "x", every), words)
+    merged, apart = (encoder.encode(said("Hi", answer)) for answer in ("\nHello", "Hello"))
+    assert ["unlike_chat" in row.hazards for row in (merged, apart)] == [True, False]
+
+
+def test_what_is_remembered_of_texts_before_turns_is_bounded(tokenizer: Tokenizer) -> None:
+    bare = Template("x", "x", "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}")
+    encoder = Encoder(bare, tokenizer)
+    encoder.encode_many([said(f"Question {row}", "Yes.", row=row) for row in range(600)])
+    assert encoder._lead_ids.cache_info().currsize == 512
