@@ -9,17 +9,17 @@ import os
 import tempfile
 from array import array
 from collections.abc import Sequence
-from functools import lru_cache
+from importlib.metadata import version
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 
+from studio import domain, engine
 from studio.domain.chat import Conversation
 from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.text import Text
-from studio.engine import encode
 from studio.engine.encode import Encoder
 
 _WORTHWHILE = 500
@@ -54,22 +54,30 @@ class EncodedCache:
                 file.unlink(missing_ok=True)
 
 
-@lru_cache(maxsize=1)
+def _code_files() -> list[Path]:
+    return sorted(file for part in (domain, engine) for file in Path(part.__file__).parent.glob("*.py"))
+
+
 def _code() -> str:
     """A fingerprint of the engine itself: what an older one has encoded is not asked for."""
-    digest = hashlib.sha256(tokenizers.__version__.encode())
-    for file in sorted(Path(encode.__file__).parent.glob("*.py")):
+    digest = hashlib.sha256(f"{tokenizers.__version__} {version('jinja2')}".encode())
+    for file in _code_files():
         digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
+_CODE = _code()
+"""Of the code that runs: it is read at once, as the files may be replaced while a server stays up."""
+
+
 def content_key(encoder: Encoder, conversations: Sequence[Conversation]) -> str:
-    """SHA-256 of all that the ids and labels depend on: rows, tokenizer, template and what is learnt."""
+    """SHA-256 of all that the ids and labels depend on: rows, tokenizer, templates and what is learnt."""
     digest = hashlib.sha256()
     for part in (
-        _code(),
+        _CODE,
         encoder.tokenizer.sha256,
         encoder.template.source,
+        encoder.texts.template.source if any(row.plain for row in conversations) else "",
         encoder.masks.model_dump_json(exclude={"name", "source"}),
     ):
         digest.update(hashlib.sha256(part.encode("utf-8")).digest())

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from studio.domain import chat
 from studio.domain.chat import Conversation, Message
 from studio.domain.config import TemplateConfig
+from studio.engine import rendering
 from studio.engine.encode import Encoder, encoder_for, fingerprint
+from studio.engine.templates import Template
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
 from studio.services import encoded_cache
 from studio.services.encoded_cache import EncodedCache, content_key
@@ -62,6 +65,18 @@ def test_all_that_the_ids_depend_on_is_in_the_key(encoder: Encoder, tokenizer: T
     ]
     assert len(set(keys)) == len(keys)
     assert content_key(encoder_for(TemplateConfig(name="model"), tokenizer), ROWS) == keys[0]
+
+
+def test_the_template_of_plain_texts_is_in_the_key_where_there_are_such(tokenizer: Tokenizer) -> None:
+    texts = [Conversation((Message("assistant", "Once."),), 1, plain=True)]
+    ours, other = (encoder_for(TemplateConfig(), tokenizer) for _ in range(2))
+    other.texts = Encoder(Template("plain", "Plain", "{{ messages[0].content }}"), tokenizer)
+    assert content_key(ours, texts) != content_key(other, texts)
+    assert content_key(ours, ROWS) == content_key(other, ROWS)
+
+
+def test_all_code_that_makes_ids_is_in_the_key() -> None:
+    assert {Path(module.__file__ or "") for module in (chat, rendering)} <= {*encoded_cache._code_files()}
 
 
 def test_the_folder_keeps_the_latest_files(
