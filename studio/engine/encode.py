@@ -35,7 +35,7 @@ _AHEAD = 2
 _SLOW = 3
 """Rows that a template may take too long for before the rest is not tried."""
 _SHORT, _LEADS = 200, 512
-"""Characters of what is remembered of the text before a turn, and how many such texts."""
+"""Characters up to which a text before a turn is remembered, and how many such texts are."""
 _PLAIN = "plain"
 """The shipped template that adds nothing but the end token."""
 _IGNORED = array("i", [IGNORED])

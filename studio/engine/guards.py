@@ -44,7 +44,7 @@ def guarded(messages: Sequence[Message], tools: Sequence[str], special: re.Patte
     def broken(text: str) -> str:
         return special.sub(lambda match: _broken(match[0], guard), text)
 
-    safe = [changed(message, broken) for message in messages]
+    safe = [rewritten(message, broken) for message in messages]
     return Guarded(safe, tuple(broken(tool) for tool in tools), guard)
 
 
@@ -53,7 +53,7 @@ def _broken(token: str, guard: str) -> str:
     return token[0] + guard + token[1:] if len(token) > 1 else guard + token + guard
 
 
-def changed(message: Message, change: Callable[[str], str]) -> Message:
+def rewritten(message: Message, change: Callable[[str], str]) -> Message:
     """The message with `change` made to every text of the file's that a template may write."""
 
     def fields(said: Message | ToolCall, names: tuple[str, ...]) -> dict[str, Any]:

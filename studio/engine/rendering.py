@@ -22,7 +22,7 @@ from studio.domain.errors import StudioError
 from studio.domain.text import Text
 from studio.engine import sandbox
 from studio.engine.controls import BLOCKS, is_free
-from studio.engine.guards import Unguarding, changed, guarded
+from studio.engine.guards import Unguarding, guarded, rewritten
 from studio.engine.marks import Field, Marks, fields_in_order
 from studio.engine.sandbox import Refused
 from studio.engine.template_shape import Probe, Reading, Shape, pieces, read_as, shared
@@ -550,7 +550,7 @@ class Renderer:
             )
             for turn in turns
         )
-        said = tuple(changed(message, lambda text: text.replace(guard, "")) for message in messages)
+        said = tuple(rewritten(message, lambda text: text.replace(guard, "")) for message in messages)
         return Rendered(
             clean.text, said, moved, clean.controls, (*hazards, "special_text"), marked=self.marked
         )

@@ -55,7 +55,8 @@ class EncodedCache:
 
 
 def _code_files() -> list[Path]:
-    return sorted(file for part in (domain, engine) for file in Path(part.__file__).parent.glob("*.py"))
+    """What ids and labels are made by."""
+    return sorted(file for part in (domain, engine) for file in Path(part.__path__[0]).glob("*.py"))
 
 
 def _code() -> str:
