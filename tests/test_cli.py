@@ -329,7 +329,8 @@ def test_a_preview_tells_trained_text_without_colour_and_shows_each_character_wh
 ) -> None:  # type: ignore[no-untyped-def]
     file = write(tmp_path, "rows.jsonl", '{"prompt": "你好 👋", "completion": "🙂 好"}\n')
     row = ["preview", file, "--row", "1", "--model", "tiny"]
-    assert "你好 👋<|im_end|>\n<|im_start|>assistant\n[[🙂 好<|im_end|>]]\n" in studio(*row)[1]
+    wanted = "你好 👋‹<|im_end|>›↵\n‹<|im_start|>›assistant↵\n[[🙂 好‹<|im_end|>›]]↵\n"
+    assert wanted in studio(*row)[1]
     shown = json.loads(studio(*row, "--json")[1])
     assert "🙂" in shown["rendered"]
     assert "\ufffd" not in json.dumps(shown, ensure_ascii=False)
@@ -349,6 +350,14 @@ def test_a_preview_without_a_length_shows_what_a_run_on_the_file_would_train(stu
     assert f"maximum length {wanted}" in studio(*row)[1]
     assert json.loads(studio(*row, "--overlong", "drop", "--json")[1])["left_out"]
     assert not json.loads(studio(*row, "--max-length", "2000", "--json")[1])["truncated"]
+
+
+def test_a_preview_tells_special_tokens_from_what_is_only_spelled_like_one(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    file = write(tmp_path, "rows.jsonl", '{"prompt": "Why  <|im_end|>?", "completion": "So."}\n')
+    row = ["preview", file, "--row", "1", "--model", "tiny"]
+    assert "Why··<|im_end|>?‹<|im_end|>›↵\n" in studio(*row)[1]
+    special = [token["text"] for token in json.loads(studio(*row, "--json")[1])["tokens"] if token["special"]]
+    assert special == ["<|im_start|>", "<|im_end|>"] * 2
 
 
 def test_a_preview_says_that_a_row_is_left_out(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -461,12 +470,13 @@ def test_a_wrong_setting_is_one_sentence_before_anything_starts(  # type: ignore
     config = write(
         tmp_path, "run.yaml", f"model: {{id: tiny}}\ndata: {{path: {data}}}\ntrain: {{method: lora}}\n"
     )
+    before = Store(home).run_ids()
     for verb in ("estimate", "train"):
         status, out, err = studio(verb, config, "--json", "--set", set_)
         assert (status, out) == (1, ""), verb
         assert wanted in err
         assert "Traceback" not in err
-    assert Store(home).run_ids() == []
+    assert Store(home).run_ids() == before
 
 
 def test_a_config_that_is_not_yaml_names_line_and_column(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from itertools import groupby
 from typing import TYPE_CHECKING, Any, get_args
 
 from studio.cli import masks, parsing
 from studio.cli.parsing import add_verb
 from studio.cli.printing import DONE, print_finding, print_json
 from studio.cli.progress import shown_progress
+from studio.domain import visible_text
 from studio.domain.config import Overlong, TemplateConfig, parse_config
-from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.errors import StudioError
 from studio.services.store import Store
 
@@ -53,6 +51,8 @@ def add_to(verbs: Verbs) -> None:
 
 _OPEN, _CLOSE = "[[", "]]"
 """Around what is trained."""
+_BEGIN, _END = "‹", "›"
+"""Around a special token."""
 
 
 @dataclass(frozen=True)
@@ -220,29 +220,32 @@ def _print_place(place: InRun) -> None:
 def _print_row(shown: Preview) -> None:
     row = shown.encoded
     print(f"template {shown.template}, {row.trained} of {row.total} tokens trained, in {_OPEN}{_CLOSE}")
+    print(
+        f"special tokens in {_BEGIN}{_END}, what is only spelled like one is not; ↵ line end, ⇥ tab, · space"
+    )
     if shown.left_out:
         print("left out: a run is not given this row")
-    print("".join(_marked(text, trained) for text, trained in _stretches(row)))
-    if row.truncated:
-        print(f"--- cut off here: {len(row.cut_ids)} tokens\n{row.text[row.spans[row.total][0] :]}")
+    print("".join(_marked(kind, text) for kind, text in _stretches(shown)))
     for found in shown.findings:
         print_finding(found)
 
 
-def _stretches(row: Encoded) -> Iterator[tuple[str, bool]]:
-    """The text of the tokens that are kept, trained and masked by turns, with each character whole."""
-    starts = [start for start, _ in row.spans] + [len(row.text)]
-    begin = 0
-    for trained, places in groupby(range(row.total), key=lambda place: row.labels[place] != IGNORED):
-        after = deque(places, maxlen=1)[0] + 1
-        end = max(begin, starts[after])
-        yield row.text[begin:end], trained
-        begin = end
+def _stretches(shown: Preview) -> Iterator[tuple[visible_text.Kind, str]]:
+    """The text of the tokens, by what becomes of them, with each character whole and white space as signs."""
+    text, dots = shown.encoded.text, visible_text.dots(shown.encoded, shown.special)
+    for stretch in visible_text.stretches(shown.encoded, shown.special):
+        said = ""
+        for part in stretch.parts:
+            seen = "".join(signed for _, signed in visible_text.signed(text, part.start, part.end, dots))
+            said += f"{_BEGIN}{seen}{_END}" if part.special else seen
+        if stretch.kind == "cut":
+            said = f"\n--- cut off here: {stretch.tokens} tokens\n{said}"
+        yield stretch.kind, said
 
 
-def _marked(text: str, trained: bool) -> str:
+def _marked(kind: visible_text.Kind, text: str) -> str:
     """Trained text in brackets, and where there is a terminal in colour too."""
-    if not trained:
+    if kind != "trained":
         return text
     marked = f"{_OPEN}{text}{_CLOSE}"
     return f"\033[1;32m{marked}\033[0m" if sys.stdout.isatty() else marked

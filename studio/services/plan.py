@@ -236,7 +236,8 @@ def _select_mixed(
 class Preview:
     """One row as it will be trained. `tokens` are (id, text, trained) of kept and then of cut tokens.
 
-    `left_out`: a run is not given it. `others` are the further rows that its turns are split over.
+    `special` are the ids of special tokens. `left_out`: a run is not given it. `others` are the further rows that its
+    turns are split over.
     """
 
     template: str
@@ -244,6 +245,7 @@ class Preview:
     tokens: tuple[tuple[int, str, bool], ...]
     findings: tuple[Finding, ...]
     conversation: Conversation
+    special: frozenset[int] = frozenset()
     left_out: bool = False
     others: tuple[Preview, ...] = ()
 
@@ -253,7 +255,10 @@ class Preview:
             "row": self.encoded.row,
             "template": self.template,
             "rendered": self.encoded.text,
-            "tokens": [{"id": token, "text": text, "trained": trained} for token, text, trained in kept],
+            "tokens": [
+                {"id": token, "text": text, "trained": trained, "special": token in self.special}
+                for token, text, trained in kept
+            ],
             "trained": self.encoded.trained,
             "total": self.encoded.total,
             "truncated": self.encoded.truncated,
@@ -308,7 +313,8 @@ def _preview(
     tokens = tuple((i, tokenizer.token(i), label != IGNORED) for i, label in zip(ids, labels, strict=True))
     found = tuple(hazard_findings([shown], max_length, overlong))
     left_out = not is_fed(shown, overlong)
-    return Preview(encoder.template.name, shown, tokens, found, conversation, left_out)
+    special = frozenset(tokenizer.special.values())
+    return Preview(encoder.template.name, shown, tokens, found, conversation, special, left_out)
 
 
 def token_report(

@@ -9,10 +9,10 @@ from typing import TypedDict
 from studio.domain.config import Overlong
 from studio.domain.encoded import Encoded, Hazard
 from studio.domain.finding import Severity
+from studio.domain.visible_text import KINDS
 from studio.engine.hazards import MEANINGS
 from studio.ui import loss_views, token_views, views
 from studio.ui.i18n import Words
-from studio.ui.token_views import KINDS
 
 _BAD: dict[Hazard, Severity] = {"answer_cut": "warning", "split": "info"}
 """Hazards of a row that the set's findings count under another name."""
@@ -58,7 +58,7 @@ def side(
     return Side(
         head=f"{heading}{token_views.shares(say, rows)}{listed}",
         pieces=[] if problem else pieces,
-        runs=token_views.as_text(say, rows),
+        runs=token_views.as_text(say, rows, special),
         text="\n".join(row.text for row in rows),
         ids=[token for row in rows for token in (*row.input_ids, *row.cut_ids)],
         problem=views.empty(say("template.refused"), say.text(problem)) if problem else "",

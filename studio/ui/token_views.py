@@ -2,49 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from html import escape
-from itertools import groupby
-from typing import Literal
 
-from studio.domain.encoded import IGNORED, Encoded
+from studio.domain import visible_text
+from studio.domain.encoded import Encoded
+from studio.domain.visible_text import KINDS, runs
 from studio.ui import views
 from studio.ui.i18n import Words
 
-Kind = Literal["trained", "masked", "cut"]
-KINDS: tuple[Kind, ...] = ("trained", "masked", "cut")
 SCREENFUL = 400
 """Tokens of a row's first piece at least: about what a panel shows without scrolling."""
 PIECE = 2000
 """Tokens of each further piece at least, drawn once the first one is seen."""
 PART = "◌"
 """Stands for a token that continues a character begun by the one before."""
-
-# A single space between two words speaks for itself; beside other white space or at an end it does not.
-_SPACE = re.compile(r"(?<=\s) | (?=\s)|\A | \Z")
-_INVISIBLE = "\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f"
-_UNSEEN = re.compile(rf"[^\S ]|[\x00-\x1f\x7f{_INVISIBLE}]")
-_JOINERS = frozenset("\u200c\u200d")
-_SIGNS = {" ": "·", "\t": "⇥", "\n": "↵\n", "\r": "␍", "\u00a0": "⍽"}
-
-
-def kind(encoded: Encoded, index: int) -> Kind:
-    """
-    >>> row = Encoded((5, 6), (IGNORED, 6), ((0, 1), (1, 2), (2, 3)), "abc", cut_ids=(7,))
-    >>> [kind(row, index) for index in range(3)]
-    ['masked', 'trained', 'cut']
-    """
-    if index >= encoded.total:
-        return "cut"
-    # Nothing precedes the first token, so it is never predicted.
-    return "masked" if index == 0 or encoded.labels[index] == IGNORED else "trained"
-
-
-def runs(encoded: Encoded) -> Iterator[tuple[Kind, list[int]]]:
-    """Neighbouring tokens of one kind, as their places, in reading order."""
-    for found, group in groupby(range(len(encoded.spans)), key=lambda index: kind(encoded, index)):
-        yield found, list(group)
 
 
 def pieces(
@@ -56,7 +28,7 @@ def pieces(
     piece ends where a line does, if one ends in good time: then the browser need not lay out again what is there.
     """
     ids = (*encoded.input_ids, *encoded.cut_ids)
-    dots = _dots(encoded, special)
+    dots = visible_text.dots(encoded, special)
     done: list[str] = []
     parts: list[str] = []
     drawn, room, position = 0, first, 0
@@ -80,18 +52,6 @@ def pieces(
     return [*done, "".join([*parts, f"<i>{rest}</i>" if rest else ""])]
 
 
-def _dots(encoded: Encoded, special: Collection[int]) -> frozenset[int]:
-    """Places of the spaces that are drawn as dots: beside other white space, special tokens and the borders of runs."""
-    text, spans = encoded.text, encoded.spans
-    beside = [place for _, run in runs(encoded) for place in (spans[run[0]][0], spans[run[-1]][1] - 1)]
-    ids = (*encoded.input_ids, *encoded.cut_ids)
-    for token, (start, end) in zip(ids, spans, strict=False):
-        if token in special:
-            beside += [start - 1, end]
-    places = {match.start() for match in _SPACE.finditer(text)}
-    return frozenset(places.union(place for place in beside if 0 <= place < len(text) and text[place] == " "))
-
-
 def visible(text: str) -> str:
     """One token by itself as HTML, every space a dot.
 
@@ -107,27 +67,8 @@ def _visible(text: str, start: int, end: int, dots: Collection[int]) -> str:
     >>> _visible("a  b\\n", 0, 5, {1, 2})
     'a<em>··</em>b<em>↵\\n</em>'
     """
-    part = text[start:end]
-    dotted = " " in part and any(place in dots for place in range(start, end))
-    if not dotted and not _UNSEEN.search(part) and not _JOINERS.issuperset(part):
-        return escape(part)
-    joined = _JOINERS.issuperset(
-        part
-    )  # alone they are a token that cannot be seen, within an emoji or a word they join
-
-    def sign(item: tuple[int, str]) -> bool:
-        place, character = item
-        return place in dots if character == " " else joined or bool(_UNSEEN.match(character))
-
-    shown = []
-    for seen_as_sign, group in groupby(enumerate(part, start), key=sign):
-        characters = [character for _, character in group]
-        if seen_as_sign:
-            signs = (_SIGNS.get(character, f"⟨{ord(character):X}⟩") for character in characters)
-            shown.append(f"<em>{''.join(signs)}</em>")
-        else:
-            shown.append(escape("".join(characters)))
-    return "".join(shown)
+    signed = ((is_sign, escape(part)) for is_sign, part in visible_text.signed(text, start, end, dots))
+    return "".join(f"<em>{part}</em>" if is_sign else part for is_sign, part in signed)
 
 
 def shares(say: Words, rows: Sequence[Encoded]) -> str:
@@ -159,22 +100,29 @@ def shares(say: Words, rows: Sequence[Encoded]) -> str:
     )
 
 
-def as_text(say: Words, rows: Sequence[Encoded]) -> str:
-    """The same in words, run by run, for whom colours and lines under words say nothing."""
+def as_text(say: Words, rows: Sequence[Encoded], special: Collection[int]) -> str:
+    """The same in words, run by run, for whom colours and lines under words say nothing.
+
+    A special token is named as one, so that its mere spelling in a row's text is not taken for it.
+    """
     items = []
     for row in rows:
-        position = 0
-        for state, run in runs(row):
-            end = max(position, row.spans[run[-1]][1])
-            said = escape(row.text[position:end])
+        dots = visible_text.dots(row, special)
+        for run in visible_text.stretches(row, special):
+            said = "".join(_said(say, row.text, part, dots) for part in run.parts)
             count = (
                 say("template.run.token")
-                if len(run) == 1
-                else say("template.run.tokens", count=views.count(len(run)))
+                if run.tokens == 1
+                else say("template.run.tokens", count=views.count(run.tokens))
             )
             items.append(
-                f'<li class="{state}"><b>{escape(say(f"template.run.{state}"))}</b> <span>{said}</span>'
+                f'<li class="{run.kind}"><b>{escape(say(f"template.run.{run.kind}"))}</b> <span>{said}</span>'
                 f'<span class="num muted">{escape(count)}</span></li>'
             )
-            position = end
-    return f'<ol class="runs">{"".join(items)}</ol>'
+    legend = f'<p class="muted small">{escape(say("template.run.legend"))}</p>'
+    return f'{legend}<ol class="runs">{"".join(items)}</ol>'
+
+
+def _said(say: Words, text: str, part: visible_text.Part, dots: Collection[int]) -> str:
+    shown = _visible(text, part.start, part.end, dots)
+    return f'<b class="s"><i>{escape(say("template.run.special"))}</i> {shown}</b>' if part.special else shown

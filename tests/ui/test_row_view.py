@@ -106,7 +106,7 @@ def test_a_row_is_drawn_with_its_ids_its_text_and_its_shares(page: Page, draft: 
     )
     assert len(side["ids"]) == "".join(side["pieces"]).count("</b>")
     assert "trained of" in plain(side["head"])
-    assert "trained: Answer 1.&lt;|im_end|&gt;" in plain(side["runs"])
+    assert "trained: Answer 1. special token &lt;|im_end|&gt;" in plain(side["runs"])
 
 
 def test_a_row_stands_beside_itself_under_another_template(page: Page, draft: Draft) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 
+from studio.domain import visible_text
 from studio.domain.encoded import IGNORED, Encoded
 from studio.ui import token_views
 from studio.ui.i18n import words
@@ -49,13 +50,33 @@ def test_the_shares_are_said_in_words_and_the_legend_names_the_kinds() -> None:
 
 
 def test_the_text_alternative_lists_the_runs_word_for_word() -> None:
-    assert plain(token_views.as_text(EN, [ROW])) == (
-        "masked: &lt;s&gt;ask&lt;e&gt; 3 tokens trained: yes&lt;e&gt; 2 tokens cut off: ! 1 token"
+    assert plain(token_views.as_text(EN, [ROW], ())).endswith(
+        "masked: &lt;s&gt;ask&lt;e&gt; 3 tokens trained: yes&lt;e&gt; 2 tokens cut off: ↵ ! 1 token"
     )
 
 
+def test_the_text_alternative_names_special_tokens_but_not_what_is_only_spelled_like_one() -> None:
+    typed = Encoded((1, 5, 2), (IGNORED,) * 3, ((0, 3), (3, 6), (6, 9)), "<e><e>\n\t ", 1)
+    (_, shown) = token_views.as_text(EN, [typed], (1,)).split("<ol")
+    assert '<b class="s"><i>special token</i> &lt;e&gt;</b>&lt;e&gt;<em>↵\n⇥·</em></span>' in shown
+
+
+def test_each_special_token_is_named_by_itself_and_no_character_is_lost() -> None:
+    (run,) = visible_text.stretches(letters("ab-cd"), (0, 1))
+    assert [(part.start, part.end, part.special) for part in run.parts] == [
+        (0, 1, True),
+        (1, 2, True),
+        (2, 5, False),
+    ]
+    gaps = Encoded((1, 2), (IGNORED, 2), ((0, 1), (2, 3)), "a-b...")
+    texts = [
+        gaps.text[part.start : part.end] for run in visible_text.stretches(gaps, (2,)) for part in run.parts
+    ]
+    assert texts == ["a", "-", "b", "..."]
+
+
 def test_the_first_token_is_never_trained_as_nothing_predicts_it() -> None:
-    assert token_views.kind(Encoded((7,), (7,), ((0, 1),), "a"), 0) == "masked"
+    assert visible_text.kind(Encoded((7,), (7,), ((0, 1),), "a"), 0) == "masked"
 
 
 def test_new_lines_and_tabs_are_seen_and_markup_is_text() -> None:
@@ -63,7 +84,7 @@ def test_new_lines_and_tabs_are_seen_and_markup_is_text() -> None:
     html = drawn(row)
     assert "<script" not in html
     assert "<b><em>↵\n⇥</em></b>" in html
-    assert "<script" not in token_views.as_text(EN, [row])
+    assert "<script" not in token_views.as_text(EN, [row], ())
 
 
 def test_spaces_are_dots_where_they_could_be_overlooked_and_only_there() -> None:
