@@ -99,16 +99,24 @@ class EncodedSet:
     data: EncodedData
     max_length: int
     encoder: Encoder
+    context: int
+    """Tokens that the model can see."""
+    held_out: EncodedSet | None = None
+    """The rows that are measured on, alike; None where there are none."""
 
 
 def encoded(store: Store, config: RunConfig) -> EncodedSet:
     """What the plan of a configuration encodes. Raises StudioError where its data, model or template cannot be used."""
-    prepared, _ = _prepare(store, config)
+    prepared, model = _prepare(store, config)
     data = load_data(config)
-    rows, _ = _encode(store.encoded_dir, _data_key(config), prepared.encoder.tokenizer, config.template)
+    rows, measured = _encode(
+        store.encoded_dir, _data_key(config), prepared.encoder.tokenizer, config.template
+    )
     length = prepared.config.train.max_length
     assert length is not None  # a plan leaves nothing open
-    return EncodedSet(data.train, rows, prepared.train, length, prepared.encoder)
+    alike = length, prepared.encoder, model.context
+    held_out = EncodedSet(data.held_out, measured, prepared.held_out, *alike) if measured else None
+    return EncodedSet(data.train, rows, prepared.train, *alike, held_out)
 
 
 def usual_length(store: Store, config: RunConfig) -> int:
@@ -196,7 +204,7 @@ def _fill(
         encoder,
         kept,
         measured,
-        tuple(worst_first([*kept.findings, *_about_others(measured, max_length, HELD_OUT_TOKENS)])),
+        tuple(worst_first([*kept.findings, *about_others(measured, max_length, HELD_OUT_TOKENS)])),
         recommended.reasons,
     )
 
@@ -228,7 +236,7 @@ def _select_mixed(
         )
     own, general = parts
     rows = (*own.rows, *general.rows)
-    found = [*own.findings, *_about_others(general, max_length, GENERAL_TOKENS)]
+    found = [*own.findings, *about_others(general, max_length, GENERAL_TOKENS)]
     return EncodedData(rows, tuple(worst_first(found)), fingerprint(rows), len(general.rows))
 
 
@@ -371,7 +379,7 @@ GENERAL_TOKENS = (
 )
 
 
-def _about_others(data: EncodedData, max_length: int, said: tuple[str, str, str]) -> list[Finding]:
+def about_others(data: EncodedData, max_length: int, said: tuple[str, str, str]) -> list[Finding]:
     """The same findings, said of rows whose numbers are those of another file."""
     rows = sorted({row for found in data.findings if found.severity != "info" for row in found.rows})
     if not rows:

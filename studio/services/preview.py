@@ -17,6 +17,7 @@ from studio.domain.encoded import Encoded
 from studio.domain.finding import Finding, worst_first
 from studio.engine import models
 from studio.engine.encode import Encoder, encoder_for, made_of
+from studio.engine.hazards import hazard_findings
 from studio.engine.model_facts import facts
 from studio.engine.model_files import read_config
 from studio.engine.templates import is_resolved
@@ -71,13 +72,29 @@ class Fates:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """The rows that the evaluation loss is measured on."""
+
+    rows: int
+    longest: int
+    over: int
+    """Rows with more tokens than the maximum length."""
+    fates: Fates
+    elsewhere: bool
+    """Whether they are those of another file."""
+
+
+@dataclass(frozen=True)
 class Overview:
     """A whole set as a run is fed it."""
 
     rows: int
-    """Rows of the file that are trained on, before any is left out."""
+    """Rows that are trained on."""
     fed: int
-    """Rows that the run is fed: fewer where some are left out, more where turns are split."""
+    """Rows that the run is fed: more where turns are split."""
+    left_out: int
+    """Rows that are not trained on although they are not held out."""
+    held_out: Measured | None
     tokens: int
     trained: int
     sha256: str
@@ -176,21 +193,66 @@ def _overview(store: Store, config: str, stamps: tuple[int, ...]) -> Overview:
     run = RunConfig.model_validate_json(config)
     found = plan.encoded(store, run)
     lengths = sorted(row.total for row in found.rows)
-    over = lengths[bisect_left(lengths, found.max_length + 1) :]
+    unfed, unusable = _unfed(found), _unusable(run)
     return Overview(
-        rows=len(found.rows),
+        rows=len(found.rows) - unfed,
         fed=len(found.data.rows),
+        left_out=unfed + sum(item.count for item in unusable),
+        held_out=_measured(found.held_out, run) if found.held_out else None,
         tokens=found.data.tokens,
         trained=found.data.trained_tokens,
         sha256=found.data.sha256,
         max_length=found.max_length,
         longest=lengths[-1],
         median=lengths[(len(lengths) - 1) // 2],
-        over=len(over),
+        over=_over(found),
         fates=fates(found),
         bars=length_bars(lengths, found.max_length),
-        findings=tuple(worst_first([*_unusable(run), *found.data.findings])),
+        findings=tuple(worst_first([*unusable, *_hazards(found, run)])),
     )
+
+
+def _over(found: plan.EncodedSet) -> int:
+    return sum(row.total > found.max_length for row in found.rows)
+
+
+def _unfed(found: plan.EncodedSet) -> int:
+    """Rows of which the run is fed nothing."""
+    own = len(found.data.rows) - found.data.mixed_in
+    fed = {(row.row, place >= own) for place, row in enumerate(found.data.rows)}
+    return sum((row.row, bool(row.source)) not in fed for row in found.conversations)
+
+
+def _measured(held_out: plan.EncodedSet, run: RunConfig) -> Measured:
+    return Measured(
+        rows=len(held_out.rows),
+        longest=max(row.total for row in held_out.rows),
+        over=_over(held_out),
+        fates=fates(held_out),
+        elsewhere=bool(run.data.held_out_path),
+    )
+
+
+def _hazards(found: plan.EncodedSet, run: RunConfig) -> list[Finding]:
+    """Those of each row of the file, trained or measured on; of rows of another file, one finding for all."""
+    held_out = found.held_out
+    if held_out is None:
+        return list(found.data.findings)
+    if run.data.held_out_path:
+        about = plan.about_others(held_out.data, found.max_length, plan.HELD_OUT_TOKENS)
+        return [*found.data.findings, *about]
+    parts = (
+        part
+        for rows in (found, held_out)
+        for conversation, row in zip(rows.conversations, rows.rows, strict=True)
+        if not conversation.source
+        for part in made_of(
+            found.encoder, conversation, row, found.max_length, run.data.overlong, found.context
+        )
+    )
+    in_order = sorted(parts, key=lambda part: part.row)
+    about = [item for item in found.data.findings if item.check in ELSEWHERE]
+    return [*hazard_findings(in_order, found.max_length, run.data.overlong), *about]
 
 
 def _unusable(config: RunConfig) -> list[Finding]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from studio.domain.finding import Finding
-from studio.services.preview import ELSEWHERE, Bar, Overview
+from studio.services.preview import ELSEWHERE, Bar, Fates, Measured, Overview
 from studio.ui import views
 from studio.ui.i18n import Words
 
@@ -53,12 +53,14 @@ def failed(say: Words, problem: str) -> str:
 
 
 def _rows(say: Words, found: Overview) -> str:
-    """What the number of rows counts: fewer than the file's where some are left out, more where turns are split."""
-    if found.fed == found.rows:
-        return say("set.rows")
-    if found.fed < found.rows:
-        return say("set.rows.fewer", left=views.rows(say, found.rows - found.fed))
-    return say("set.rows.more", rows=views.rows(say, found.rows))
+    """What the number of rows counts, and where the other rows of the set are."""
+    split = found.fed > found.rows
+    said = say("set.rows.more", rows=views.rows(say, found.rows)) if split else say("set.rows")
+    if found.held_out and not found.held_out.elsewhere:
+        said += say("set.rows.held_out", rows=views.rows(say, found.held_out.rows))
+    if found.left_out:
+        said += say("set.rows.left_out", rows=views.rows(say, found.left_out))
+    return said
 
 
 def _hash(say: Words, sha256: str) -> str:
@@ -80,7 +82,7 @@ def lengths(say: Words, found: Overview) -> str:
         f'<figure class="lengths"><figcaption><b>{escape(say("set.lengths"))}</b></figcaption>'
         f'<div class="length-bars" role="img" aria-label="{escape(described(say, found))}">{drawn}{line}</div>'
         f"{_axis(say, found, 100 * cut / len(bars))}"
-        f'<p class="small{"" if found.over else " muted"}">{escape(sentence)}</p></figure>'
+        f'<p class="small{"" if found.over else " muted"}">{escape(sentence)}</p>{_held_out(say, found)}</figure>'
     )
 
 
@@ -122,8 +124,33 @@ def over(say: Words, found: Overview) -> str:
     maximum = views.count(found.max_length)
     if not found.over:
         return say("set.over.none", maximum=maximum)
-    fates = found.fates
-    said = [say("set.over", rows=views.rows(say, found.over), maximum=maximum)]
+    return " ".join(
+        [say("set.over", rows=views.rows(say, found.over), maximum=maximum), *_fates(say, found.fates)]
+    )
+
+
+def _held_out(say: Words, found: Overview) -> str:
+    """The lengths of the rows that are measured on, which are not among the bars."""
+    if not found.held_out:
+        return ""
+    sentence = escape(measured(say, found.held_out, found.max_length))
+    return f'<p class="small{"" if found.held_out.over else " muted"}">{sentence}</p>'
+
+
+def measured(say: Words, held_out: Measured, max_length: int) -> str:
+    """How long held-out rows are, and on what of them the evaluation loss is measured."""
+    longest = views.count(held_out.longest)
+    said = [say("set.held_out", rows=views.rows(say, held_out.rows), longest=longest)]
+    if held_out.over:
+        over = views.rows(say, held_out.over)
+        said += [say("set.over", rows=over, maximum=views.count(max_length)), *_fates(say, held_out.fates)]
+    if held_out.fates.cut or held_out.fates.left_out:
+        said.append(say("set.held_out.part"))
+    return " ".join(said)
+
+
+def _fates(say: Words, fates: Fates) -> list[str]:
+    said = []
     if fates.cut:
         said.append(
             say("set.over.cut", rows=views.rows(say, fates.cut), tokens=views.count(fates.cut_tokens))
@@ -136,7 +163,7 @@ def over(say: Words, found: Overview) -> str:
         )
     if fates.kept:
         said.append(say("set.over.kept", rows=views.rows(say, fates.kept)))
-    return " ".join(said)
+    return said
 
 
 def hazards(say: Words, findings: Sequence[Finding]) -> str:

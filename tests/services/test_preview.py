@@ -12,7 +12,7 @@ from studio.domain.finding import finding
 from studio.engine.tokenizer import load_tokenizer
 from studio.services import preview
 from studio.services.plan import encoded, plan
-from studio.services.preview import Bar, Fates, hazard_rows, length_bars
+from studio.services.preview import Bar, Fates, Measured, hazard_rows, length_bars
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
 from tests.runs import ROWS, finished_run
@@ -61,7 +61,8 @@ def test_general_rows_that_are_mixed_in_come_last(store: Store, config: RunConfi
     sources = [conversation.source for conversation in shown.conversations]
     assert sources == [""] * 20 + ["general"] * (len(sources) - 20)
     assert len(sources) > 20
-    assert preview.overview(store, mixed).rows == len(sources) - len(shown.held_out)
+    found = preview.overview(store, mixed)
+    assert found.rows + found.left_out == len(sources) - len(shown.held_out)
 
 
 def test_the_overview_is_that_of_the_run(store: Store, config: RunConfig) -> None:
@@ -72,6 +73,48 @@ def test_the_overview_is_that_of_the_run(store: Store, config: RunConfig) -> Non
     assert sum(bar.rows for bar in found.bars) == 18
     assert (found.over, found.fates) == (1, Fates(cut=1, cut_tokens=found.longest - 128))
     assert found.median < 128 < found.longest
+
+
+def of_sizes(file: Path, sizes: list[int], **data: object) -> RunConfig:
+    """A set of answers with so many words, none of them for 0, under a maximum of 128 tokens."""
+    rows = [{"prompt": f"Question {n:02}?", "completion": "so on " * size} for n, size in enumerate(sizes)]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    return parse_config(
+        {"model": {"id": "tiny"}, "data": {"path": str(file), **data}, "train": {"max_length": 128}}
+    )
+
+
+@pytest.mark.parametrize("overlong", ["cut", "drop", "split", "keep"])
+def test_hazards_of_held_out_rows_are_found_and_every_row_is_counted_once(
+    store: Store, tmp_path: Path, overlong: str
+) -> None:
+    """Two rows without an answer; of the others every second is too long, and some are held out."""
+    config = of_sizes(tmp_path / "rows.jsonl", [0, 0, *[1, 50] * 19], held_out_share=0.2, overlong=overlong)
+    shown, found = preview.shown(store, config), preview.overview(store, config)
+    long = set(range(4, 41, 2))
+    held_out_long, trained_long = long & shown.held_out, long - shown.held_out
+    assert held_out_long
+    named = "kept_long" if overlong == "keep" else "too_long"
+    assert next(item.rows for item in found.findings if item.check == named) == tuple(sorted(long))
+    measured = found.held_out
+    assert measured
+    assert (measured.rows, measured.over) == (len(shown.held_out), len(held_out_long))
+    assert measured.longest > 128
+    assert (measured.fates.cut > 0) == (overlong in {"cut", "split"})
+    assert (measured.fates.left_out > 0) == (overlong == "drop")
+    assert found.left_out == 2 + (len(trained_long) if overlong == "drop" else 0)
+    assert found.rows + measured.rows + found.left_out == len(shown.conversations) == 40
+
+
+def test_rows_of_a_held_out_file_are_named_apart(store: Store, tmp_path: Path) -> None:
+    of_sizes(tmp_path / "measured.jsonl", [1, 50])
+    config = of_sizes(tmp_path / "rows.jsonl", [1] * 5, held_out_path=str(tmp_path / "measured.jsonl"))
+    found = preview.overview(store, config)
+    assert [(item.check, item.rows) for item in found.findings] == [("held_out_tokens", (2,))]
+    assert isinstance(found.held_out, Measured)
+    assert (found.held_out.rows, found.held_out.over, found.held_out.elsewhere) == (2, 1, True)
+    assert (found.rows, found.left_out) == (5, 0)
+    assert hazard_rows(found.findings, 5) == []
 
 
 @pytest.mark.parametrize(

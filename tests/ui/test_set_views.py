@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from studio.domain.finding import finding
-from studio.services.preview import Bar, Fates, Overview
+from studio.services.preview import Bar, Fates, Measured, Overview
 from studio.ui import set_views
 from studio.ui.i18n import words
 
@@ -15,8 +15,10 @@ HAZARD = finding(
     "no_end_token", "tokens", "error", range(1, 41), "Rows that end nowhere: {count}.", "End <them>."
 )
 FOUND = Overview(
-    rows=100,
+    rows=98,
     fed=98,
+    left_out=2,
+    held_out=None,
     tokens=2000,
     trained=500,
     sha256="0123456789abcdef" * 4,
@@ -71,6 +73,31 @@ def test_the_cut_line_stands_where_rows_are_too_long_and_the_histogram_is_said_i
 def test_what_becomes_of_long_rows_is_said_with_their_number(fates: Fates, said: str) -> None:
     sentence = set_views.over(EN, replace(FOUND, fates=fates))
     assert sentence == f"3 rows over the maximum length of 64: {said}"
+
+
+def test_the_number_of_rows_says_where_the_others_are() -> None:
+    measured = Measured(rows=5, longest=40, over=0, fates=Fates(), elsewhere=False)
+    some = replace(FOUND, held_out=measured)
+    assert "98 rows to train on, 5 rows held out, 2 rows left out" in plain(set_views.overview(EN, some))
+    split = replace(some, fed=101)
+    assert "101 rows to train on, split from 98 rows, 5 rows held out, 2 rows left out" in plain(
+        set_views.overview(EN, split)
+    )
+    elsewhere = replace(FOUND, held_out=replace(measured, elsewhere=True), left_out=0)
+    assert "98 rows to train on 0123" in plain(set_views.overview(EN, elsewhere))
+
+
+def test_long_held_out_rows_are_said_and_that_the_evaluation_sees_a_part() -> None:
+    fates = Fates(cut=1, cut_tokens=15_987)
+    measured = Measured(rows=5, longest=18_035, over=1, fates=fates, elsewhere=False)
+    html = plain(set_views.lengths(EN, replace(FOUND, held_out=measured)))
+    assert "Held out, not among the bars: 5 rows, the longest with 18,035 tokens." in html
+    assert html.endswith(
+        "1 row over the maximum length of 64: Cut: 1 row, which lose 15,987 tokens. "
+        "The evaluation loss is measured on what remains."
+    )
+    short = set_views.measured(EN, replace(measured, longest=40, over=0, fates=Fates()), 64)
+    assert short == "Held out, not among the bars: 5 rows, the longest with 40 tokens."
 
 
 def test_without_long_rows_there_is_no_line() -> None:
