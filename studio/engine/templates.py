@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date
 from functools import lru_cache
 from typing import Any
 
@@ -17,7 +17,8 @@ from studio.engine.assets import ASSETS
 from studio.engine.shipped_templates import SHIPPED
 from studio.engine.tokenizer import Tokenizer
 
-_DATE = re.compile(r"""strftime_now\(\s*(?P<quote>['"])(?P<form>[^'"]*)(?P=quote)\s*\)""")
+_DATE = re.compile(r"""strftime_now\s*\(\s*(?P<quote>['"])(?P<form>[^'"]*)(?P=quote)\s*\)""")
+_ASKED = re.compile(r"\bstrftime_now\s*\(")
 _QUOTED = r"'(?:[^'\\]|\\.)*'"
 """A string as `_dated` writes it."""
 _THINKING = re.compile(r"\benable_thinking\b")
@@ -45,13 +46,18 @@ def choices(tokenizer: Tokenizer | None) -> list[tuple[str, str]]:
     return [(AUTO, "Recommended"), *own, *((name, shipped.title) for name, shipped in SHIPPED.items())]
 
 
-def resolve(name: str, tokenizer: Tokenizer, source: str | None = None) -> Template:
-    """The template called `name` for this tokenizer.
+def resolve(name: str, tokenizer: Tokenizer, source: str | None = None, day: date | None = None) -> Template:
+    """The template called `name` for this tokenizer, with the date of `day`, or of today, written into it.
 
     `auto` is the model's own, or ChatML where it has none; `custom` is the Jinja in `source`.
     """
     found = _undated(name, tokenizer, source)
-    return replace(found, source=_dated(found.source))
+    return replace(found, source=_dated(found.source, day or date.today()))
+
+
+def asks_for_date(source: str) -> bool:
+    """Whether a resolved template still asks for the date: its form is worked out, so that none could be written in."""
+    return _ASKED.search(source) is not None
 
 
 def meant(name: str, tokenizer: Tokenizer) -> str:
@@ -140,12 +146,12 @@ def _with_thinking(source: str, thinking: bool) -> str:
     return f"{{% set enable_thinking = {str(thinking).lower()} %}}\n{source}"
 
 
-def _dated(source: str) -> str:
-    """The template with today's date written into it where it asks for the date, as Llama 3's does.
+def _dated(source: str, day: date) -> str:
+    """The template with a day's date written into it where it asks for the date, as Llama 3's does.
 
     Else a run would be trained with one date and answer with another, and could not be resumed tomorrow.
     """
-    return _DATE.sub(lambda match: "'" + _quoted(datetime.now().strftime(match["form"])) + "'", source)
+    return _DATE.sub(lambda match: "'" + _quoted(day.strftime(match["form"])) + "'", source)
 
 
 def _quoted(text: str) -> str:

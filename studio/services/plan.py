@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from studio.domain.chat import Conversation
 from studio.domain.config import DataConfig, Overlong, RunConfig, TemplateConfig
@@ -23,7 +24,7 @@ from studio.engine.model_facts import ModelFacts, facts
 from studio.engine.model_files import read_config
 from studio.engine.rows import RowsByNumber
 from studio.engine.starter import is_prepared
-from studio.engine.templates import Template
+from studio.engine.templates import Template, asks_for_date, resolve
 from studio.engine.token_lengths import length_findings
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
 from studio.services import speeds
@@ -109,9 +110,7 @@ def encoded(store: Store, config: RunConfig) -> EncodedSet:
     """What the plan of a configuration encodes. Raises StudioError where its data, model or template cannot be used."""
     prepared, model = _prepare(store, config)
     data = load_data(config)
-    rows, measured = _encode(
-        store.encoded_dir, _data_key(config), prepared.encoder.tokenizer, config.template
-    )
+    rows, measured = _encode(store.encoded_dir, data_key(config), prepared.encoder)
     length = prepared.config.train.max_length
     assert length is not None  # a plan leaves nothing open
     alike = length, prepared.encoder, model.context
@@ -128,7 +127,7 @@ def usual_length(store: Store, config: RunConfig) -> int:
 
 def load_data(config: RunConfig) -> dataset.TrainingData:
     """The rows of a configuration, read once for as long as the files stay as they are."""
-    return _load(_data_key(config))
+    return load_rows(data_key(config))
 
 
 def prepare(
@@ -138,12 +137,18 @@ def prepare(
     train: Sequence[Conversation],
     held_out: Sequence[Conversation],
     template: Template | None = None,
+    day: date | None = None,
 ) -> Prepared:
-    """Fill in open settings and encode the rows: what a worker does with the copies that its run keeps."""
+    """Fill in open settings and encode the rows: what a worker does with the copies that its run keeps.
+
+    Without a template, it is the configured one with the date of `day`, or of today.
+    """
     model = models.inspect(model_path, config.model.id)
     tokenizer = load_tokenizer(model_path)
     encoder = (
-        Encoder(template, tokenizer, config.template) if template else encoder_for(config.template, tokenizer)
+        Encoder(template, tokenizer, config.template)
+        if template
+        else _encoder(config.template, tokenizer, day or date.today())
     )
     cache = EncodedCache(store.encoded_dir)
     whole = (train, cache.encode(encoder, train)), (held_out, cache.encode(encoder, held_out))
@@ -158,9 +163,8 @@ def _prepare(store: Store, config: RunConfig) -> tuple[Prepared, ModelFacts]:
     path = models.locate(config.model.id, store.models_dir, revision=config.model.revision, download=False)
     info = models.inspect(path, config.model.id)
     model = facts(info.config, info.parameters)
-    tokenizer = load_tokenizer(path)
-    train, held_out = _encode(store.encoded_dir, _data_key(config), tokenizer, config.template)
-    encoder = _encoder(tokenizer, config.template)
+    encoder = todays_encoder(config.template, load_tokenizer(path))
+    train, held_out = _encode(store.encoded_dir, data_key(config), encoder)
     prepared = _fill(store, config, model, encoder, (data.train, train), (data.held_out, held_out))
     found = worst_first([*data.findings, *about, *prepared.findings])
     return replace(prepared, findings=tuple(found)), model
@@ -236,7 +240,8 @@ def _select_mixed(
         )
     own, general = parts
     rows = (*own.rows, *general.rows)
-    found = [*own.findings, *about_others(general, max_length, GENERAL_TOKENS)]
+    others = about_others(general, max_length, GENERAL_TOKENS)
+    found = [*own.findings, *others, *_about_date(encoder.template)]
     return EncodedData(rows, tuple(worst_first(found)), fingerprint(rows), len(general.rows))
 
 
@@ -388,14 +393,37 @@ def about_others(data: EncodedData, max_length: int, said: tuple[str, str, str])
     return [finding(check, "tokens", "warning", rows, message, remedy, max_length=max_length)]
 
 
-_DataKey = tuple[str, int, tuple[int, ...]]
+def _about_date(template: Template) -> list[Finding]:
+    if not asks_for_date(template.source):
+        return []
+    return [
+        finding(
+            "live_date",
+            "tokens",
+            "warning",
+            (),
+            "The template asks for the date in a form that it works out, so that the date cannot be written into it: "
+            "the model is trained with one date and answers with others, and a run cannot go on on another day.",
+            "Write the form between quotes where the template calls strftime_now, as in strftime_now('%d %b %Y').",
+        )
+    ]
 
 
-def _data_key(config: RunConfig) -> _DataKey:
-    """The data settings as JSON, the seed, and when the files last changed."""
+class DataKey(NamedTuple):
+    """All that the rows of a configuration depend on."""
+
+    data: str
+    """The data settings as JSON."""
+    seed: int
+    stamps: tuple[int, ...]
+    """When the files last changed."""
+
+
+def data_key(config: RunConfig) -> DataKey:
+    """By which what is made of a configuration's rows can be kept."""
     data = config.data
     files = (data.path, data.held_out_path, data.general_path)
-    return data.model_dump_json(), config.train.seed, tuple(_stamp(file) for file in files)
+    return DataKey(data.model_dump_json(), config.train.seed, tuple(_stamp(file) for file in files))
 
 
 def _stamp(path: str | None) -> int:
@@ -404,18 +432,23 @@ def _stamp(path: str | None) -> int:
 
 
 @lru_cache(maxsize=4)
-def _load(key: _DataKey) -> dataset.TrainingData:
-    return dataset.load_training(DataConfig.model_validate_json(key[0]), key[1])
+def load_rows(key: DataKey) -> dataset.TrainingData:
+    """As `load_data`."""
+    return dataset.load_training(DataConfig.model_validate_json(key.data), key.seed)
 
 
-@lru_cache(maxsize=8)
-def _encoder(tokenizer: Tokenizer, config: TemplateConfig) -> Encoder:
-    return encoder_for(config, tokenizer)
+def todays_encoder(config: TemplateConfig, tokenizer: Tokenizer) -> Encoder:
+    """The same one all day, as its template has the date in it. StudioError where the template cannot be read."""
+    return _encoder(config, tokenizer, date.today())
+
+
+@lru_cache(maxsize=16)
+def _encoder(config: TemplateConfig, tokenizer: Tokenizer, day: date) -> Encoder:
+    return Encoder(resolve(config.name, tokenizer, config.source, day), tokenizer, config)
 
 
 @lru_cache(maxsize=4)
-def _encode(
-    folder: Path, key: _DataKey, tokenizer: Tokenizer, config: TemplateConfig
-) -> tuple[list[Encoded], list[Encoded]]:
-    data, encoder, cache = _load(key), _encoder(tokenizer, config), EncodedCache(folder)
+def _encode(folder: Path, key: DataKey, encoder: Encoder) -> tuple[list[Encoded], list[Encoded]]:
+    """The rows to train on and those held out."""
+    data, cache = load_rows(key), EncodedCache(folder)
     return cache.encode(encoder, data.train), cache.encode(encoder, data.held_out)

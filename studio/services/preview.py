@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from studio.domain.chat import Conversation
-from studio.domain.config import Overlong, RunConfig, TemplateConfig
+from studio.domain.config import DataConfig, Overlong, RunConfig, TemplateConfig
 from studio.domain.encoded import Encoded
 from studio.domain.finding import Finding, worst_first
 from studio.engine import models
-from studio.engine.encode import Encoder, encoder_for, made_of
+from studio.engine.encode import Encoder, made_of
 from studio.engine.hazards import hazard_findings
 from studio.engine.model_facts import facts
 from studio.engine.model_files import read_config
@@ -112,28 +112,29 @@ class Overview:
 
 def shown(store: Store, config: RunConfig) -> Shown:
     """Raises StudioError where the data or the model cannot be used."""
-    path = models.locate(config.model.id, store.models_dir, revision=config.model.revision, download=False)
-    conversations, held_out = _arranged(config.model_dump_json(), _stamps(config))
-    return Shown(conversations, held_out, load_tokenizer(path), facts(read_config(path), 0).context)
+    path = _model(store, config)
+    conversations, held_out = _arranged(plan.data_key(config))
+    return Shown(conversations, held_out, load_tokenizer(path), _context(path))
+
+
+def _model(store: Store, config: RunConfig) -> Path:
+    return models.locate(config.model.id, store.models_dir, revision=config.model.revision, download=False)
+
+
+def _context(model: Path) -> int:
+    return facts(read_config(model), 0).context
 
 
 @lru_cache(maxsize=4)
-def _arranged(config: str, stamps: tuple[int, ...]) -> tuple[tuple[Conversation, ...], frozenset[int]]:
+def _arranged(key: plan.DataKey) -> tuple[tuple[Conversation, ...], frozenset[int]]:
     """The rows in the order in which they are looked at, and the numbers of those held out."""
-    run = RunConfig.model_validate_json(config)
-    data = plan.load_data(run)
+    data = plan.load_rows(key)
     # Rows of a held-out file have numbers of their own, and are not those of this one.
-    measured = [] if run.data.held_out_path else data.held_out
+    measured = [] if DataConfig.model_validate_json(key.data).held_out_path else data.held_out
     own = [conversation for conversation in data.train if not conversation.source]
     mixed_in = [conversation for conversation in data.train if conversation.source]
     ordered = sorted([*own, *measured, *data.left_out], key=lambda conversation: conversation.row)
     return (*ordered, *mixed_in), frozenset(conversation.row for conversation in measured)
-
-
-@lru_cache(maxsize=16)
-def encoder(config: TemplateConfig, tokenizer: Tokenizer) -> Encoder:
-    """StudioError where the template is unknown or cannot be read."""
-    return encoder_for(config, tokenizer)
 
 
 def is_trained_alike(run: RunFiles, config: TemplateConfig, tokenizer: Tokenizer) -> bool:
@@ -178,18 +179,14 @@ def fed(
 
 
 def overview(store: Store, config: RunConfig) -> Overview:
-    """The statistics of a set, worked out once for as long as its files and the configuration stay the same."""
-    return _overview(store, config.model_dump_json(), _stamps(config))
-
-
-def _stamps(config: RunConfig) -> tuple[int, ...]:
-    """When the files that the rows come from last changed."""
-    files = (config.data.path, config.data.held_out_path, config.data.general_path)
-    return tuple(Path(file).stat().st_mtime_ns for file in files if file and Path(file).is_file())
+    """The statistics of a set, worked out once a day for as long as files, model and configuration stay the same."""
+    model = _model(store, config)
+    encoder = plan.todays_encoder(config.template, load_tokenizer(model))
+    return _overview(store, config.model_dump_json(), plan.data_key(config), encoder, _context(model))
 
 
 @lru_cache(maxsize=8)
-def _overview(store: Store, config: str, stamps: tuple[int, ...]) -> Overview:
+def _overview(store: Store, config: str, key: plan.DataKey, encoder: Encoder, context: int) -> Overview:
     run = RunConfig.model_validate_json(config)
     found = plan.encoded(store, run)
     lengths = sorted(row.total for row in found.rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,11 @@ class RunFiles:
                 run=self.id,
             )
         return data
+
+    def submitted_on(self) -> date:
+        """The day on which the run was written, where this machine is."""
+        created: str = self.run()["created"]
+        return datetime.fromisoformat(created.replace("Z", "+00:00")).astimezone().date()
 
     def given_config(self) -> RunConfig:
         return parse_config(self.run()["config"], source="run.json")

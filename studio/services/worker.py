@@ -150,6 +150,7 @@ class Worker:
             self.files.train_rows(),
             self.files.held_out_rows(),
             self._own_template(),
+            self.files.submitted_on(),
         )
         env = self._environment(path, prepared)
         if resolved:

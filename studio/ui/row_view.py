@@ -20,7 +20,7 @@ from studio.domain.errors import StudioError
 from studio.engine.assets import ASSETS
 from studio.engine.templates import CUSTOM
 from studio.engine.tokenizer import Tokenizer
-from studio.services import preview
+from studio.services import plan, preview
 from studio.services.run_files import RunFiles
 from studio.ui import form, live, row_views, views
 from studio.ui.i18n import Words, language_of, words
@@ -146,7 +146,7 @@ def fed(page: Page, draft: Draft, limit: int | None, place: int) -> list[Encoded
 def _fed(
     config: RunConfig, shown: preview.Shown, template: TemplateConfig, limit: int | None, place: int
 ) -> list[Encoded]:
-    encoder = preview.encoder(template, shown.tokenizer)
+    encoder = plan.todays_encoder(template, shown.tokenizer)
     conversation = shown.conversations[place - 1]
     return preview.fed(encoder, conversation, limit, config.data.overlong, shown.context)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,29 @@ def test_rows_that_lose_their_answer_are_named_before_the_start(store: Store, co
 def test_a_length_that_leaves_nothing_to_train_is_refused(store: Store, config: RunConfig) -> None:
     with pytest.raises(StudioError, match="No row has a trained token left at a maximum length of 16"):
         plan(store, config.with_values({"train.max_length": 16}))
+
+
+def dated(asked: str) -> dict[str, str]:
+    turns = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    opening = "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+    return {"template.name": "custom", "template.source": f"{asked}{turns}{opening}"}
+
+
+def test_a_run_has_the_date_of_the_day_on_which_it_was_submitted(store: Store, config: RunConfig) -> None:
+    config = config.with_values(dated("{{ strftime_now ('%d %b %Y') }}"))
+    data, model = load_data(config), store.models_dir / "tiny"
+    yesterday = prepare(store, config, model, data.train, data.held_out, day=date(2024, 7, 26))
+    assert yesterday.encoder.template.source.startswith("{{ '26 Jul 2024' }}")
+    today = prepare(store, config, model, data.train, data.held_out)
+    assert today.train.sha256 == plan(store, config).sha256 != yesterday.train.sha256
+
+
+def test_a_date_that_cannot_be_written_into_the_template_is_said(store: Store, config: RunConfig) -> None:
+    form = "{% set form = '%d %b' %}"
+    found = [
+        plan(store, config.with_values(dated(asked))) for asked in (form + "{{ strftime_now(form) }}", form)
+    ]
+    assert ["live_date" in {item.check for item in planned.findings} for planned in found] == [True, False]
 
 
 ENDLESS = (

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from studio.domain.encoded import IGNORED
 from studio.domain.finding import finding
 from studio.engine.tokenizer import load_tokenizer
 from studio.services import preview
-from studio.services.plan import encoded, plan
+from studio.services.plan import encoded, plan, todays_encoder
 from studio.services.preview import Bar, Fates, Measured, hazard_rows, length_bars
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
@@ -44,6 +45,41 @@ def config(tmp_path: Path) -> RunConfig:
             "train": {"max_length": 128},
         }
     )
+
+
+DATED = (
+    "{{ strftime_now('%d %b %Y') }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+def test_the_overview_is_of_today_on_a_server_that_stays_up(
+    store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Tomorrow(date):
+        @classmethod
+        def today(cls) -> date:
+            return date.today() + timedelta(days=1)
+
+    dated = config.with_values({"template.name": "custom", "template.source": DATED})
+    before = preview.overview(store, dated).sha256
+    monkeypatch.setattr("studio.services.plan.date", Tomorrow)
+    assert preview.overview(store, dated).sha256 == plan(store, dated).sha256 != before
+
+
+def test_the_overview_is_that_of_the_template_that_the_model_has_now(
+    tmp_path: Path, config: RunConfig
+) -> None:
+    store = Store(tmp_path / "home")
+    model = tiny_model(store.models_dir / "tiny")
+    before = preview.overview(store, config).sha256
+    (model / "chat_template.jinja").write_text(DATED, encoding="utf-8")
+    assert preview.overview(store, config).sha256 == plan(store, config).sha256 != before
+
+
+def test_rows_are_not_arranged_anew_by_what_they_do_not_depend_on(store: Store, config: RunConfig) -> None:
+    one = preview.shown(store, config).conversations
+    assert preview.shown(store, config.with_values({"template.name": "alpaca"})).conversations is one
 
 
 def test_every_usable_row_can_be_looked_at_and_those_held_out_are_known(
@@ -125,7 +161,7 @@ def test_a_long_row_is_shown_as_the_run_is_fed_it(
     store: Store, config: RunConfig, overlong: str, parts: int, cut: bool
 ) -> None:
     shown = preview.shown(store, config)
-    encoder = preview.encoder(config.template, shown.tokenizer)
+    encoder = todays_encoder(config.template, shown.tokenizer)
     rows = preview.fed(encoder, shown.conversations[LONG - 1], 80, overlong, shown.context)  # type: ignore[arg-type]
     assert (len(rows), rows[0].truncated) == (parts, cut)
     assert all(len(row.spans) == row.total + len(row.cut_ids) for row in rows)
@@ -137,7 +173,7 @@ def test_the_template_tab_looks_at_the_rows_that_training_is_fed(store: Store, c
     from studio.services.plan import encoded
 
     shown, run = preview.shown(store, config), encoded(store, config)
-    encoder = preview.encoder(config.template, shown.tokenizer)
+    encoder = todays_encoder(config.template, shown.tokenizer)
     by_number = {conversation.row: conversation for conversation in shown.conversations}
     for row in run.data.rows:
         (looked_at,) = preview.fed(encoder, by_number[row.row], run.max_length, "cut", shown.context)
