@@ -3,7 +3,6 @@
 
 const KEPT = 24;  // rows remembered
 const AHEAD = 2;  // rows fetched before they are asked for, in the direction of travel
-const ROOM = 480;  // pixels that the tokens take at most, beyond which they scroll
 const REST = 300;  // milliseconds after which a change has come to rest
 
 const find = (selector) => element.querySelector(selector);
@@ -19,6 +18,7 @@ const tip = find('.tok-tip');
 const number = find('#row-number');
 const complaint = find('.field-wrong');
 const note = find('.run-note');
+const earlier = find('.earlier');
 
 let view = null;  // what the server said of the data and the settings
 let place = 0;  // of the row that is shown, from 1
@@ -125,14 +125,15 @@ const draw = (row) => {
     pane.root.hidden = index >= sides.length;
     if (!pane.root.hidden) drawSide(pane, sides[index], drawing);
   });
+  age();
   askLosses();
 };
 
 const drawSide = (pane, side, turn) => {
   const last = pane.side;
-  pane.tokens.classList.toggle('stale', Boolean(side.kept && last));
   if (side.kept && last) return;
   pane.side = side;
+  pane.key = view.key;
   pane.head.innerHTML = side.head;
   pane.lossHead.innerHTML = '';
   pane.painted = null;
@@ -141,17 +142,18 @@ const drawSide = (pane, side, turn) => {
   pane.tokens.innerHTML = '<div>' + first + '</div>';
   if (last !== side) pane.tokens.scrollTop = 0;
   pane.at = -1;
-  grow(pane);
   // The rest comes after the first screenful is painted.
   requestAnimationFrame(() => setTimeout(() => drawRest(pane, side, rest, turn)));
 };
 
-// The room for tokens grows with the longest row so far and never shrinks, so that nothing below it jumps about.
-const grow = (pane) => {
-  const height = Math.min(pane.tokens.scrollHeight + 2, ROOM);
-  if (height > (pane.height || 0)) {
-    pane.height = height;
-    pane.tokens.style.minHeight = height + 'px';
+// What is still of the settings before the last change is dimmed at once, and said to be so if it stays.
+const age = () => {
+  const old = panes.filter((pane) => !pane.root.hidden && pane.side && pane.key !== view.key);
+  panes.forEach((pane) => pane.root.classList.toggle('stale', old.includes(pane)));
+  if (old.length) rest('earlier', () => { earlier.hidden = false; });
+  else {
+    clearTimeout(resting.earlier);
+    earlier.hidden = true;
   }
 };
 
@@ -404,6 +406,7 @@ const told = () => {
   if (!before || !before.total) name();
   note.textContent = view.run_note;
   note.hidden = !view.run_note;
+  age();
   show(other ? view.draft.row : place);
   document.getElementById('set-view')?.classList.toggle('stale', !view.settled);
   if (!view.settled) rest('settle', () => trigger('submit', {key: view.key}), REST * 2);

@@ -100,7 +100,7 @@ def _note(say: Words, severity: Severity, name: str, sentence: str) -> str:
 
 
 SHELL_WORDS = (
-    "previous-row", "next-row", "previous-hazard", "next-hazard", "number", "tokens", "as_text", "rendered"
+    "previous-row", "next-row", "previous-hazard", "next-hazard", "number", "tokens", "as_text", "rendered", "earlier"
 )  # fmt: skip
 """What stands in the shell; the browser puts it there, as the shell is made before its reader is known."""
 
@@ -129,6 +129,7 @@ def shell() -> str:
         f'{button("next-row", "→")}</span><span id="row-position" class="muted small num"></span>'
         f'<span class="steps">{button("previous-hazard", "←")}{button("next-hazard", "→")}</span></div>'
         f'<p class="field-wrong" role="alert" hidden></p><p class="run-note" role="note" hidden></p>'
+        f'<p class="earlier" role="status" data-word="earlier" hidden></p>'
         f'<div class="panes">{panes}</div>'
         f'<div class="tok-tip" role="status" hidden></div>'
     )

@@ -17,7 +17,7 @@ NAMED = 24
 
 
 def overview(say: Words, found: Overview) -> str:
-    """The panel: figures, lengths, hazards."""
+    """The panel: figures, lengths, hazards. Its title says when they are of earlier settings, once it is `.stale`."""
     share = 100 * found.trained / max(1, found.tokens)
     stats = [
         (f"{share:.1f} %", say("set.share")),
@@ -27,8 +27,9 @@ def overview(say: Words, found: Overview) -> str:
     figures = "".join(
         f'<div class="stat"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in stats
     )
+    stale = f'<span class="set-stale" role="status">· {escape(say("set.stale"))}</span>'
     return (
-        f'<div class="panel set"><p class="section-title">{escape(say("set.title"))}</p>'
+        f'<div class="panel set"><p class="section-title">{escape(say("set.title"))} {stale}</p>'
         f'<div class="set-body"><div class="figures">{figures}{_hash(say, found.sha256)}</div>'
         f"{lengths(say, found)}</div>{hazards(say, found.findings)}</div>"
     )

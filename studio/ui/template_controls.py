@@ -154,7 +154,7 @@ def wire(
         c.source.change,
         partial(written, page, told),
         [c.source, *beside],
-        [draft, c.wrong, viewer, overview],
+        [draft, c.wrong, viewer, overview, c.about],
         error=error,
         latest=True,
     )
@@ -168,17 +168,20 @@ def wire(
 def written(
     page: Page, told: Told, say: Words, draft: Draft, text: str, *given: Any
 ) -> Iterator[tuple[Any, ...]]:
-    """One's own template as it is written: draft, what is wrong with it, the viewer, and the figures of the set.
+    """One's own template as it is written: draft, what is wrong with it, the viewer, the set, and what it implies.
 
     What is wrong comes second and alone, as it may take seconds, in which other choices are made.
     """
     if not is_own(draft) or text == draft.values.get(SOURCE):
-        yield tuple([gr.skip()] * 4)
+        yield tuple([gr.skip()] * 5)
         return
     draft = draft.with_value(SOURCE, text)
-    yield draft, gr.skip(), told(say, draft, *given), set_views.waiting(say)
+    yield draft, gr.skip(), told(say, draft, *given), set_views.waiting(say), gr.skip()
     problem = complaint(page, say, draft)
-    yield gr.skip(), problem, gr.skip(), set_views.broken(say) if problem else gr.skip()
+    if problem:
+        yield gr.skip(), problem, gr.skip(), set_views.broken(say), about(say, draft, None)
+    else:
+        yield gr.skip(), "", gr.skip(), gr.skip(), gr.skip()
 
 
 def values(say: Words, draft: Draft, tokenizer: Tokenizer | None) -> list[Any]:

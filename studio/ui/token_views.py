@@ -125,4 +125,4 @@ def as_text(say: Words, rows: Sequence[Encoded], special: Collection[int]) -> st
 
 def _said(say: Words, text: str, part: visible_text.Part, dots: Collection[int]) -> str:
     shown = _visible(text, part.start, part.end, dots)
-    return f'<b class="s"><i>{escape(say("template.run.special"))}</i> {shown}</b>' if part.special else shown
+    return f'<b class="s"><i>{escape(say("template.run.special"))} </i>{shown}</b>' if part.special else shown

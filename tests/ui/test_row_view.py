@@ -190,6 +190,7 @@ def test_what_is_wrong_with_a_template_is_said_without_undoing_what_was_chosen_m
     own = draft.with_value("template.name", "custom")
     first, second = template_controls.written(page, told, EN, own, text)
     assert first[0] == first[2] == own.with_value("template.source", text)
-    kept, wrong, viewer, _ = second
+    kept, wrong, viewer, _, implied = second
+    assert (implied == gr.skip()) == (text == CHATML)
     assert kept == viewer == gr.skip()
     assert bool(wrong) == (text != CHATML)

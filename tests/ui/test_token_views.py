@@ -58,7 +58,7 @@ def test_the_text_alternative_lists_the_runs_word_for_word() -> None:
 def test_the_text_alternative_names_special_tokens_but_not_what_is_only_spelled_like_one() -> None:
     typed = Encoded((1, 5, 2), (IGNORED,) * 3, ((0, 3), (3, 6), (6, 9)), "<e><e>\n\t ", 1)
     (_, shown) = token_views.as_text(EN, [typed], (1,)).split("<ol")
-    assert '<b class="s"><i>special token</i> &lt;e&gt;</b>&lt;e&gt;<em>↵\n⇥·</em></span>' in shown
+    assert '<b class="s"><i>special token </i>&lt;e&gt;</b>&lt;e&gt;<em>↵\n⇥·</em></span>' in shown
 
 
 def test_each_special_token_is_named_by_itself_and_no_character_is_lost() -> None:
