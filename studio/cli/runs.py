@@ -217,7 +217,13 @@ def _say(event: Event, progress: Progress) -> None:
             progress.note(f"step {event.step}: held-out loss {event.eval_loss:.4f}")
         else:
             progress.step(event.step, f"loss {event.loss:.4f}")
-    elif isinstance(event, Phase) and event.name in ("queued", "loading", "encoding", "remembering", "saving"):
+    elif isinstance(event, Phase) and event.name in (
+        "queued",
+        "loading",
+        "encoding",
+        "remembering",
+        "saving",
+    ):
         progress.note(event.name)
     elif isinstance(event, Warned):
         progress.note(f"{event.severity}: {event.text}")
