@@ -209,9 +209,16 @@ class Renderer:
             turns = tuple(replace(turn, like_chat=False) for turn in turns)
         if self._leaves_out(text, shown, tools) or any(turn.silent for turn in turns):
             hazards = (*hazards, "not_shown")
-        if any(strips(text[turn.start : turn.end], shown[turn.message].content) for turn in turns):
+        if any(strips(self._said(text, turn), shown[turn.message].content) for turn in turns):
             hazards = (*hazards, "stripped")
         return self._finished(text, turns, shown, hazards, safe.guard)
+
+    def _said(self, text: str, turn: Turn) -> str:
+        """What stands in the text as a turn; where no token ends it, with the white space that may be its own."""
+        end = turn.end
+        if not (turn.ended or self.marked):
+            end += len(text) - end - len(text[end:].lstrip())
+        return text[turn.start : end]
 
     def _is_chat(self, text: str, messages: Sequence[Message], tools: Sequence[str]) -> bool:
         """Whether a chat that mends these messages as far as they go would give the same prompts."""

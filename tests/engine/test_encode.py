@@ -210,6 +210,17 @@ def test_white_space_that_a_template_strips_is_said(source: str, tokenizer: Toke
     assert encoder.encode(rows[0]).hazards == stripped
 
 
+@pytest.mark.parametrize("content", ["m.content", "(m.content | trim)"])
+def test_white_space_at_the_end_of_a_turn_that_no_token_ends_is_not_said_to_be_stripped(
+    content: str, tokenizer: Tokenizer
+) -> None:
+    source = f"{{% for m in messages %}}{{{{ m.role }}}}: {{{{ {content} }}}}{{% endfor %}}"
+    encoder = Encoder(Template("x", "x", source), tokenizer)
+    for row in (said("Hi", "Hello. \n"), said("Hi", "Hello. \n", "And?", "Bye.\n\n")):
+        assert ("stripped" in encoder.encode(row).hazards) == ("trim" in content)
+    assert ("stripped" in encoder.encode(said("Hi", "\n Hello.")).hazards) == ("trim" in content)
+
+
 @pytest.mark.parametrize("masks", [{}, {"prompts": True}], ids=str)
 def test_a_call_that_the_template_does_not_write_is_not_learnt_as_silence(
     masks: dict[str, object], tokenizer: Tokenizer
