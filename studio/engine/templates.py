@@ -18,7 +18,7 @@ from studio.engine.shipped_templates import SHIPPED
 from studio.engine.tokenizer import Tokenizer
 
 _DATE = re.compile(r"""strftime_now\s*\(\s*(?P<quote>['"])(?P<form>[^'"]*)(?P=quote)\s*\)""")
-_ASKED = re.compile(r"\bstrftime_now\s*\(")
+_ASKED = re.compile(r"\bstrftime_now\b(?!\s+is\s+(?:not\s+)?defined\b)")
 _QUOTED = r"'(?:[^'\\]|\\.)*'"
 """A string as `_dated` writes it."""
 _THINKING = re.compile(r"\benable_thinking\b")

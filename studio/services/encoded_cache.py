@@ -21,6 +21,7 @@ from studio.domain.chat import Conversation
 from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.text import Text
 from studio.engine.encode import Encoder
+from studio.engine.templates import asks_for_date
 
 _WORTHWHILE = 500
 """Rows below which encoding is as quick as reading."""
@@ -35,8 +36,11 @@ class EncodedCache:
         self.folder = folder
 
     def encode(self, encoder: Encoder, conversations: Sequence[Conversation]) -> list[Encoded]:
-        """As `encoder.encode_many`, from the folder where these rows were encoded in the same way before."""
-        if len(conversations) < _WORTHWHILE:
+        """As `encoder.encode_many`, from the folder where these rows were encoded in the same way before.
+
+        A template that still asks for the date writes another text tomorrow, and is not kept.
+        """
+        if len(conversations) < _WORTHWHILE or asks_for_date(encoder.template.source):
             return encoder.encode_many(conversations)
         file = self.folder / f"{content_key(encoder, conversations)}.safetensors"
         rows = _read(file)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +32,7 @@ from studio.engine.tokenizer import Tokenizer, load_tokenizer
 from studio.services import speeds
 from studio.services.continual import continued
 from studio.services.encoded_cache import EncodedCache
+from studio.services.kept import Kept
 from studio.services.store import Store
 
 _NAMED = 10
@@ -447,8 +450,24 @@ def _encoder(config: TemplateConfig, tokenizer: Tokenizer, day: date) -> Encoder
     return Encoder(resolve(config.name, tokenizer, config.source, day), tokenizer, config)
 
 
-@lru_cache(maxsize=4)
-def _encode(folder: Path, key: DataKey, encoder: Encoder) -> tuple[list[Encoded], list[Encoded]]:
-    """The rows to train on and those held out."""
-    data, cache = load_rows(key), EncodedCache(folder)
-    return cache.encode(encoder, data.train), cache.encode(encoder, data.held_out)
+_EncodedRows = tuple[list[Encoded], list[Encoded]]
+"""The rows to train on and those held out."""
+
+
+def bytes_of(encoded: _EncodedRows) -> int:
+    """What encoded rows take of the memory."""
+    parts = ((row, row.input_ids, row.labels) for rows in encoded for row in rows)
+    return sum(map(sys.getsizeof, chain(encoded, chain.from_iterable(parts))))
+
+
+_ROOM = 256 * 1024**2
+"""Bytes of encoded rows that one process keeps."""
+_kept = Kept[_EncodedRows](_ROOM, bytes_of)
+
+
+def _encode(folder: Path, key: DataKey, encoder: Encoder) -> _EncodedRows:
+    def made() -> _EncodedRows:
+        data, cache = load_rows(key), EncodedCache(folder)
+        return cache.encode(encoder, data.train), cache.encode(encoder, data.held_out)
+
+    return _kept.get((folder, key, encoder), made)

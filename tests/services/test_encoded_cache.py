@@ -52,6 +52,28 @@ def test_a_damaged_file_is_encoded_anew(encoder: Encoder, tmp_path: Path) -> Non
         assert fingerprint(cache.encode(encoder, ROWS)) == fingerprint(first)
 
 
+@pytest.mark.parametrize(
+    ("asked", "kept"),
+    [
+        ("strftime_now('%d %b %Y')", True),
+        ("'x' if strftime_now is defined", True),
+        ("strftime_now(form)", False),
+        ("now('%d')", False),
+    ],
+)
+def test_only_texts_that_are_the_same_tomorrow_are_kept(
+    asked: str, kept: bool, tokenizer: Tokenizer, encoder: Encoder, tmp_path: Path
+) -> None:
+    """A resolved template has the date of its day written into it, but where the form is worked out."""
+    named = "{% set now = strftime_now %}" if asked.startswith("now") else ""
+    source = (
+        f"{named}{{% set form = '%d' %}}{{{{ {asked} }}}}{{{{ messages | map(attribute='content') | join }}}}"
+    )
+    dated = encoder_for(TemplateConfig(name="custom", source=source), tokenizer)
+    EncodedCache(tmp_path).encode(dated, ROWS)
+    assert bool(list(tmp_path.iterdir())) == kept
+
+
 def test_all_that_the_ids_depend_on_is_in_the_key(encoder: Encoder, tokenizer: Tokenizer) -> None:
     keys = [content_key(encoder, rows) for rows in (ROWS, ROWS[1:], [replace(ROWS[0], row=9), *ROWS[1:]])]
     keys += [
