@@ -11,7 +11,7 @@ import argparse
 
 from studio.engine.checks import CHECKS
 from tests.planted.measure import measure
-from tests.planted.unseen import UNSEEN, found
+from tests.planted.unseen import HARMLESS, SHOWN, UNSEEN, found
 
 
 def main() -> None:
@@ -23,10 +23,16 @@ def main() -> None:
         seen = measure(check, options.seed)
         cells = (f"`{check}`", seen.planted, seen.clean, f"{seen.recall:.3f}", f"{seen.precision:.3f}")
         print(f"| {' | '.join(map(str, cells))} |", flush=True)
-    print("\n| check | wordings never used to mend it | found |\n|---|---|---|")
+    heads = (
+        "check",
+        "wordings never used to mend it: found",
+        "harmless look-alikes: flagged",
+        "wordings used: found",
+    )
+    print(f"\n| {' | '.join(heads)} |\n|---|---|---|---|")
     for check in UNSEEN:
-        count, total = found(check)
-        print(f"| `{check}` | {total} | {count} |")
+        counts = (found(check, wordings) for wordings in (UNSEEN, HARMLESS, SHOWN))
+        print(f"| `{check}` | {' | '.join(f'{flagged} of {total}' for flagged, total in counts)} |")
 
 
 if __name__ == "__main__":
