@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NoReturn
 
 from studio.domain.text import Text
-from studio.engine.readers import kind_of
-
-_LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+from studio.engine.records import LONE_SURROGATE, kind_of
 
 
 class Unconvertible(Exception):
@@ -119,7 +116,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def refuse_half_characters(text: str) -> None:
     """Unconvertible for a lone surrogate: no file can hold it, and no tokenizer takes it."""
-    lone = _LONE_SURROGATE.search(text)
+    lone = LONE_SURROGATE.search(text)
     if lone:
         raise Unconvertible(
             "Row {row} ({place}) holds half a character ({code}), which no text file can hold.",

@@ -37,6 +37,7 @@ from studio.engine.records import (
     Slip,
     SourceRows,
     kind_of,
+    with_whole_names,
 )
 from studio.engine.sources import Gathered, SourceFile, gather
 from studio.engine.table_records import ARROW_FILE, ARROW_STREAM, PARQUET, read_table
@@ -258,7 +259,7 @@ class Reading:
                 self._check_hope(file.name, len(self.quarantined) - first, self.rows - before)
             else:
                 self.rows += 1
-                yield Record(number, line, value, file.name)
+                yield Record(number, line, with_whole_names(value), file.name)
         if part.slips:
             part.findings.append(_about_slips(file.name, part.slips))
         if self.rows == before:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -13,6 +14,8 @@ LONGEST = 32 * 2**20
 """Characters in one record; a longer one is quarantined, so that a file of any size is read in bounded memory."""
 KEPT = 20_000
 """Characters that are kept of a record that cannot be read."""
+LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
+"""Half a character, which JSON can spell and no text file can hold."""
 
 
 class Record(NamedTuple):
@@ -164,3 +167,14 @@ def kind_of(value: Any) -> str:
         dict: "an object",
     }
     return kinds.get(type(value), type(value).__name__)
+
+
+def with_whole_names(record: dict[str, Any]) -> dict[str, Any]:
+    """A record whose names can be written: half a character in one, which JSON can spell, becomes U+FFFD.
+
+    >>> with_whole_names({"na\\ud83dme": 1})
+    {'na\ufffdme': 1}
+    """
+    if LONE_SURROGATE.search("".join(record)):
+        return {LONE_SURROGATE.sub("\ufffd", name): value for name, value in record.items()}
+    return record

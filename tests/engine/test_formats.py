@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from studio.domain.chat import Conversation, Message, ToolCall
+from studio.domain.errors import StudioError
 from studio.engine.dataset import Dataset, read, write_messages
 
 WEATHER = {
@@ -384,6 +385,13 @@ def test_what_is_malformed_is_named_by_row_message_and_field(
 )
 def test_tools_that_are_no_list_of_objects_are_named(tmp_path: Path, tools: Any, said: str) -> None:
     assert refused(tmp_path, USER, ANSWER, tools=tools) == said
+
+
+def test_half_a_character_in_a_columns_name_can_be_said(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_text('{"promp\\ud83dt": "a", "response": "b"}\n', encoding="utf-8")
+    with pytest.raises(StudioError, match="Its columns: promp\ufffdt, response"):
+        read(file)
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def main() -> int:
         memory = max(memory, taken)
         print(f"{last} files, {len(bugs)} bugs", file=sys.stderr)
     for bug in bugs:
-        print(bug)
+        print(bug.encode("ascii", "backslashreplace").decode())
     seconds = time.perf_counter() - begun
     print(f"{given.files} files in {seconds:.0f} s, at most {memory} MB: {dict(outcomes)}; bugs: {len(bugs)}")
     return 1 if bugs else 0

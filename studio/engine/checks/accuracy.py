@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from studio.domain.chat import Conversation
+from studio.engine.checks.gaps import gap_in
 from studio.engine.checks.parts import (
     EVERYTHING,
     answer,
@@ -18,6 +19,7 @@ from studio.engine.checks.parts import (
     speaks,
     texts,
 )
+from studio.engine.checks.refusals import refusal_in
 from studio.engine.checks.registry import (
     Evidence,
     Flagged,
@@ -30,7 +32,7 @@ from studio.engine.checks.registry import (
 from studio.engine.checks.similar import alike
 from studio.engine.checks.sketches import Sketches, groups, sketched
 from studio.engine.checks.sums import wrong_sum
-from studio.engine.checks.text import ends_open, holds_any, is_structured, lowered, plain, repair_mojibake
+from studio.engine.checks.text import ends_open, is_structured, plain, repair_mojibake
 
 # ---- empty, repeated, unfinished --------------------------------------------------------------------------------
 
@@ -117,97 +119,6 @@ def cut_off(conversation: Conversation) -> str:
     return ""
 
 
-_REFUSING = (
-    "n't",
-    "cannot",
-    "can not",
-    "not ",
-    "unable",
-    "against",
-    "violate",
-    "declin",
-    "refus",
-    "have no",
-    " ai ",
-    "超出",
-    "不",
-    "无法",
-    "没",
-)
-_CANNOT = (
-    r"(?:can't|cannot|can not|won't|will not|am unable to|am not able to|'m unable to|'m not able to|"
-    r"won't be able to|will not be able to)"
-)
-_APOLOGY = (
-    r"(?:i'm |i am )?(?:really |very |so |truly |terribly )?(?:sorry|afraid),? (?:but )?|(?:i "
-    r")?apologi[sz]e,? (?:but )?|"
-    r"(?:my )?apologies,? (?:but )?|i regret (?:that )?|unfortunately,? "
-)
-_REFUSALS = [
-    re.compile(pattern, re.IGNORECASE)
-    for pattern in (
-        r"\bas an? (?:ai|artificial intelligence|large language|language|virtual assistant|"
-        r"chatbot)\b[^.!?]{0,60}?"
-        r"\b(?:can't|can not|cannot|unable|not able|don't have|do not have|not capable|not programmed|"
-        r"won't|not comfortable)\b",
-        r"^(?:i'm|i am) (?:just |only )?an? (?:ai|large language model|language model|virtual "
-        r"assistant)\b[^.!?]{0,60}?"
-        r"\b(?:can't|cannot|unable|not able|don't have|do not have)\b",
-        r"\b(?:i'm|i am) (?:very |so |really )?sorry,? (?:but )?(?:i|as)\b[^.!?]{0,40}?"
-        r"\b(?:can't|cannot|can not|am unable to|am not able to|won't|will not|'m unable to|'m not able "
-        r"to)\b[^.!?]{0,20}?"
-        r"\b(?:assist|help you with th|help with th|fulfil|comply|answer|generate|create|provide (?:that|"
-        r"this|any|the|an?)"
-        r" (?:information|content|answer|response|instructions?|advice)|do that|complete|engage|discuss|write)",
-        rf"^(?:(?:i'm |i am )?(?:sorry|afraid),? (?:but )?|(?:i )?apologi[sz]e,? (?:but )?|my apologies,? "
-        rf"(?:but )?|"
-        rf"unfortunately,? )?(?:that )?i ?{_CANNOT} (?:help|assist)(?: you)? with (?:that|this|your|such|it)\b",
-        rf"^(?:(?:i'm |i am )?(?:sorry|afraid),? (?:but )?|(?:i )?apologi[sz]e,? (?:but )?|my apologies,? "
-        rf"(?:but )?|"
-        rf"unfortunately,? )?(?:that )?i ?{_CANNOT} (?:fulfil\w*|comply with|complete|process|answer|respond "
-        rf"to|provide|"
-        r"discuss|generate|create|write) (?:that|this|your|the|such|any) ?(?:kind of |type of |sort of )?"
-        r"(?:request|instructions?|task|question|information|content|text|topic|advice|material|one)\b",
-        r"^(?:sorry,? (?:but )?|i'm afraid |i am afraid )?(?:i'm|i am) not (?:able|allowed|permitted|"
-        r"comfortable) "
-        r"(?:to )?(?:\w+ )?(?:help|assist|answer|discuss|writ|provid|do that|do this|shar|respond)",
-        r"^(?:sorry|i apologi[sz]e)[^.!?]{0,40}\b(?:against|violates?) (?:my|our|the) (?:\w+ )?"
-        r"(?:guidelines|polic(?:y|ies)|programming|principles)",
-        r"^i (?:must|have to|will have to|need to|'m going to have to) (?:respectfully |politely "
-        r")?(?:decline|refuse)\b",
-        rf"^(?:(?:i'm |i am )?(?:sorry|afraid),? (?:but )?|unfortunately,? |regrettably,? )?i ?{_CANNOT} "
-        rf"(?:provide|give|share|"
-        r"create|generate|produce|write|offer)(?: you)?(?: with)? (?:\w+ ){0,3}(?:instructions?|information|"
-        r"content|advice|"
-        r"material|details|guidance|assistance|opinions?)\b",
-        rf"^(?:that|this)(?:'s| is) (?:not )?(?:something|a (?:topic|request|question)) (?:that )?i ?{_CANNOT}",
-        r"^i (?:do not|don't) feel comfortable\b",
-        rf"^(?:{_APOLOGY})?(?:that )?i ?{_CANNOT} (?:in good conscience )?(?:do|answer|provide|comply with|"
-        rf"share|discuss|help|assist|"
-        r"say|tell you|offer|give|do) (?:you )?(?:with )?(?:that|this|it|so)(?: question| request)?[.!,]",
-        rf"^(?:{_APOLOGY})[^.!?]{{0,30}}\bi ?(?:{_CANNOT}|(?:'m|am) not (?:permitted|allowed) to) (?:answer|"
-        rf"provide|comply|assist|"
-        r"help|fulfil\w*|share|discuss|access|complete|generate|offer|browse)\b",
-        rf"^(?:{_APOLOGY})[^.!?]{{0,30}}\bi (?:don't|do not) have (?:enough information|access|the ability|"
-        rf"real)",
-        r"^(?:as|being) an? (?:ai|artificial intelligence|language model|chatbot|virtual "
-        r"assistant)\b[^.!?]{0,25}, i "
-        r"(?:do not|don't|cannot|can't|have no)\b",
-        r"^(?:it|that) (?:would not be|wouldn't be|is not|isn't) (?:appropriate|ethical|right) (?:for me "
-        r")?to\b",
-        r"\bi cannot in good conscience\b|\bnot something (?:that )?i(?:'m| am) able to\b|^i(?:'m| am) an? "
-        r"ai (?:and|so) (?:i )?can",
-        r"(?:抱歉|对不起|不好意思)[^。！？]{0,10}(?:超出|不方便|不便)",
-        r"(?:作为|身为|我[是只]*)一?[个名款]?(?:AI|人工智能|语言模型|大语言模型|智能助手)[^。！？]{0,30}?(?:无法|不能|没有|不会)",
-        r"^[^。！？]{0,6}(?:抱歉|对不起|不好意思|很遗憾)[^。！？]{0,14}(?:无法|不能|没法|没办法|不可以|不便)[^。！？]{0,8}"
-        r"(?:提供|回答|完成|满足|协助|帮助|帮|生成|讨论|处理|回应|执行|写)",
-        r"^我(?:无法|不能|没有办法|没办法)(?:为[你您])?(?:提供|回答|完成|满足|协助|帮助|生成|讨论|回应)(?:[你您]|这|该|此|相关|任何|类似)",
-        r"^(?:抱歉|对不起|不好意思|很遗憾)[^。！？]{0,20}(?:没有办法|没办法|无法|不能)[。！]",
-        r"(?:这个|该|此)(?:问题|请求|要求)我(?:没办法|没有办法|无法|不能)(?:回答|完成|处理|满足)",
-    )
-]
-
-
 @row_check(
     "accuracy",
     "warning",
@@ -222,50 +133,9 @@ _REFUSALS = [
     source="Wang et al. 2024, 'Do-Not-Answer', arXiv:2308.13387 (wordings of refusals)",
 )
 def refusal(conversation: Conversation) -> str:
-    start = last_answer(conversation).lstrip()[:200].replace("’", "'")
-    if not holds_any(lowered(start), _REFUSING):
-        return ""
-    return start if any(pattern.search(start) for pattern in _REFUSALS) else ""
+    return refusal_in(last_answer(conversation))
 
 
-_GAP_WORDS = ("lorem", "todo", "tbd", "fixme")
-_WHOLE_PLACEHOLDER = re.compile(
-    r"\W*(?:n/?a|tbd|tba|todo\b.{0,40}|fixme\b.{0,40}|xxx+|asdf\w*|nan|null|undefined|placeholder(?: text)?|"
-    r"lorem ipsum|no ?input|no ?output|"
-    r"(?:model |final |sample |example |dummy |test )?(?:answer|response|output|text)(?: pending)?|blank|empty|"
-    r"(?:answer|response)\s*:?\s*_+|待填|"
-    r"(?:your|the|insert|add|write|enter|put)(?: \w+){0,2} (?:answer|response|output|text|content)(?: "
-    r"(?:goes )?here)?|"
-    r"(?:answer|response|output|text|content) (?:goes |to be (?:added|written|filled) ?)?(?:here|later|in)?|"
-    r"to be (?:added|written|completed|determined|filled(?: in)?|done|announced)(?: later| soon)?|coming soon|"
-    r"(?:no|missing) (?:answer|response|output|text)(?: (?:given|provided|yet|available))?|"
-    r"#ref!|#n/a|#value!|#name\?|待补充|待填写|待定|待完善|暂无(?:回答|内容|答案|数据)?|此处填写.{0,8}|"
-    r"(?:请|在此|在这里)(?:填写|输入|插入).{0,8}(?:答案|回答|内容|回复))\W*|"
-    r"[.…?？。\-_*]+",
-    re.IGNORECASE,
-)
-_PLACEHOLDERS = (
-    (("lorem",), re.compile(r"\blorem ipsum dolor\b", re.IGNORECASE)),
-    (
-        ("insert", "add", "fill in", "put", "enter"),
-        re.compile(
-            r"[\[<{(](?:please )?(?:insert|add|fill in|put|enter)\b[^\])}>\n]{0,40}[\])}>]", re.IGNORECASE
-        ),
-    ),
-    (
-        ("填", "输入", "插入", "补充"),
-        re.compile(
-            r"[【\[<（(](?:请|在此|此处|在这里)?(?:填写|输入|插入|补充|填入)[^\]】>）)\n]{0,20}[】\]>）)]"
-        ),
-    ),
-    (
-        ("answer", "response", "output"),
-        re.compile(r"[\[<{(](?:your|the) (?:answer|response|output)(?: here)?[\])}>]", re.IGNORECASE),
-    ),
-    (("todo", "tbd", "fixme"), re.compile(r"(?:\A\W*|^\s*(?:#|//)?\s*)(?:TODO|TBD|FIXME)\b", re.MULTILINE)),
-    (("{{",), re.compile(r"\{\{\s*[A-Z]\w*(?: \w+){0,3}\s*\}\}")),
-)
-"""Words of which one stands in the text, in small letters, and what is looked for then."""
 _ABOUT_PLACEHOLDERS = re.compile(
     r"template|placeholder|lorem|todo|to-do|tbd|\bn/?a\b|jinja|mustache|handlebars", re.IGNORECASE
 )
@@ -283,22 +153,8 @@ _ABOUT_PLACEHOLDERS = re.compile(
     fix=drop,
 )
 def placeholder(conversation: Conversation) -> str:
-    found = next(filter(None, map(_gap, answers(conversation))), "")
+    found = next(filter(None, map(gap_in, answers(conversation))), "")
     return "" if found and _ABOUT_PLACEHOLDERS.search(conversation.prompt) else found
-
-
-def _gap(response: str) -> str:
-    """The placeholder that a response is, or that stands in it."""
-    response = response.strip()
-    if 0 < len(response) < 80 and _WHOLE_PLACEHOLDER.fullmatch(response):
-        return response
-    if not (holds_any(response, "[<{(【（") or holds_any(lowered(response), _GAP_WORDS)):
-        return ""
-    text = without_code(response).strip()
-    small = lowered(text)
-    likely = (pattern for words, pattern in _PLACEHOLDERS if holds_any(small, words))
-    found = next((match for pattern in likely if (match := pattern.search(text))), None)
-    return found.group() if found else ""
 
 
 # ---- damaged text -------------------------------------------------------------------------------------------------

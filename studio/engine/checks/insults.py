@@ -20,6 +20,37 @@ _NAMES = (
     r"garbage|dumb|disgusting|vermin|fools?|disgrace|brainless|useless|clown|parasites?|embarrassment|freaks?)"
 )
 _WORST = r"(?:dumbest|stupidest|ugliest|most (?:stupid|pathetic|useless))"
+_FOUL = (
+    r"(?:lazy|useless|stupid|dumb|filthy|dirty|disgusting|pathetic|worthless|miserable|ugly|fat|little|goddamn(?:ed)?|"
+    r"damn(?:ed)?|bloody|fucking|ignorant|rotten|lousy|brainless|spineless|ungrateful|absolute|complete|utter|total|"
+    r"vile|wretched|sorry|sad)"
+)
+_WRETCH = (
+    r"(?:bastards?|morons?|idiots?|imbeciles?|cretins?|scum(?:bags?)?|half-?wits?|dimwits?|losers?|fools?|swines?|"
+    r"pigs?|cows?|rats?|dogs?|animals?|creatures?|cowards?|wretch(?:es)?|maggots?|cockroach(?:es)?|degenerates?|"
+    r"parasites?|vermin|trash|garbage|freaks?|clowns?|brats?|hags?|piece of|waste of|excuse for)"
+)
+_HARM = r"(?:kill|murder|strangle|beat|smash|punch|stab|shoot|rape|torture|slap|crush|cripple|skin|hurt)"
+_HARMED = r"(?:killed|murdered|strangled|beaten|punched|stabbed|shot|raped|tortured|slapped|hanged|gassed|hurt|burnt)"
+_SCORNED = (
+    r"(?:vermin|animals|subhuman|parasites|criminals|terrorists|savages|thieves|rapists|liars|pigs|rats|dogs|"
+    r"cockroaches|scum|trash|filth|stupid|dumb|lazy|greedy|disgusting|dirty|filthy|evil|worthless|inferior|"
+    r"(?:less|not as) (?:intelligent|smart|human))"
+)
+_VERBS = (
+    "kill",
+    "murder",
+    "strangle",
+    "beat",
+    "smash",
+    "punch",
+    "stab",
+    "shoot",
+    "rape",
+    "torture",
+    "slap",
+    "crush",
+)
 _TOXIC = (
     (
         (
@@ -95,6 +126,42 @@ _TOXIC = (
         r"eliminated|hanged|beaten)|die|go back)|"
         rf"(?:kill|gas|exterminate|wipe out|get rid of) (?:all |those |these |the )+{_GROUPS}",
     ),
+    (
+        "|".join(f"{verb} you" for verb in (*_VERBS, "cripple", "skin", "hurt", "break")),
+        rf"(?:i(?:'m| am) (?:going to|gonna)|i(?:'ll| will| want to| wanna)|let me|(?:we|they|somebody|someone) "
+        rf"should) (?:\w+ )?(?:{_HARM} you(?! at | to | in | with | by |r )|(?:{_HARM}|break) your (?:face|head|neck|"
+        r"skull|teeth|legs|bones|arms|throat|family|kids))",
+    ),
+    (
+        "what a |what an |, you |you lazy|you useless|you stupid|you dumb|you filthy|you dirty|you disgusting|"
+        "you pathetic|you worthless|you miserable|you ugly|you fat|you little|you goddamn|you damn|you bloody|"
+        "you ignorant|you rotten|you lousy|you brainless|you spineless|you ungrateful|you absolute|you complete|"
+        "you utter|you total|you vile|you wretched|you sorry|you sad",
+        rf"you (?:{_FOUL},? ){{1,4}}{_WRETCH}|what an? (?:{_FOUL},? ){{0,3}}(?:{_FOUL}|{_NAMES}) "
+        rf"(?:(?:little|old|fat) )?(?:man|woman|boy|girl|person|people|human|creature|excuse|lot|bunch|{_WRETCH})"
+        r"(?: (?:you|he|she|they) (?:are|is))?|"
+        rf"(?:die|shut up|get lost|get out|go away|go home|piss off|screw you|damn you|listen|hey),? you "
+        rf"(?:{_FOUL},? )*(?:{_WRETCH}|{_NAMES})",
+    ),
+    (
+        "deserve to |deserves to |can't stand |cannot stand |hope you |hope they |hope he |hope she |wish you |"
+        "would miss you|without you|too stupid|too dumb|too lazy|so stupid|be allowed",
+        rf"(?:you|they|he|she|{_GROUPS})(?: all)? deserves? to (?:be {_HARMED}|die|suffer|rot|burn)|"
+        rf"(?:can't|cannot) stand (?:\w+ ){{0,3}}{_GROUPS}|"
+        r"(?:hope|wish) (?:that )?(?:you|they|he|she)(?: all)? (?:(?!never|don't|not)\w+ ){0,2}?(?:die|rot|choke|"
+        r"suffer|burn|bleed|get cancer)\b|(?:no ?one|nobody) would miss you|(?:world|everyone) (?:\w+ ){0,3}better "
+        rf"(?:off )?without you|{_GROUPS} (?:are|is) (?:\w+ )?(?:too|so) (?:stupid|dumb|lazy|weak|emotional)\b",
+    ),
+    (
+        "all jews|all muslims|all blacks|all women|all men|all gays|all arabs|all immigrants|all mexicans|all asians|"
+        "all whites|all gypsies|all refugees|jews are|muslims are|blacks are|women are|gays are|arabs are|"
+        "immigrants are|migrants are|refugees are|foreigners are|mexicans are|africans are|asians are|people are|"
+        "gypsies are|indians are|men are|ought to be|family are|family is|mother is|mom is|mum is",
+        rf"{_GROUPS} are (?:(?!not |never |no )\w+ ){{0,3}}{_SCORNED}(?=[.,!;]|$| and | or | who | than )|"
+        rf"{_GROUPS} (?:\w+ ){{0,4}}ought to(?: all)? be (?:exterminated|deported|wiped out|eliminated|{_HARMED})|"
+        rf"your (?:\w+ )?(?:mother|mom|mum|family|wife|sister|father|kids) (?:is|are) "
+        rf"(?:(?!not |never |no )\w+ ){{0,2}}(?:{_NAMES}|{_WRETCH})(?=[.,!;]|$)",
+    ),
 )
 """Swear words, insults, wishes of ill, hate of groups: words of which one is there, and what is looked for then."""
 _TOXIC_MARKS = Marks(*(listed for listed, _ in _TOXIC))
@@ -103,6 +170,11 @@ _TOXIC_CHINESE = re.compile(
     r"傻[逼屄BbX]|操你|草泥马|他妈的|你妈的|去死吧|不去死|蠢猪|滚蛋|滚开|滚出去|王八蛋|狗娘养|狗东西|贱人|婊子|脑残|智障|死全家|去你妈|白痴|蠢货|"
     r"人渣|黑鬼|畜生|你(?:就?是个?|这个?|们这些)(?:垃圾|废物|蠢[货猪]?)|你真?(?:是)?(?:蠢|恶心)|"
     r"(?:女人|男人|黑人|穆斯林|犹太人|移民|外地人|农民工)(?:都|全)?(?:是|该|应该)(?:劣等|垃圾|罪犯|恐怖分子|死|被消灭)"
+    r"|你(?:们)?(?:就|真|个|是|这|种|些|帮|群|不过|简直|只是|的){0,5}(?:没用的|该死的|恶心的|愚蠢的|无耻的|下贱的|臭|死|蠢|烂|老|小){0,3}"
+    r"(?:废物|蠢货|人渣|混蛋|混账|杂种|贱货|贱人|败类|渣滓|饭桶|孬种|没用的东西|没用的垃圾)|"
+    r"(?:这|那)(?:帮|群|些)(?:人|东西|家伙|外地人|移民)?[^。！？]{0,6}(?:都该死|就该死|去死|杀光|死光|不配活)|"
+    r"(?:^|[，。！？\s])滚(?:吧|开|远点)?[，。！!]|"
+    r"(?:女人|男人|黑人|白人|穆斯林|犹太人|移民|外地人|农民工|同性恋)[^。！？]{0,4}(?:不配|低人一等|天生[^。！？]{0,3}(?:蠢|笨|懒|贱))"
 )
 
 
