@@ -157,6 +157,18 @@ const age = () => {
   }
 };
 
+// The card of the whole set says itself of which settings it is: its answer may come before or after that of the rows.
+const ageSet = () => {
+  const card = document.getElementById('set-view');
+  if (!card) return;
+  const of = card.querySelector('[data-settings]')?.dataset.settings;
+  card.classList.toggle('stale', Boolean(of && view && of !== view.settings));
+  if (card === ageSet.card) return;
+  ageSet.card = card;
+  const observer = new MutationObserver(() => (element.isConnected ? ageSet() : observer.disconnect()));
+  observer.observe(card, {childList: true, subtree: true, attributeFilter: ['data-settings']});
+};
+
 const drawRest = (pane, side, rest, turn) => {
   if (turn !== drawing) return;
   if (rest.length) {
@@ -397,6 +409,12 @@ const told = () => {
   if (!props.state) return;
   const before = view;
   view = JSON.parse(props.state);
+  if (before && view.settled) {
+    // Figures may come late, when settings were changed again: they tell nothing but what is known of the whole set.
+    const {key, hazards, limit, settled} = view;
+    view = key === before.key ? {...before, hazards, limit, settled} : before;
+    if (view === before) return;
+  }
   const other = !before || before.draft.dataset !== view.draft.dataset;
   const bound = view.limit === null && !other ? limit : view.limit;
   if (!before || before.key !== view.key || bound !== limit) rows = new Map();
@@ -408,7 +426,7 @@ const told = () => {
   note.hidden = !view.run_note;
   age();
   show(other ? view.draft.row : place);
-  document.getElementById('set-view')?.classList.toggle('stale', !view.settled);
+  ageSet();
   if (!view.settled) rest('settle', () => trigger('submit', {key: view.key}), REST * 2);
 };
 const heard = () => {

@@ -360,6 +360,17 @@ def test_a_preview_tells_special_tokens_from_what_is_only_spelled_like_one(studi
     assert special == ["<|im_start|>", "<|im_end|>"] * 2
 
 
+def test_a_preview_tells_its_signs_from_those_that_stand_in_the_row(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    answers = ("a·b ‹c› [[1]] \\n\nEnd", "a \\n\nEnd")
+    lines = "\n".join(json.dumps({"prompt": "Hi", "completion": answer}) for answer in answers)
+    file = write(tmp_path, "rows.jsonl", lines)
+    own, none = (studio("preview", file, "--row", row, "--model", "tiny")[1] for row in "12")
+    assert r"[[a\·b \‹c\› \[[1\]] \\n↵" in own
+    assert "have a backslash before them" in own
+    assert "[[a \\n↵" in none
+    assert "backslash" not in none
+
+
 def test_a_preview_says_that_a_row_is_left_out(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file = write(tmp_path, "rows.jsonl", GOOD + '{"prompt": "Why?", "completion": " "}\n')
     row = ["preview", file, "--row", "3", "--model", "tiny"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, get_args
@@ -53,6 +54,9 @@ _OPEN, _CLOSE = "[[", "]]"
 """Around what is trained."""
 _BEGIN, _END = "‹", "›"
 """Around a special token."""
+_SIGN = re.compile(r"[·⇥↵␍⍽⟨⟩‹›]|\[\[|\]\]")
+_OWN_SIGN = re.compile(rf"\\|{_SIGN.pattern}")
+"""What is written with a backslash before it in a row that has signs of its own, so that each can be told apart."""
 
 
 @dataclass(frozen=True)
@@ -223,6 +227,8 @@ def _print_row(shown: Preview) -> None:
     print(
         f"special tokens in {_BEGIN}{_END}, what is only spelled like one is not; ↵ line end, ⇥ tab, · space"
     )
+    if _SIGN.search(row.text):
+        print("signs that the row itself has, and its backslashes, have a backslash before them")
     if shown.left_out:
         print("left out: a run is not given this row")
     print("".join(_marked(kind, text) for kind, text in _stretches(shown)))
@@ -232,15 +238,23 @@ def _print_row(shown: Preview) -> None:
 
 def _stretches(shown: Preview) -> Iterator[tuple[visible_text.Kind, str]]:
     """The text of the tokens, by what becomes of them, with each character whole and white space as signs."""
-    text, dots = shown.encoded.text, visible_text.dots(shown.encoded, shown.special)
+    dots = visible_text.dots(shown.encoded, shown.special)
     for stretch in visible_text.stretches(shown.encoded, shown.special):
         said = ""
         for part in stretch.parts:
-            seen = "".join(signed for _, signed in visible_text.signed(text, part.start, part.end, dots))
+            seen = _seen(shown.encoded.text, part, dots)
             said += f"{_BEGIN}{seen}{_END}" if part.special else seen
         if stretch.kind == "cut":
             said = f"\n--- cut off here: {stretch.tokens} tokens\n{said}"
         yield stretch.kind, said
+
+
+def _seen(text: str, part: visible_text.Part, dots: Collection[int]) -> str:
+    """A part of a row's text with signs in place of what cannot be seen."""
+    parts = visible_text.signed(text, part.start, part.end, dots)
+    if not _SIGN.search(text):
+        return "".join(said for _, said in parts)
+    return "".join(said if is_sign else _OWN_SIGN.sub(r"\\\g<0>", said) for is_sign, said in parts)
 
 
 def _marked(kind: visible_text.Kind, text: str) -> str:

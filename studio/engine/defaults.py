@@ -123,7 +123,7 @@ def _max_length(train: TrainConfig, machine: Machine, model: ModelFacts, lengths
         reason = Text("The longest row has {longest} tokens: nothing is cut.", {"longest": longest})
     else:
         reason = Text(
-            "{over} of {rows} rows are longer (the longest {longest}); more would cost memory for few rows.",
+            "Rows that are longer: {over} of {rows} (the longest {longest}); more would cost memory for few rows.",
             {"over": sum(n > length for n in lengths), "rows": len(lengths), "longest": longest},
         )
     return {"max_length": (length, reason)}

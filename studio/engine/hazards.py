@@ -168,8 +168,8 @@ def _too_long(rows: Sequence[Encoded], max_length: int, overlong: Overlong) -> l
                 "tokens",
                 "warning",
                 sorted({row.row for row in cut}),
-                "Rows longer than {max_length} tokens, which lose their end: {count} ({lost} response tokens in all). "
-                "The longest has {longest}.",
+                "Rows longer than {max_length} tokens, which lose their end: {count}; response tokens lost: "
+                "{lost}. The longest has {longest}.",
                 "Raise the maximum length, leave such rows out, or split their turns.",
                 max_length=max_length,
                 lost=sum(row.cut_trained for row in cut),

@@ -221,7 +221,8 @@ def _refuse_endless(rows: Sequence[Encoded]) -> None:
     endless = list(dict.fromkeys(row.row for row in rows if "no_end_token" in row.hazards))
     if endless:
         raise StudioError(
-            "Under this template {count} rows train no end token, so that the model would not learn to stop: {rows}.",
+            "Rows that train no end token under this template, so that the model would not learn to stop: "
+            "{count} ({rows}).",
             "Choose a template that ends each turn with a special token, such as ChatML. To train on plain text, as in "
             "continued pre-training, train on prompts too.",
             count=len(endless),

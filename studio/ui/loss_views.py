@@ -137,8 +137,11 @@ def head(say: Words, name: str, losses: Losses, before: Losses | None, texts: Se
     average = mean(losses)
     if average is None:
         return f'<p class="muted">{escape(say("loss.nothing"))}</p>'
-    counted = views.count(sum(loss is not None for loss in losses))
-    parts = [f"<b>{escape(name)}</b> ", escape(say("loss.mean", loss=f"{average:.3f}", tokens=counted))]
+    tokens = sum(loss is not None for loss in losses)
+    said = say(
+        "loss.mean.one" if tokens == 1 else "loss.mean", loss=f"{average:.3f}", tokens=views.count(tokens)
+    )
+    parts = [f"<b>{escape(name)}</b> ", escape(said)]
     if before is not None:
         change = average - (mean(before) or 0.0)
         parts.append(f' <span class="num">{escape(say("loss.change", change=f"{change:+.3f}"))}</span>')

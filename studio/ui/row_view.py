@@ -88,6 +88,7 @@ def state(say: Words, page: Page, draft: Draft, beside: Beside, found: preview.O
     hazards = preview.hazard_rows(found.findings, len(numbers)) if found else []
     told = {
         "key": key(say, config, beside.other),
+        "settings": settings_key(config),
         "draft": replace(draft, run="").to_json(),
         "total": len(shown.conversations),
         "numbers": preview.ranges(numbers),
@@ -117,8 +118,16 @@ def _run_note(say: Words, page: Page, config: RunConfig, tokenizer: Tokenizer, b
 
 def key(say: Words, config: RunConfig, other: str) -> str:
     """Changes with all that a drawn row depends on."""
-    told = f"{say.language} {config.model_dump_json()} {other}"
-    return hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return _digest(f"{say.language} {settings_key(config)} {other}")
+
+
+def settings_key(config: RunConfig) -> str:
+    """Changes with all that the figures of the whole set depend on."""
+    return _digest(config.model_dump_json())
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def drawn(

@@ -17,7 +17,7 @@ NAMED = 24
 
 
 def overview(say: Words, found: Overview) -> str:
-    """The panel: figures, lengths, hazards. Its title says when they are of earlier settings, once it is `.stale`."""
+    """The panel: figures, lengths, hazards."""
     share = 100 * found.trained / max(1, found.tokens)
     stats = [
         (f"{share:.1f} %", say("set.share")),
@@ -27,20 +27,16 @@ def overview(say: Words, found: Overview) -> str:
     figures = "".join(
         f'<div class="stat"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in stats
     )
-    stale = f'<span class="set-stale" role="status">· {escape(say("set.stale"))}</span>'
     return (
-        f'<div class="panel set"><p class="section-title">{escape(say("set.title"))} {stale}</p>'
-        f'<div class="set-body"><div class="figures">{figures}{_hash(say, found.sha256)}</div>'
+        f'<div class="panel set">{_title(say)}<div class="set-body">'
+        f'<div class="figures">{figures}{_hash(say, found.sha256)}</div>'
         f"{lengths(say, found)}</div>{hazards(say, found.findings)}</div>"
     )
 
 
 def waiting(say: Words) -> str:
     """In its place while the set is encoded."""
-    return (
-        f'<div class="panel set"><p class="section-title">{escape(say("set.title"))}</p>'
-        f'<p class="muted set-waiting">{escape(say("set.waiting"))}</p></div>'
-    )
+    return f'<div class="panel set">{_title(say)}<p class="muted set-waiting">{escape(say("set.waiting"))}</p></div>'
 
 
 def broken(say: Words) -> str:
@@ -50,13 +46,25 @@ def broken(say: Words) -> str:
 
 def failed(say: Words, problem: str) -> str:
     """In its place where the set cannot be trained; `problem` is HTML."""
-    return f'<div class="panel set failed"><p class="section-title">{escape(say("set.title"))}</p>{problem}</div>'
+    return f'<div class="panel set failed">{_title(say)}{problem}</div>'
+
+
+def of_settings(key: str, panel: str) -> str:
+    """A panel with the key of the settings that it is about, so that the browser can tell when these are changed."""
+    return f'<div data-settings="{key}">{panel}</div>'
+
+
+def _title(say: Words) -> str:
+    """With what stands there once the panel is `.stale`."""
+    stale = f'<span class="set-stale" role="status">· {escape(say("set.stale"))}</span>'
+    return f'<p class="section-title">{escape(say("set.title"))} {stale}</p>'
 
 
 def _rows(say: Words, found: Overview) -> str:
     """What the number of rows counts, and where the other rows of the set are."""
     split = found.fed > found.rows
-    said = say("set.rows.more", rows=views.rows(say, found.rows)) if split else say("set.rows")
+    one = "set.rows.one" if found.fed == 1 else "set.rows"
+    said = say("set.rows.more", rows=views.rows(say, found.rows)) if split else say(one)
     if found.held_out and not found.held_out.elsewhere:
         said += say("set.rows.held_out", rows=views.rows(say, found.held_out.rows))
     if found.left_out:
@@ -88,9 +96,11 @@ def lengths(say: Words, found: Overview) -> str:
 
 
 def _bar(say: Words, bar: Bar, highest: int, beyond: bool) -> str:
-    text = say(
-        "set.bar", first=views.count(bar.first), last=views.count(bar.last), rows=views.rows(say, bar.rows)
-    )
+    rows = views.rows(say, bar.rows)
+    if bar.first == bar.last:
+        text = say("set.bar.one", tokens=views.tokens(say, bar.last), rows=rows)
+    else:
+        text = say("set.bar", first=views.count(bar.first), last=views.count(bar.last), rows=rows)
     height = max(2.0, 100 * bar.rows / highest) if bar.rows else 0
     return f'<span title="{escape(text)}"><i{" class=over" if beyond else ""} style="height:{height:.1f}%"></i></span>'
 
@@ -154,7 +164,7 @@ def _fates(say: Words, fates: Fates) -> list[str]:
     said = []
     if fates.cut:
         said.append(
-            say("set.over.cut", rows=views.rows(say, fates.cut), tokens=views.count(fates.cut_tokens))
+            say("set.over.cut", rows=views.rows(say, fates.cut), tokens=views.tokens(say, fates.cut_tokens))
         )
     if fates.left_out:
         said.append(say("set.over.left_out", rows=views.rows(say, fates.left_out)))

@@ -179,7 +179,9 @@ def written(
     yield draft, gr.skip(), told(say, draft, *given), set_views.waiting(say), gr.skip()
     problem = complaint(page, say, draft)
     if problem:
-        yield gr.skip(), problem, gr.skip(), set_views.broken(say), about(say, draft, None)
+        key = row_view.settings_key(form.sound(draft).config(page.store))
+        broken = set_views.of_settings(key, set_views.broken(say))
+        yield gr.skip(), problem, gr.skip(), broken, about(say, draft, None)
     else:
         yield gr.skip(), "", gr.skip(), gr.skip(), gr.skip()
 

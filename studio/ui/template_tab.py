@@ -72,14 +72,16 @@ def build(page: Page) -> None:
     def settled(say: Words, draft: Draft, *given: Any) -> tuple[Any, ...]:
         """All that needs every row to be encoded."""
         config = form.sound(draft).config(page.store)
-        own = template_controls.is_own(draft)
+        key, own = row_view.settings_key(config), template_controls.is_own(draft)
         try:
             found = preview.overview(page.store, config)
         except StudioError as problem:
             if own and template_controls.complaint(page, say, draft):
-                return set_views.broken(say), gr.skip(), "", gr.skip()
-            return set_views.failed(say, views.error(say, problem)), gr.skip(), "", gr.skip()
-        panel = set_views.overview(say, found)
+                panel = set_views.broken(say)
+            else:
+                panel = set_views.failed(say, views.error(say, problem))
+            return set_views.of_settings(key, panel), gr.skip(), "", gr.skip()
+        panel = set_views.of_settings(key, set_views.overview(say, found))
         about = template_controls.about(say, draft, tokenizer_of(page, draft)) if own else gr.skip()
         return panel, told(say, draft, *given, found=found), draft.dataset, about
 

@@ -110,14 +110,9 @@ def as_text(say: Words, rows: Sequence[Encoded], special: Collection[int]) -> st
         dots = visible_text.dots(row, special)
         for run in visible_text.stretches(row, special):
             said = "".join(_said(say, row.text, part, dots) for part in run.parts)
-            count = (
-                say("template.run.token")
-                if run.tokens == 1
-                else say("template.run.tokens", count=views.count(run.tokens))
-            )
             items.append(
                 f'<li class="{run.kind}"><b>{escape(say(f"template.run.{run.kind}"))}</b> <span>{said}</span>'
-                f'<span class="num muted">{escape(count)}</span></li>'
+                f'<span class="num muted">{escape(views.tokens(say, run.tokens))}</span></li>'
             )
     legend = f'<p class="muted small">{escape(say("template.run.legend"))}</p>'
     return f'{legend}<ol class="runs">{"".join(items)}</ol>'

@@ -150,6 +150,11 @@ def rows(say: Words, number: int) -> str:
     return say("rows.one") if number == 1 else say("rows.many", count=count(number))
 
 
+def tokens(say: Words, number: int) -> str:
+    """A number of tokens in words."""
+    return say("tokens.one") if number == 1 else say("tokens.many", count=count(number))
+
+
 def about(say: Words, seconds: float) -> str:
     """An estimated time, no more exact than it can be."""
     if seconds >= 600:

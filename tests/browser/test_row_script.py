@@ -61,6 +61,7 @@ def state(**told: Any) -> str:
     """Five rows, of which nothing is known yet but that they are there."""
     known = {
         "key": "as it is",
+        "settings": "as they are",
         "draft": {"dataset": "d", "row": 1},
         "total": 5,
         "numbers": [[1, 5]],
@@ -143,3 +144,51 @@ def test_a_text_can_be_copied_where_the_browser_gives_no_clipboard(page: Page) -
     button.click()
     page.get_by_text("Marked: press Ctrl+C").wait_for()
     assert page.evaluate("getSelection().toString()") == "whole 1"
+
+
+def test_figures_that_come_late_are_dimmed_and_tell_nothing_of_the_rows(page: Page) -> None:
+    """Those of settings before the last change, in either order of the answer's parts, and then those of the last."""
+    begin(page)
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<div id=\"set-view\"></div>')")
+    card = page.locator("#set-view")
+
+    def tell(key: str, **told: Any) -> None:
+        page.evaluate("(state) => window.tell('state', state)", state(key=key, settings=key, **told))
+
+    def figures_of(key: str) -> None:
+        panel = f'<div data-settings="{key}"><p class="panel">{key}</p></div>'
+        page.evaluate("(panel) => { document.querySelector('#set-view').innerHTML = panel; }", panel)
+
+    def is_stale() -> bool:
+        return "stale" in (card.get_attribute("class") or "")
+
+    tell("first", settled=False)
+    figures_of("first")
+    tell("first", hazards=[[2, 2]])
+    assert not is_stale()
+    assert page.locator("#next-hazard").is_enabled()
+
+    tell("second", settled=False)
+    assert is_stale()
+    page.evaluate(
+        "document.querySelector('#set-view').innerHTML = '<p>Counting</p>'"
+    )  # one's own template is written
+    assert not is_stale()
+    tell("first", hazards=[[2, 2]])
+    assert page.locator("#next-hazard").is_disabled()
+    figures_of("first")
+    assert is_stale()
+    figures_of("second")
+    assert not is_stale()
+    tell("second", hazards=[[3, 3]], limit=64)
+    assert page.locator("#next-hazard").is_enabled()
+    assert not is_stale()
+
+
+def test_figures_that_come_after_a_choice_beside_them_leave_it_as_it_is(page: Page) -> None:
+    begin(page)
+    page.evaluate("(state) => window.tell('state', state)", state(settled=False, loss=True, run="r"))
+    page.evaluate("(state) => window.tell('state', state)", state(hazards=[[2, 2]]))
+    assert page.locator("#next-hazard").is_enabled()
+    page.wait_for_function("window.triggered.some(([name]) => name == 'select')")
+    assert page.locator(".loss-head").first.is_visible()

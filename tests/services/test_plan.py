@@ -97,7 +97,7 @@ def test_a_run_whose_rows_train_no_end_token_is_refused_with_these_rows(
     store: Store, config: RunConfig
 ) -> None:
     endless = config.with_values({"template.name": "custom", "template.source": ENDLESS})
-    rows = ["18 rows train no end token", r": \d+, .* …\. Choose a template that ends each turn"]
+    rows = ["Rows that train no end token", r": 18 \(\d+, .* …\)\. Choose a template that ends each turn"]
     data = load_data(endless)
     for message in rows:
         with pytest.raises(StudioError, match=message):

@@ -61,18 +61,18 @@ def test_the_cut_line_stands_where_rows_are_too_long_and_the_histogram_is_said_i
 @pytest.mark.parametrize(
     ("fates", "said"),
     [
-        (Fates(cut=3, cut_tokens=40), "Cut: 3 rows, which lose 40 tokens."),
+        (Fates(cut=3, cut_tokens=40), "Cut: 3 rows, by 40 tokens in all."),
         (Fates(left_out=3), "Left out: 3 rows."),
         (
-            Fates(cut=1, cut_tokens=9, left_out=1, split=2, parts=5),
-            "Cut: 1 row, which lose 9 tokens. Left out: 1 row. Split by turns: 2 rows into 5 rows.",
+            Fates(cut=1, cut_tokens=1, left_out=1, split=2, parts=5),
+            "Cut: 1 row, by 1 token in all. Left out: 1 row. Split by turns: 2 rows into 5 rows.",
         ),
-        (Fates(kept=3), "Kept whole: 3 rows, at the cost of their memory."),
+        (Fates(kept=3), "Kept whole: 3 rows, at a cost in memory."),
     ],
 )
 def test_what_becomes_of_long_rows_is_said_with_their_number(fates: Fates, said: str) -> None:
     sentence = set_views.over(EN, replace(FOUND, fates=fates))
-    assert sentence == f"3 rows over the maximum length of 64: {said}"
+    assert sentence == f"3 rows over the maximum length of 64. {said}"
 
 
 def test_the_number_of_rows_says_where_the_others_are() -> None:
@@ -93,7 +93,7 @@ def test_long_held_out_rows_are_said_and_that_the_evaluation_sees_a_part() -> No
     html = plain(set_views.lengths(EN, replace(FOUND, held_out=measured)))
     assert "Held out, not among the bars: 5 rows, the longest with 18,035 tokens." in html
     assert html.endswith(
-        "1 row over the maximum length of 64: Cut: 1 row, which lose 15,987 tokens. "
+        "1 row over the maximum length of 64. Cut: 1 row, by 15,987 tokens in all. "
         "The evaluation loss is measured on what remains."
     )
     short = set_views.measured(EN, replace(measured, longest=40, over=0, fates=Fates()), 64)
