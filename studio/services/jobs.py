@@ -6,8 +6,8 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from filelock import FileLock
@@ -15,7 +15,7 @@ from filelock import FileLock
 from studio.domain.chat import Conversation
 from studio.domain.config import RunConfig
 from studio.domain.errors import StudioError
-from studio.domain.events import Event, Finished, Metric, Started
+from studio.domain.events import Event
 from studio.domain.run import ALIVE, RESUMABLE, Run
 from studio.domain.text import Text
 from studio.engine import models
@@ -27,12 +27,15 @@ from studio.services.history import recorded
 from studio.services.log import tail
 from studio.services.mixture import mixture_of
 from studio.services.plan import load_data, plan
+from studio.services.progress import Progress, Watch
 from studio.services.run_files import RESUME_IT, RunFiles, State
 from studio.services.store import Store
 
 _KILL_AFTER = 20.0
 _GRACE = 10.0
 """Seconds between a run's being written and its process's being written down; within them it counts as queued."""
+_READ = 4 << 20
+"""Bytes of an event log at once."""
 
 
 # Named here, because inside Jobs `list` is a method.
@@ -42,42 +45,12 @@ _Rows = list[Conversation]
 _Ids = list[str]
 
 
-@dataclass
-class _Seen:
-    """What a run's events said so far, so that each look reads only what is new."""
-
-    offset: int = 0
-    step: int = 0
-    steps: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
-    recent: list[tuple[float, int]] = field(default_factory=list)
-
-    def take(self, event: Event) -> None:
-        if isinstance(event, Started):
-            self.step, self.steps, self.recent = event.step, event.steps, []
-        elif isinstance(event, Metric):
-            self.step = max(self.step, event.step)
-            self._take_metric(event)
-        elif isinstance(event, Finished):
-            self.metrics.update(event.metrics)
-
-    def _take_metric(self, event: Metric) -> None:
-        if event.step:
-            self.metrics["steps"] = float(event.step)
-        for name in ("loss", "eval_loss", "tokens_per_second", "tokens", "trained_tokens", "memory_bytes"):
-            value = getattr(event, name)
-            if value is not None:
-                self.metrics[name] = float(value)
-        if event.eval_loss is not None and event.step == 0:
-            self.metrics["eval_loss_before"] = event.eval_loss
-
-
 class Jobs:
     """Every run in a store. Holds nothing that the folders do not: another process sees the same."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self._seen: dict[str, _Seen] = {}
+        self._watch = Watch(lambda run_id, offset: tail(self._files(run_id).events, offset, _READ))
         self._lock = threading.RLock()
 
     def submit(self, config: RunConfig) -> str:
@@ -157,7 +130,7 @@ class Jobs:
             export = read_json(written) or {}
             process.kill(export.get("pid"), export.get("started"))
         self.store.delete_run(run_id)
-        self._seen.pop(run_id, None)
+        self._watch.forget(run_id)
 
     def get(self, run_id: str) -> Run:
         """A run as it is now."""
@@ -178,6 +151,10 @@ class Jobs:
     def events(self, run_id: str, offset: int = 0) -> tuple[_Events, int]:
         """The events from byte `offset` on, and the offset to ask from next time."""
         return tail(self._files(run_id).events, offset)
+
+    def progress(self, run_id: str) -> Progress:
+        """What the events of a run come to so far; each of them is read once for all who ask."""
+        return self._watch.progress(run_id)
 
     def watch(self, run_id: str, offset: int = 0, every: float = 0.2) -> Iterator[Event]:
         """Events as they come, until the run is no longer at work."""
@@ -242,8 +219,9 @@ class Jobs:
             files = self._files(run_id)
             if self._reconciled(files).state not in ALIVE or files.stop_request.exists():
                 continue
-            if files.is_of(config, data.train, data.held_out):
-                return run_id
+            with suppress(StudioError):  # a damaged folder is no run to compare with
+                if files.is_of(config, data.train, data.held_out):
+                    return run_id
         return None
 
     def _files(self, run_id: str) -> RunFiles:
@@ -288,7 +266,8 @@ class Jobs:
         process.kill(state.pid, state.started)
 
     def _describe(self, files: RunFiles) -> Run:
-        run, state, config, seen = files.run(), self._reconciled(files), files.config(), self._read_on(files)
+        run, state, config = files.run(), self._reconciled(files), files.config()
+        seen = self.progress(files.id)
         return Run(
             id=files.id,
             name=run["name"],
@@ -302,22 +281,12 @@ class Jobs:
             model=config.model.id,
             method=config.train.method,
             data=Path(config.data.path).name,
-            metrics=dict(seen.metrics),
-            seconds_left=_seconds_left(seen) if state.state == "running" else None,
+            metrics=seen.metrics,
+            seconds_left=seen.seconds_left if state.state == "running" else None,
         )
 
     def _placed(self, run: Run, order: _Ids) -> Run:
         return replace(run, place=order.index(run.id) + 1, waiting=len(order)) if run.id in order else run
-
-    def _read_on(self, files: RunFiles) -> _Seen:
-        with self._lock:
-            seen = self._seen.setdefault(files.id, _Seen())
-            events, seen.offset = tail(files.events, seen.offset)
-            for event in events:
-                seen.take(event)
-                if isinstance(event, Metric) and event.step:
-                    seen.recent = [*seen.recent[-19:], (_seconds(event.at), event.step)]
-            return seen
 
 
 def _just_written(files: RunFiles, state: State) -> bool:
@@ -325,15 +294,3 @@ def _just_written(files: RunFiles, state: State) -> bool:
     if state.state != "queued" or state.pid is not None:
         return False
     return time.time() - (files.folder / "state.json").stat().st_mtime < _GRACE
-
-
-def _seconds(at: str) -> float:
-    return datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp()
-
-
-def _seconds_left(seen: _Seen) -> float | None:
-    """From the pace of the last steps, evaluations and checkpoints included."""
-    if len(seen.recent) < 2 or not seen.steps:
-        return None
-    (first_at, first), (last_at, last) = seen.recent[0], seen.recent[-1]
-    return (last_at - first_at) / max(1, last - first) * (seen.steps - seen.step)

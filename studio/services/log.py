@@ -35,12 +35,15 @@ class EventLog:
         self.seq += 1
 
 
-def tail(path: Path, offset: int = 0) -> tuple[list[Event], int]:
-    """The whole events from byte `offset` on, and the offset to go on from; a torn last line waits for its rest."""
+def tail(path: Path, offset: int = 0, most: int = -1) -> tuple[list[Event], int]:
+    """The whole events from byte `offset` on, and the offset to go on from; a torn last line waits for its rest.
+
+    `most` bytes are read at once: of a long log, the rest comes when asked from there.
+    """
     try:
         with path.open("rb") as file:
             file.seek(offset)
-            data = file.read()
+            data = file.read(most)
     except FileNotFoundError:
         return [], offset
     end = data.rfind(b"\n") + 1

@@ -1,16 +1,18 @@
-"""Curves as SVG, drawn from numbers alone: loss by step, runs compared. Pure functions, colours by CSS."""
+"""Curves as SVG, drawn from numbers alone: a run by step, runs compared. Pure functions, colours by CSS."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from html import escape
 
-from studio.ui import live
+from studio.services.progress import Progress
+from studio.services.series import Point, Series
+from studio.ui import axes, live
+from studio.ui.axes import Axis
 from studio.ui.i18n import Words
-from studio.ui.progress import Point, Progress
 
 WIDTH, HEIGHT = 1000, 400
 """Units of the drawing. It is stretched over its room; labels are HTML beside it, so that they keep their size."""
@@ -18,6 +20,24 @@ DRAWN = 600
 """Points of one curve that are drawn at most."""
 LISTED = 40
 """Rows of the table alternative at most, apart from those with a held-out loss."""
+_GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class View:
+    """How curves are looked at."""
+
+    smoothing: float = 7.0
+    """Percent of the run that the moving average of a noisy curve goes over; 0: it is drawn as it is."""
+    log: bool = False
+    """Whether equal distances are equal ratios."""
+
+    def span(self, steps: float) -> float:
+        """Steps that are averaged over: by the planned ones, so that a curve never changes afterwards."""
+        return max(1.0, self.smoothing / 100 * steps)
+
+
+USUAL = View()
 
 
 @dataclass(frozen=True)
@@ -25,7 +45,7 @@ class Curve:
     """One line of a chart; `look` names its class in the style sheet."""
 
     name: str
-    points: Sequence[Point]
+    points: Series
     look: str
     dots: bool = False
     legend: bool = True
@@ -42,27 +62,37 @@ class Labels:
     step: str
 
 
-def run_charts(say: Words, progress: Progress) -> str:
-    """All that is drawn of one run."""
-    return f"{loss_chart(say, progress)}{forgetting_charts(say, progress)}{settings_charts(say, progress)}"
+def run_charts(say: Words, progress: Progress, view: View = USUAL) -> str:
+    """All that is drawn of one run, with the same numbers as a folded table."""
+    charts = (loss_chart, forgetting_charts, work_charts)
+    return "".join(draw(say, progress, view) for draw in charts) + table(say, progress)
 
 
-def loss_chart(say: Words, progress: Progress) -> str:
-    """Train and held-out loss of a run from its first point on, with the same numbers as a folded table."""
+def loss_chart(say: Words, progress: Progress, view: View = USUAL) -> str:
+    """Train and held-out loss of a run from its first point on."""
     losses, held_out = progress.losses, progress.held_out
     if not losses and not held_out:
         return waiting(say("plot.waiting"))
     curves = [
-        Curve(say("plot.train"), losses, "raw"),
-        Curve(say("plot.train.smooth"), smoothed(losses, span(progress.steps)), "train", read=False),
+        *noisy(say("plot.train"), say("plot.train.smooth"), losses, progress.steps, view),
         Curve(say("plot.held_out"), held_out, "held-out", dots=True),
     ]
     labels = Labels(say("plot.loss"), _described(say, losses, held_out), say("plot.step"))
-    drawn = chart("loss", [curve for curve in curves if curve.points], progress.steps, labels)
-    return f"{drawn}{loss_table(say, losses, held_out)}"
+    return chart("loss", curves, progress.steps, labels, view.log)
 
 
-def forgetting_charts(say: Words, progress: Progress) -> str:
+def noisy(name: str, smooth: str, points: Series, steps: int, view: View) -> list[Curve]:
+    """A curve that jumps from step to step, pale, and its moving average; or as it is where none is wanted."""
+    if not view.smoothing:
+        return [replace(Curve(name, points, "train"), legend=bool(smooth))]
+    average = points.smoothed(view.span(steps or len(points)), DRAWN)
+    return [
+        Curve(name, points, "raw", legend=bool(smooth)),
+        Curve(smooth, average, "train", legend=bool(smooth), read=bool(smooth)),
+    ]
+
+
+def forgetting_charts(say: Words, progress: Progress, view: View = USUAL) -> str:
     """What the run forgets: loss on general rows and divergence from the start; empty where neither is gauged."""
     if not progress.general:
         return ""
@@ -77,6 +107,8 @@ def forgetting_charts(say: Words, progress: Progress) -> str:
             [Curve(title, points, "held-out", dots=dots, legend=False)],
             progress.steps,
             Labels(title, f"{title}: {_number(points[-1][1])}", say("plot.step")),
+            view.log,
+            axes.fitted,
         )
         for name, title, points, dots in shown
         if points
@@ -88,36 +120,57 @@ def forgetting_charts(say: Words, progress: Progress) -> str:
     )
 
 
-def settings_charts(say: Words, progress: Progress) -> str:
-    """Learning rate and gradient norm, small and side by side; empty until there are points."""
+def work_charts(say: Words, progress: Progress, view: View = USUAL) -> str:
+    """Learning rate, gradient norm, speed and memory, small and side by side; empty until there are points."""
     if not progress.rates:
         return ""
-    shown = [("rate", say("plot.rate"), progress.rates), ("norm", say("plot.norm"), progress.norms)]
+    steps, plain = progress.steps, replace(view, smoothing=0.0)
+    gib = Series.of(progress.memory.steps, progress.memory.values / _GIB)
+    shown = [
+        ("rate", say("plot.rate"), progress.rates, plain, axes.roomy),
+        ("norm", say("plot.norm"), progress.norms, view, axes.roomy),
+        ("speed", say("plot.speed"), progress.speeds, view, axes.roomy),
+        ("memory", say("plot.memory"), gib, plain, axes.roomy),
+    ]
     charts = "".join(
         chart(
             name,
-            [Curve(title, points, "train", legend=False)],
-            progress.steps,
-            Labels(title, title, say("plot.step")),
+            noisy(title, "", points, steps, how),
+            steps,
+            Labels(title, f"{title}: {_number(points[-1][1])}", say("plot.step")),
+            view.log,
+            axis,
         )
-        for name, title, points in shown
+        for name, title, points, how, axis in shown
         if points
     )
     return live.fold("more", say("plot.more"), f'<div class="grid-2 small-plots">{charts}</div>')
 
 
-def compared(say: Words, runs: Sequence[tuple[str, Progress]]) -> str:
-    """Held-out loss of several runs in one chart; their train loss, smoothed, where none was measured."""
-    curves = []
-    for index, (name, progress) in enumerate(runs, start=1):
-        measured = progress.held_out or smoothed(progress.losses, span(progress.steps))
-        curves.append(Curve(name, measured, f"run-{index}", dots=bool(progress.held_out)))
-    drawn = [curve for curve in curves if curve.points]
-    if not drawn:
-        return waiting(say("plot.nothing"))
-    described = "; ".join(f"{curve.name}: {_number(curve.points[-1][1])}" for curve in drawn)
-    labels = Labels(say("plot.compared"), described, say("plot.step"))
-    return chart("compared", drawn, 0, labels)
+def compared(say: Words, runs: Sequence[tuple[str, Progress]], view: View = USUAL) -> str:
+    """Held-out, train and general loss of several runs, each kind in one chart."""
+    kinds: list[tuple[str, str, Callable[[Progress], Series], bool]] = [
+        ("held-out", say("plot.held_out"), lambda progress: progress.held_out, True),
+        ("train", say("plot.train"), lambda progress: _average(progress, view), False),
+        ("general", say("plot.general"), lambda progress: progress.general, True),
+    ]
+    drawn = ""
+    for kind, title, points_of, dots in kinds:
+        curves = [
+            Curve(name, points_of(progress), f"run-{index}", dots=dots)
+            for index, (name, progress) in enumerate(runs, start=1)
+        ]
+        curves = [curve for curve in curves if curve.points]
+        if curves:
+            said = "; ".join(f"{curve.name}: {_number(curve.points[-1][1])}" for curve in curves)
+            labels = Labels(title, said, say("plot.step"))
+            drawn += chart(f"compared-{kind}", curves, 0, labels, view.log, axes.fitted)
+    return f'<div class="grid-2 compared-plots">{drawn}</div>' if drawn else waiting(say("plot.nothing"))
+
+
+def _average(progress: Progress, view: View) -> Series:
+    losses = progress.losses
+    return losses.smoothed(view.span(progress.steps or len(losses)), DRAWN)
 
 
 def waiting(text: str) -> str:
@@ -125,47 +178,76 @@ def waiting(text: str) -> str:
     return f'<div class="plot-empty"><p>{escape(text)}</p></div>'
 
 
-def chart(name: str, curves: Sequence[Curve], steps: int, labels: Labels) -> str:
-    """A figure of several curves over 0 to `steps`, or as far as they reach; `name` tells it from others."""
-    last = max(steps, 1, *(math.ceil(x) for curve in curves for x, _ in curve.points))
-    low, high, marks = value_axis([y for curve in curves for _, y in curve.points])
+def chart(
+    name: str,
+    curves: Sequence[Curve],
+    steps: int,
+    labels: Labels,
+    log: bool = False,
+    axis_for: Callable[[float, float], Axis] = axes.roomy,
+) -> str:
+    """A figure of several curves over 0 to `steps`, or as far as they reach; `name` tells it from others.
 
-    def place(point: Point) -> tuple[float, float]:
-        x, y = point
-        return WIDTH * x / last, HEIGHT * (high - y) / (high - low)
-
-    def share(mark: float) -> float:
-        return 100 * (mark - low) / (high - low)
-
-    grid = "".join(f"M0 {HEIGHT * (high - mark) / (high - low):.1f}H{WIDTH}" for mark in marks)
-    paths = "".join(
-        _path(curve, [place(point) for point in thinned(curve.points, DRAWN)]) for curve in curves
-    )
-    places = decimals(marks)
-    y_labels = "".join(f'<span style="bottom:{share(mark):.2f}%">{mark:.{places}f}</span>' for mark in marks)
-    x_labels = "".join(
-        f'<span style="left:{100 * mark / last:.2f}%">{mark:g}</span>' for mark in step_marks(last)
-    )
+    Of all that is drawn, no curve has more than about `DRAWN` points.
+    """
+    curves = [replace(curve, points=curve.points.thinned(DRAWN)) for curve in curves if curve.points]
+    if log:
+        curves = [replace(curve, points=_above_zero(curve.points)) for curve in curves]
+        curves = [curve for curve in curves if curve.points]
+    if not curves:
+        return ""
+    last = max(steps, 1, *(math.ceil(curve.points[-1][0]) for curve in curves))
+    low = min(float(curve.points.values.min()) for curve in curves)
+    high = max(float(curve.points.values.max()) for curve in curves)
+    axis = axes.logarithmic(low, high) if log else axis_for(low, high)
     legend = "".join(
         f'<span class="plot-key key-{curve.look}">{escape(curve.name)}</span>'
         for curve in curves
         if curve.legend
     )
-    drawing = (
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
-        f'aria-labelledby="{name}-title {name}-desc"><title id="{name}-title">{escape(labels.title)}</title>'
-        f'<desc id="{name}-desc">{escape(labels.description)}</desc><path class="plot-grid" d="{grid}"/>{paths}</svg>'
-    )
     return (
         f'<figure class="plot plot-{name}"><figcaption><b>{escape(labels.title)}</b>{legend}</figcaption>'
-        f'<div class="plot-body"><div class="plot-y" aria-hidden="true">{y_labels}</div>'
-        f'<div class="plot-canvas" data-plot="{escape(_readout(curves, last, labels.step))}">{drawing}</div>'
-        f'<div class="plot-x" aria-hidden="true">{x_labels}</div>'
+        f'<div class="plot-body"><div class="plot-y" aria-hidden="true">{_y_labels(axis)}</div>'
+        f'<div class="plot-canvas" data-plot="{escape(_readout(curves, last, labels.step))}">'
+        f"{_drawing(name, curves, last, axis, labels)}</div>"
+        f'<div class="plot-x" aria-hidden="true">{_x_labels(last)}</div>'
         f'<div class="plot-unit" aria-hidden="true">{escape(labels.step)}</div></div></figure>'
     )
 
 
-def _path(curve: Curve, places: Sequence[tuple[float, float]]) -> str:
+def _drawing(name: str, curves: Sequence[Curve], last: int, axis: Axis, labels: Labels) -> str:
+    def height(value: float) -> float:
+        return HEIGHT * (1 - axis.share(value))
+
+    grid = "".join(f"M0 {height(mark):.1f}H{WIDTH}" for mark in axis.marks)
+    paths = "".join(
+        _path(curve, [(WIDTH * x / last, height(y)) for x, y in curve.points]) for curve in curves
+    )
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" '
+        f'aria-labelledby="{name}-title {name}-desc"><title id="{name}-title">{escape(labels.title)}</title>'
+        f'<desc id="{name}-desc">{escape(labels.description)}</desc><path class="plot-grid" d="{grid}"/>{paths}</svg>'
+    )
+
+
+def _y_labels(axis: Axis) -> str:
+    named = zip(axis.marks, axis.labels(), strict=True)
+    return "".join(
+        f'<span style="bottom:{100 * axis.share(mark):.2f}%">{text}</span>' for mark, text in named
+    )
+
+
+def _x_labels(last: int) -> str:
+    marks = axes.step_marks(last)
+    return "".join(f'<span style="left:{100 * mark / last:.2f}%">{mark:,}</span>' for mark in marks)
+
+
+def _above_zero(points: Series) -> Series:
+    kept = points.values > 0
+    return Series.of(points.steps[kept], points.values[kept])
+
+
+def _path(curve: Curve, places: Sequence[Point]) -> str:
     line = "M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in places) if len(places) > 1 else ""
     drawn = f'<path class="plot-line line-{curve.look}" d="{line}"/>' if line else ""
     if curve.dots or len(places) == 1:
@@ -180,43 +262,57 @@ def _readout(curves: Sequence[Curve], last: int, step: str) -> str:
     read = [curve for curve in curves if curve.read]
     values: dict[float, list[str | None]] = {}
     for index, curve in enumerate(read):
-        for x, y in thinned(curve.points, DRAWN):
+        for x, y in curve.points:
             values.setdefault(x, [None] * len(read))[index] = _number(y)
-    rows = [[x, *found] for x, found in sorted(values.items())]
+    rows = [[int(x), *found] for x, found in sorted(values.items())]
     names = [[curve.name, curve.look] for curve in read]
     return json.dumps(
         {"step": step, "last": last, "names": names, "rows": rows}, separators=(",", ":"), ensure_ascii=False
     )
 
 
-def loss_table(say: Words, losses: Sequence[Point], held_out: Sequence[Point]) -> str:
-    """The same numbers for who cannot see the curve: every held-out loss, and the train loss at even distances."""
-    trained, measured = dict(losses), dict(held_out)
+def table(say: Words, progress: Progress) -> str:
+    """The numbers for who cannot see the curves: every evaluation, and the steps at even distances between them."""
+    losses = progress.losses
+    columns = [
+        (say("plot.train"), losses, 1.0),
+        (say("plot.held_out"), progress.held_out, 1.0),
+        (say("plot.general"), progress.general, 1.0),
+        (say("plot.divergence"), progress.divergence, 1.0),
+        (say("plot.rate"), progress.rates, 1.0),
+        (say("plot.norm"), progress.norms, 1.0),
+        (say("plot.speed"), progress.speeds, 1.0),
+        (say("plot.memory"), progress.memory, 1 / _GIB),
+    ]
+    columns = [column for column in columns if column[1]]
+    if not columns:
+        return ""
     every = max(1, -(-len(losses) // LISTED))
-    steps = sorted({*measured, *(x for x, _ in losses[::every]), *(x for x, _ in losses[-1:])})
+    steps = {*losses[::every].steps, *losses[-1:].steps, *progress.held_out.steps, *progress.general.steps}
     lines = "".join(
-        f"<tr><td>{step:g}</td><td>{_listed(trained, step)}</td><td>{_listed(measured, step)}</td></tr>"
-        for step in steps
+        f"<tr><td>{step:,.0f}</td>{''.join(_cell(points, step, unit) for _, points, unit in columns)}</tr>"
+        for step in sorted(steps)
     )
     heads = "".join(
-        f"<th>{escape(head)}</th>" for head in (say("plot.step"), say("plot.train"), say("plot.held_out"))
+        f"<th>{escape(head)}</th>" for head in (say("plot.step"), *(name for name, _, _ in columns))
     )
-    table = f'<table class="rows num"><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
-    return live.fold("table", say("plot.table"), f'<div class="table-wrap tall">{table}</div>')
+    body = f'<table class="rows num"><thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>'
+    return live.fold("table", say("plot.table"), f'<div class="table-wrap tall">{body}</div>')
 
 
-def _listed(values: dict[float, float], step: float) -> str:
-    return _number(values[step]) if step in values else "–"
+def _cell(points: Series, step: float, unit: float) -> str:
+    value = points.at(step)
+    return f"<td>{'–' if value is None else _number(unit * value)}</td>"
 
 
-def _described(say: Words, losses: Sequence[Point], held_out: Sequence[Point]) -> str:
+def _described(say: Words, losses: Series, held_out: Series) -> str:
     parts = [
         say(
             "plot.from_to",
             name=name,
             first=_number(points[0][1]),
             last=_number(points[-1][1]),
-            step=f"{points[-1][0]:g}",
+            step=f"{points[-1][0]:.0f}",
         )
         for name, points in ((say("plot.train"), losses), (say("plot.held_out"), held_out))
         if points
@@ -224,103 +320,10 @@ def _described(say: Words, losses: Sequence[Point], held_out: Sequence[Point]) -
     return " ".join(parts)
 
 
-def span(steps: int) -> int:
-    """Steps that the train loss is smoothed over: by the planned steps, so that a curve never changes afterwards."""
-    return min(100, max(2, steps // 15))
-
-
-def smoothed(points: Sequence[Point], span: int) -> tuple[Point, ...]:
-    """The exponential moving average over about `span` steps, unbiased at the start (as Adam's).
-
-    >>> smoothed([(1, 4.0), (2, 2.0)], 3)
-    ((1, 4.0), (2, 2.6666666666666665))
-    """
-    keep = 1 - 2 / (span + 1)
-    total = weight = 0.0
-    found = []
-    for x, y in points:
-        total, weight = keep * total + (1 - keep) * y, keep * weight + (1 - keep)
-        found.append((x, total / weight))
-    return tuple(found)
-
-
-def thinned(points: Sequence[Point], limit: int) -> Sequence[Point]:
-    """About `limit` points at most: of each stretch the lowest and the highest, so that no spike is lost, and the last.
-
-    >>> thinned([(1, 5.0), (2, 1.0), (3, 9.0), (4, 2.0), (5, 3.0), (6, 4.0)], 4)
-    [(2, 1.0), (3, 9.0), (4, 2.0), (6, 4.0)]
-    """
-    if len(points) <= limit:
-        return points
-    stretch = -(-2 * len(points) // limit)
-    kept: list[Point] = []
-    for start in range(0, len(points), stretch):
-        part = points[start : start + stretch]
-        kept.extend(sorted({min(part, key=_value), max(part, key=_value)}))
-    return kept if kept[-1] == points[-1] else [*kept, points[-1]]
-
-
-def _value(point: Point) -> float:
-    return point[1]
-
-
-def value_axis(values: Iterable[float]) -> tuple[float, float, list[float]]:
-    """(lowest, highest, marks) of an axis with room below the values, so that it stands still while a loss falls.
-
-    It begins at 0 once the values fill half of the way there.
-
-    >>> value_axis([3.1, 2.9])
-    (1.0, 3.5, [1.0, 1.5, 2.0, 2.5, 3.0, 3.5])
-    >>> value_axis([3.1, 0.2])
-    (0.0, 4.0, [0.0, 1.0, 2.0, 3.0, 4.0])
-    """
-    known = list(values)
-    top, bottom = max(known), min(known)
-    if top <= 0:
-        return -1.0, 1.0, [-1.0, 0.0, 1.0]
-    floor = 0.45 * bottom if 0.45 * bottom > 0.25 * top else 0.0
-    unit = nice((top - floor) / 5)
-    low = math.floor(floor / unit + 1e-9)
-    high = max(low + 1, math.ceil(top / unit - 1e-9))
-    return low * unit, high * unit, [float(f"{mark * unit:.12g}") for mark in range(low, high + 1)]
-
-
-def decimals(marks: Sequence[float]) -> int:
-    """How many decimals tell all marks exactly.
-
-    >>> decimals([0.0, 0.5, 1.0]), decimals([0.0, 0.00025]), decimals([0.0, 20.0])
-    (1, 5, 0)
-    """
-    return max(len(f"{mark:.9f}".rstrip("0").partition(".")[2]) for mark in marks)
-
-
-def step_marks(last: int) -> list[int]:
-    """Whole steps to be named below the chart: about six, 0 and the end among them.
-
-    >>> step_marks(38)
-    [0, 10, 20, 30, 38]
-    >>> step_marks(2)
-    [0, 1, 2]
-    """
-    unit = max(1, int(nice(last / 6)))
-    marks = [mark for mark in range(0, last, unit) if last - mark > 0.6 * unit or mark == 0]
-    return [*marks, last]
-
-
-def nice(length: float) -> float:
-    """The next length of 1, 2 or 5 times a power of ten.
-
-    >>> nice(0.3), nice(7), nice(12)
-    (0.5, 10.0, 20.0)
-    """
-    power = 10.0 ** math.floor(math.log10(length))
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= length * (1 - 1e-9))
-
-
 def _number(value: float) -> str:
     """Short, and of the same precision from tick to tick.
 
-    >>> _number(1.23456), _number(0.01234), _number(2.0)
-    ('1.235', '0.01234', '2')
+    >>> _number(1.23456), _number(0.01234), _number(2.0), _number(1520.4)
+    ('1.235', '0.01234', '2', '1,520')
     """
-    return f"{value:.4g}"
+    return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"

@@ -13,9 +13,9 @@ import yaml
 from studio.domain.config import RunConfig
 from studio.domain.events import Warned
 from studio.domain.run import ALIVE, RESUMABLE, Run
+from studio.services.progress import Progress
 from studio.ui import live, step_views, views
 from studio.ui.i18n import Words
-from studio.ui.progress import Progress
 
 if TYPE_CHECKING:
     from studio.services.history import Taken
@@ -61,7 +61,7 @@ def status(say: Words, run: Run, progress: Progress) -> str:
     """The head of the Training tab: what runs, how far it is, and in figures how it goes."""
     alive = run.state in ALIVE
     steps = progress.steps or run.steps
-    step = progress.latest.step if progress.latest else run.step
+    step = progress.step
     share = min(1.0, step / steps) if steps else 0.0
     if run.state == "finished":
         share = 1.0  # also where it ended early

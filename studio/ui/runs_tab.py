@@ -16,7 +16,6 @@ from studio.ui import modes, plots, run_views, views
 from studio.ui.i18n import Words
 from studio.ui.live import LIVE
 from studio.ui.page import Draft, Page
-from studio.ui.progress import Watch
 from studio.ui.run_views import Listed, Look
 from studio.ui.training_tab import LOOKED, log_end, named
 
@@ -25,7 +24,6 @@ MOST_COMPARED = 3
 
 
 def build(page: Page) -> None:
-    watch = Watch(page.jobs)
     with page.tab("runs"):
         error = page.error_box()
         with gr.Column(elem_classes="surface", elem_id="runs-compared", visible=False) as compared:
@@ -40,7 +38,7 @@ def build(page: Page) -> None:
 
     def answer(say: Words, at: Look, last: Mapping[str, Any]) -> tuple[Any, ...]:
         """Updates for what differs from what stands there."""
-        now = shown(say, page, watch, at)
+        now = shown(say, page, at)
         changed = [gr.update(**now[name]) if now[name] != last.get(name) else gr.skip() for name in parts]
         return (at, now, *changed)
 
@@ -84,7 +82,7 @@ def build(page: Page) -> None:
         [before, looked, look],
         outputs,
         error=error,
-        js=LOOKED.replace("_) =>", "_, look) =>").replace("}]", "}, look]") % "runs",
+        js=LOOKED % "runs",
     )
     page.on(table.click, done, [look, before], [page.draft, page.tabs, *outputs], error=error, event=True)
 
@@ -113,10 +111,10 @@ def moved(at: Look, run: Run, what: str) -> Look:
     return at
 
 
-def shown(say: Words, page: Page, watch: Watch, at: Look) -> dict[str, dict[str, Any]]:
+def shown(say: Words, page: Page, at: Look) -> dict[str, dict[str, Any]]:
     """What each part of the tab shows."""
     runs = page.jobs.list()
-    listed = [listed_run(page, watch, run, at) for run in runs]
+    listed = [listed_run(page, run, at) for run in runs]
     if not runs:
         text = views.empty(say("runs.empty"), say("runs.empty.next"))
     else:
@@ -131,10 +129,10 @@ def shown(say: Words, page: Page, watch: Watch, at: Look) -> dict[str, dict[str,
     }
 
 
-def listed_run(page: Page, watch: Watch, run: Run, at: Look) -> Listed:
+def listed_run(page: Page, run: Run, at: Look) -> Listed:
     """A run with as much of it as is looked at."""
     run = named(page.jobs, run)
-    progress = watch.progress(run.id)
+    progress = page.jobs.progress(run.id)
     size = folder_size(page.jobs.files(run.id).folder) if run.id == at.deleting else 0
     if run.id != at.opened:
         return Listed(run, progress, size=size)

@@ -15,7 +15,7 @@ from studio.ui import plots, run_views, views
 from studio.ui.i18n import Words, t
 from studio.ui.live import LIVE
 from studio.ui.page import Draft, Page
-from studio.ui.progress import Watch
+from studio.ui.plots import View
 
 if TYPE_CHECKING:
     from studio.domain.config import RunConfig
@@ -28,8 +28,8 @@ EVERY = 0.8
 """Seconds from look to look at a run that is alive."""
 _LOG_BYTES = 6_000
 # A hidden tab, or one of a window in the background, is not drawn.
-LOOKED = """(draft, before, _) => [draft, before, {
-  tab: Boolean(document.querySelector('#tab-%s')?.offsetParent), window: !document.hidden}]"""
+LOOKED = """(draft, before, _, ...rest) => [draft, before, {
+  tab: Boolean(document.querySelector('#tab-%s')?.offsetParent), window: !document.hidden}, ...rest]"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,6 @@ class New:
 
 
 def build(page: Page) -> None:
-    watch = Watch(page.jobs)
     with page.tab("training"):
         error = page.error_box()
         empty = gr.HTML(elem_id="training-empty", visible=False)
@@ -53,6 +52,7 @@ def build(page: Page) -> None:
                 resume = gr.Button(t("training.resume"), variant="primary", elem_id="resume", visible=False)
                 hint = gr.HTML(elem_classes="muted small")
         with gr.Column(elem_classes="surface", elem_id="loss", visible=False) as curves:
+            smoothing, log = view_controls()
             plot = gr.HTML(elem_id="loss-plot", js_on_load=LIVE, min_height=340)
         notes = gr.HTML(elem_id="run-notes", js_on_load=LIVE)
         with gr.Column(elem_classes=["surface", "new-run"], elem_id="new-run", visible=False) as new:
@@ -92,65 +92,93 @@ def build(page: Page) -> None:
         return (draft, {**last, **now}, *changed.values())
 
     def whole(
-        say: Words, draft: Draft, last: Mapping[str, Any], new_run: str = ""
+        say: Words, draft: Draft, last: Mapping[str, Any], view: View, new_run: str = ""
     ) -> Iterator[tuple[Any, ...]]:
         """All of the tab: the run at once, and what could be started when it is worked out."""
         run = page.jobs.get(new_run) if new_run else chosen(page.jobs, draft)
         run_id = run.id if run else ""
         # A draft that stays as it was is not given back: meanwhile another tab may have changed it.
         kept = gr.skip() if run_id == draft.run else replace(draft, run=run_id)
-        now = {**running(say, page.jobs, watch, run), "wanted": wanted(draft)}
+        now = {**running(say, page.jobs, run, view), "wanted": wanted(draft)}
         if run is None and draft.dataset:
             now = {**now, **startable(say, run, New())}
         yield answer(kept, last, now)
         # Said again as a whole: of two answers in quick succession the page may show the last one only.
         yield answer(kept, last, {**now, **startable(say, run, next_run(page, draft, run))})
 
-    def enter(say: Words, draft: Draft, last: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-        yield from whole(say, draft, last)
+    def enter(say: Words, draft: Draft, last: dict[str, Any], *view: Any) -> Iterator[tuple[Any, ...]]:
+        yield from whole(say, draft, last, View(*view))
 
     def redone(
-        say: Words, draft: Draft, last: dict[str, Any], looked: dict[str, bool]
+        say: Words, draft: Draft, last: dict[str, Any], looked: dict[str, bool], *view: Any
     ) -> Iterator[tuple[Any, ...]]:
         if looked["tab"] and wanted(draft) != last.get("wanted"):
-            yield from whole(say, draft, last)
+            yield from whole(say, draft, last, View(*view))
         else:
             yield answer(gr.skip(), last, {})  # a stream without an answer would empty all that it fills
 
-    def tick(say: Words, draft: Draft, last: dict[str, Any], looked: dict[str, bool]) -> tuple[Any, ...]:
+    def tick(
+        say: Words, draft: Draft, last: dict[str, Any], looked: dict[str, bool], *view: Any
+    ) -> tuple[Any, ...]:
         if not looked["tab"]:
             return answer(gr.skip(), last, {"timer": {"active": False}})
         if not looked["window"]:
             return answer(gr.skip(), last, {})
         run = chosen(page.jobs, draft)
-        now = running(say, page.jobs, watch, run)
+        now = running(say, page.jobs, run, View(*view))
         if run is None or run.state not in ALIVE:  # its last tick
             now = {**now, **startable(say, run, next_run(page, draft, run))}
         return answer(gr.skip(), last, now)
 
-    def started(say: Words, draft: Draft, last: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
-        yield from whole(say, draft, last, page.start(draft).run)
+    def started(say: Words, draft: Draft, last: dict[str, Any], *view: Any) -> Iterator[tuple[Any, ...]]:
+        yield from whole(say, draft, last, View(*view), page.start(draft).run)
 
-    def stopped(say: Words, draft: Draft, last: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    def stopped(say: Words, draft: Draft, last: dict[str, Any], *view: Any) -> Iterator[tuple[Any, ...]]:
         page.jobs.stop(draft.run)
-        yield from whole(say, draft, last)
+        yield from whole(say, draft, last, View(*view))
 
-    def resumed(say: Words, draft: Draft, last: dict[str, Any]) -> Iterator[tuple[Any, ...]]:
+    def resumed(say: Words, draft: Draft, last: dict[str, Any], *view: Any) -> Iterator[tuple[Any, ...]]:
         page.resume(draft.run)
-        yield from whole(say, draft, last)
+        yield from whole(say, draft, last, View(*view))
 
-    def other(say: Words, draft: Draft, event: gr.EventData, last: dict[str, Any]) -> tuple[Any, ...]:
+    def other(
+        say: Words, draft: Draft, event: gr.EventData, last: dict[str, Any], *view: Any
+    ) -> tuple[Any, ...]:
         run = page.jobs.get(str(event._data.get("run")))
-        return answer(replace(draft, run=run.id), last, running(say, page.jobs, watch, run))
+        return answer(replace(draft, run=run.id), last, running(say, page.jobs, run, View(*view)))
 
-    page.on_enter("training", enter, outputs, inputs=[before], error=error)
+    def viewed(say: Words, draft: Draft, last: dict[str, Any], *view: Any) -> tuple[Any, ...]:
+        run = chosen(page.jobs, draft)
+        return answer(gr.skip(), last, curves_of(say, page.jobs, run, View(*view)) if run else {})
+
+    view = [smoothing, log]
+    page.on_enter("training", enter, outputs, inputs=[before, *view], error=error)
     # What was typed in another tab may be answered only after this one came up.
-    page.on(page.draft.change, redone, [before, looked], outputs, error=error, latest=True, js=looked_at)
-    page.on(timer.tick, tick, [before, looked], outputs, error=error, js=looked_at)
-    page.on(start.click, started, [before], outputs, error=error)
-    page.on(stop.click, stopped, [before], outputs, error=error)
-    page.on(resume.click, resumed, [before], outputs, error=error)
-    page.on(status.click, other, [before], outputs, error=error, event=True)
+    page.on(
+        page.draft.change, redone, [before, looked, *view], outputs, error=error, latest=True, js=looked_at
+    )
+    page.on(timer.tick, tick, [before, looked, *view], outputs, error=error, js=looked_at)
+    page.on(start.click, started, [before, *view], outputs, error=error)
+    page.on(stop.click, stopped, [before, *view], outputs, error=error)
+    page.on(resume.click, resumed, [before, *view], outputs, error=error)
+    page.on(status.click, other, [before, *view], outputs, error=error, event=True)
+    page.on([smoothing.input, log.input], viewed, [before, *view], outputs, error=error, latest=True)
+
+
+def view_controls() -> tuple[gr.Slider, gr.Checkbox]:
+    """How curves are looked at: the fields of `View`, in their order."""
+    with gr.Row(elem_classes="plot-controls"):
+        smoothing = gr.Slider(
+            0,
+            30,
+            plots.USUAL.smoothing,
+            step=1,
+            label=t("plot.smoothing"),
+            info=t("plot.smoothing.info"),
+            elem_classes="smoothing",
+        )
+        log = gr.Checkbox(plots.USUAL.log, label=t("plot.log"), container=False, min_width=120)
+    return smoothing, log
 
 
 def wanted(draft: Draft) -> dict[str, Any]:
@@ -187,12 +215,12 @@ def data_name(store: Store, path: str) -> str:
     return Path(path).name
 
 
-def running(say: Words, jobs: Jobs, watch: Watch, run: Run | None) -> dict[str, dict[str, Any]]:
+def running(say: Words, jobs: Jobs, run: Run | None, view: View = plots.USUAL) -> dict[str, dict[str, Any]]:
     """What each part of the tab shows of the run."""
     if run is None:
         shown = {name: {"visible": False} for name in ("card", "curves", "following")}
         return {**shown, "notes": {"value": ""}, "timer": {"active": False}}
-    run, progress = named(jobs, run), watch.progress(run.id)
+    run, progress = named(jobs, run), jobs.progress(run.id)
     alive, resumable = run.state in ALIVE, run.state in RESUMABLE
     log = log_end(jobs.files(run.id).worker_log) if run.state in ("failed", "interrupted") else []
     queued = run.state == "queued"
@@ -211,11 +239,15 @@ def running(say: Words, jobs: Jobs, watch: Watch, run: Run | None) -> dict[str, 
         "resume": {"visible": resumable},
         "hint": {"value": say(hint)},
         "curves": {"visible": True},
-        "plot": {"value": f"{plots.run_charts(say, progress)}"},
+        **curves_of(say, jobs, run, view),
         "notes": {"value": run_views.notes(say, progress, log)},
         "following": {"visible": run.state == "finished"},
         "timer": {"active": alive},
     }
+
+
+def curves_of(say: Words, jobs: Jobs, run: Run, view: View) -> dict[str, dict[str, Any]]:
+    return {"plot": {"value": plots.run_charts(say, jobs.progress(run.id), view)}}
 
 
 def next_run(page: Page, draft: Draft, run: Run | None) -> New | None:

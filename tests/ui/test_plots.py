@@ -1,11 +1,15 @@
 import re
 
+import pytest
+
 from studio.domain.events import Metric, Started
-from studio.ui import plots
+from studio.services.progress import Progress, after
+from studio.services.series import Series
+from studio.ui import axes, plots
 from studio.ui.i18n import words
-from studio.ui.progress import Progress, after
 
 EN = words("en")
+LABELS = plots.Labels("Title", "What it shows.", "Step")
 
 
 def started(steps: int, step: int = 0) -> Started:
@@ -57,7 +61,22 @@ def test_the_axis_of_steps_is_the_planned_run_from_the_first_point_on():
 
 
 def test_the_axis_of_losses_stands_still_while_the_loss_falls_within_its_room():
-    assert plots.value_axis([3.1, 2.9]) == plots.value_axis([3.1, 2.9, 2.5])
+    assert axes.roomy(2.9, 3.1) == axes.roomy(2.5, 3.1)
+
+
+def test_the_axis_of_what_is_forgotten_shows_small_changes():
+    axis = axes.fitted(2.31, 2.53)
+    assert (axis.low, axis.high) == (2.3, 2.55)
+
+
+def test_on_a_log_scale_equal_ratios_are_equally_far_apart():
+    axis = axes.logarithmic(0.01, 100.0)
+    assert axis.share(1.0) - axis.share(0.1) == pytest.approx(axis.share(10.0) - axis.share(1.0))
+
+
+def test_a_log_scale_leaves_out_what_is_not_above_zero():
+    drawn = plots.chart("x", [plots.Curve("c", Series([(1, 0.0), (2, 1.0)]), "train")], 2, LABELS, log=True)
+    assert drawn.count("plot-dot") == 1
 
 
 def test_a_chart_says_its_numbers_in_words():
@@ -68,22 +87,28 @@ def test_a_chart_says_its_numbers_in_words():
     )
 
 
-def test_the_table_lists_every_held_out_loss():
-    table = plots.loss_table(EN, [(step, 1.0) for step in range(1, 1001)], [(0, 3.0), (333, 2.0)])
-    assert "<tr><td>333</td><td>1</td><td>2</td></tr>" in table
+def test_the_table_lists_every_evaluation_beside_steps_at_even_distances():
+    events = [started(1000), *(metric(step, loss=1.0, learning_rate=1e-3) for step in range(1, 1001))]
+    table = plots.table(EN, after(Progress(), [*events, metric(333, eval_loss=2.0)]))
+    assert "<th>Train loss</th><th>Held-out loss</th><th>Learning rate</th></tr>" in table
+    assert "<tr><td>333</td><td>1</td><td>2</td><td>0.001</td></tr>" in table
     assert table.count("<tr>") < 60
 
 
-def test_a_spike_survives_thinning():
-    points = [(float(step), 1.0) for step in range(5000)]
-    points[2500] = (2500.0, 9.0)
-    thinned = plots.thinned(points, 600)
-    assert (2500.0, 9.0) in thinned
-    assert len(thinned) <= 601
+def test_smoothing_draws_the_loss_pale_and_its_average_beside_it():
+    run = run_of(2.0, 1.0, 2.0, 1.0)
+    assert "line-raw" in plots.loss_chart(EN, run)
+    plain = plots.loss_chart(EN, run, plots.View(smoothing=0))
+    assert "line-raw" not in plain
+    assert "line-train" in plain
 
 
-def test_the_smoothed_loss_starts_at_the_first_loss():
-    assert plots.smoothed([(1, 4.0), (2, 4.0)], 9) == ((1, 4.0), (2, 4.0))
+def test_a_hundred_thousand_steps_are_drawn_as_a_few_hundred_points():
+    steps = 100_000
+    events = [metric(step, loss=1.0 + 1 / step, learning_rate=1e-3) for step in range(1, steps + 1)]
+    drawn = plots.run_charts(EN, after(Progress(), [started(steps), *events]))
+    assert len(drawn) < 300_000
+    assert '<span style="left:100.00%">100,000</span>' in drawn
 
 
 def test_names_of_runs_are_escaped():

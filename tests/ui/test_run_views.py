@@ -4,9 +4,9 @@ from studio.domain.config import RunConfig
 from studio.domain.events import Checkpoint, Failed, Finished, Metric, Phase, Started, Warned
 from studio.domain.run import STATES, Run
 from studio.services import history
+from studio.services.progress import Progress, after
 from studio.ui import run_views
 from studio.ui.i18n import words
-from studio.ui.progress import Progress, after
 from studio.ui.run_views import Listed, Look
 
 EN, ZH = words("en"), words("zh")

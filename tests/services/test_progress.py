@@ -1,5 +1,5 @@
 from studio.domain.events import Checkpoint, Event, Failed, Finished, Metric, Phase, Started, Warned
-from studio.ui.progress import Progress, Watch, after
+from studio.services.progress import Progress, Watch, after
 
 
 def at(second: int, event: Event) -> Event:
@@ -89,16 +89,37 @@ def test_the_last_checkpoint_counts():
     assert after(Progress(), [Checkpoint(step=5, path="a"), Checkpoint(step=9, path="b")]).saved == 9
 
 
+def test_what_an_evaluation_of_the_result_says_counts_not_that_of_the_last_step():
+    def general(step: int, value: float) -> Metric:
+        return Metric(step=step, epoch=0.0, general_loss=value)
+
+    events = [started(), general(0, 2.0), general(4, 2.25), general(9, 3.0)]
+    ended = Finished(state="finished", metrics={"result_step": 4.0})
+    assert after(Progress(), events).forgotten == 1.0
+    assert after(Progress(), [*events, ended]).forgotten == 0.25
+
+
+def test_the_time_left_is_told_from_the_pace_of_this_life():
+    events = [started(), at(0, loss(1, 2.0)), at(50, loss(2, 2.0)), started(step=1), at(100, loss(2, 1.9))]
+    assert after(Progress(), events).seconds_left is None
+    assert after(Progress(), [*events, at(104, loss(3, 1.8))]).seconds_left == 24.0
+
+
+def test_many_events_at_once_come_to_the_same_as_one_after_the_other():
+    events = [started(), measured(0, 3.0), loss(1, 2.0), measured(1, 2.5), loss(2, 1.9), started(step=1)]
+    singly = Progress()
+    for event in events:
+        singly = after(singly, [event])
+    assert singly == after(Progress(), events)
+
+
 def test_events_are_read_once():
-    class Jobs:
-        def __init__(self) -> None:
-            self.asked: list[int] = []
+    asked = []
 
-        def events(self, run_id: str, offset: int) -> tuple[list[Event], int]:
-            self.asked.append(offset)
-            return ([loss(1, 2.0)], 80) if offset == 0 else ([], 80)
+    def read(run_id: str, offset: int) -> tuple[list[Event], int]:
+        asked.append(offset)
+        return ([loss(1, 2.0)], 80) if offset == 0 else ([], 80)
 
-    jobs = Jobs()
-    watch = Watch(jobs)  # type: ignore[arg-type]
+    watch = Watch(read)
     assert watch.progress("r").losses == watch.progress("r").losses == ((1, 2.0),)
-    assert jobs.asked == [0, 80]
+    assert asked == [0, 80, 80]
