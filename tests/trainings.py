@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,6 +14,7 @@ from studio.domain.encoded import Encoded
 from studio.domain.errors import Stopped
 from studio.domain.events import Event, Metric
 from studio.engine.encode import Encoder
+from studio.engine.samples import Samples
 from studio.engine.templates import resolve
 from studio.engine.tokenizer import load_tokenizer
 from studio.engine.train import TrainJob, train
@@ -62,6 +64,7 @@ def trained(
     *,
     held_out: list[Encoded] | None = None,
     adapter: Path | None = None,
+    samples: Samples | None = None,
     **settings: object,
 ) -> Trained:
     """Train in `folder`, or go on there; `stop_after` so many steps. Measured on the first three rows."""
@@ -69,6 +72,7 @@ def trained(
     config = TrainConfig.model_validate({**BASE, **settings})
     measured_on = rows[:3] if held_out is None else held_out
     job = TrainJob("run", model, config, rows, measured_on, folder, "cpu", 0, adapter)
+    job = replace(job, samples=samples or Samples())
     folder.mkdir(exist_ok=True)
 
     def stop() -> bool:

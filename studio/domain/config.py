@@ -43,13 +43,14 @@ def setting(
     by_method: Mapping[str, tuple[float, float]] | None = None,
     only_with: tuple[str, tuple[str, ...]] | None = None,
     empty: str = "fitting",
+    lines: int = 1,
     **bounds: Any,
 ) -> Any:
     """A pydantic field that also knows how it is shown: its label, unit, recommended range and that range's source.
 
     `by_method` is the recommended range where it depends on the method. `only_with` names another setting of the
     section, and its values under which this one does something. `empty` is what no value means: what is "fitting", or
-    "none".
+    "none". `lines` are those that a text is written in.
     """
     extra: dict[str, Any] = {
         "advanced": advanced,
@@ -59,6 +60,7 @@ def setting(
         "by_method": by_method or {},
         "only_with": only_with,
         "empty": empty,
+        "lines": lines,
     }
     return Field(default, title=label, description=help, json_schema_extra=extra, **bounds)
 
@@ -461,6 +463,37 @@ class EvalConfig(Section):
         ge=0,
         le=1000,
     )
+    sample_rows: int = setting(
+        2,
+        "Sample answers",
+        "So many held-out prompts are answered before, in and after training, so that you see how the answers change. "
+        "0: none.",
+        ge=0,
+        le=20,
+    )
+    sample_prompts: str | None = setting(
+        None,
+        "Prompts of your own",
+        "Answered beside them, one a line.",
+        empty="none",
+        lines=3,
+        max_length=4000,
+    )
+    sample_steps: int | None = setting(
+        None,
+        "Answer every",
+        "Sample answers are written so often. Empty: about four times a run, as writing takes time.",
+        unit="steps",
+        ge=1,
+    )
+    sample_tokens: int = setting(
+        48,
+        "Length of sample answers",
+        "At most so many tokens of an answer are written.",
+        unit="tokens",
+        ge=1,
+        le=512,
+    )
 
 
 class ExportConfig(Section):
@@ -524,6 +557,8 @@ class Setting:
     """The setting, and its values, under which this one does something; None: under all."""
     empty: str
     """What no value means: what is "fitting", or "none"."""
+    lines: int
+    """That a text is written in."""
     minimum: float | None
     maximum: float | None
 
@@ -575,6 +610,7 @@ def describe(section: str, name: str, info: FieldInfo) -> Setting:
         by_method=extra.get("by_method", {}),
         only_with=_dotted(section, extra.get("only_with")),
         empty=extra.get("empty", "fitting"),
+        lines=extra.get("lines", 1),
         minimum=minimum,
         maximum=maximum,
     )

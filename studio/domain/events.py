@@ -46,6 +46,7 @@ class Phase(_Event):
         "remembering",
         "training",
         "evaluating",
+        "answering",
         "saving",
         "merging",
         "verifying",
@@ -79,7 +80,7 @@ class Metric(_Event):
 
 
 class Sample(_Event):
-    """What the model under training answers to a held-out prompt."""
+    """What the model under training answers to a held-out prompt, or to one of one's own, whose `row` is 0."""
 
     type: Literal["sample"] = "sample"
     step: int
@@ -87,6 +88,9 @@ class Sample(_Event):
     prompt: str
     expected: str
     text: str
+    tokens: int = 0
+    ended: bool = True
+    """Whether the answer came to its end within the tokens that it may have."""
 
 
 class Checkpoint(_Event):

@@ -42,6 +42,8 @@ class Progress:
     calm_losses: Sequence[float] = ()
     """Of the latest steps, without those that were wild; see divergence.py."""
     wild_steps: int = 0
+    answered_step: int = -1
+    """Of the latest sample answers."""
 
 
 def save(

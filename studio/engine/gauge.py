@@ -20,6 +20,7 @@ from studio.domain.errors import Stopped
 from studio.engine.general import ANSWER_TOKENS, General
 from studio.engine.steps import micro_batches
 from studio.engine.trainee import Trainee
+from studio.engine.writing import written
 
 LIKELIEST = 64
 _TINY = 1e-9
@@ -119,49 +120,13 @@ def _loss(model: Trainee, rows: Sequence[Encoded], size: int, should_stop: Shoul
     return total / sum(row.trained for row in rows)
 
 
-@torch.no_grad()
 def _answers(model: Trainee, general: General, seed: int, should_stop: ShouldStop) -> list[Encoded]:
-    """What the model answers, drawn at temperature 1 from all its tokens; leaves the random state as it was."""
-    from transformers import GenerationConfig
-
-    def go_on(written: torch.Tensor, *_: object, **__: object) -> torch.Tensor:
-        _heed(should_stop)
-        return torch.zeros(len(written), dtype=torch.bool, device=written.device)
-
-    width = max(map(len, general.prompts))
-    ids = torch.tensor([[model.pad_id] * (width - len(prompt)) + [*prompt] for prompt in general.prompts])
-    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in general.prompts])
-    settings = GenerationConfig(
-        do_sample=True,
-        temperature=1.0,
-        top_k=0,
-        top_p=1.0,
-        repetition_penalty=1.0,
-        max_new_tokens=ANSWER_TOKENS,
-        eos_token_id=[*general.stop_ids],
-        pad_token_id=model.pad_id,
-    )
-    cuda = [torch.cuda.current_device()] if model.device == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), model.precision(), model.unpacked():
-        torch.manual_seed(seed)
-        said = model.base.generate(
-            input_ids=ids.to(model.device),
-            attention_mask=mask.to(model.device),
-            generation_config=settings,
-            stopping_criteria=[go_on],
-        )
-    stops = set(general.stop_ids)
+    """What the model answers, drawn at temperature 1, as rows that learn the answer."""
+    said = written(model, general.prompts, ANSWER_TOKENS, general.stop_ids, should_stop, seed)
     return [
-        _answered(number, prompt, answer, stops)
-        for number, (prompt, answer) in enumerate(zip(general.prompts, said[:, width:].tolist(), strict=True))
+        Encoded([*prompt, *words], [IGNORED] * len(prompt) + [*words], (), "", number)
+        for number, (prompt, words) in enumerate(zip(general.prompts, said, strict=True))
     ]
-
-
-def _answered(number: int, prompt: Sequence[int], answer: Sequence[int], stops: set[int]) -> Encoded:
-    """Prompt and answer as a row that learns the answer, with the token that ends it and none after that."""
-    end = next((place for place, token in enumerate(answer, start=1) if token in stops), len(answer))
-    words = answer[:end]
-    return Encoded([*prompt, *words], [IGNORED] * len(prompt) + [*words], (), "", number)
 
 
 def _divergence(then: torch.Tensor, now: torch.Tensor) -> float:

@@ -56,12 +56,14 @@ def estimate(
     trained: Sequence[int],
     held_out: Sequence[int] = (),
     general: tuple[int, int] = (0, 0),
+    sampled: int = 0,
     tokens_per_second: float | None = None,
 ) -> Estimate:
     """For a resolved configuration. `lengths` and `trained` are tokens and trained tokens a row, after cutting.
 
     `held_out` are tokens of the rows that are measured on, and `general` all tokens of general rows at each evaluation,
     which take a forward pass: a third of the work of training; and those that are trained over, so to speak, once.
+    `sampled` are tokens of training that take as long as the sample answers of the whole run.
     """
     train = config.train
     steps = plan_steps(len(lengths), train.batch_size, train.epochs or 1.0, train.max_steps, train.seed)
@@ -84,7 +86,7 @@ def estimate(
             train,
             machine,
             model,
-            tokens + general[1] + _measured_tokens(config, steps.count, held_out, general[0]) // 3,
+            tokens + general[1] + sampled + _measured_tokens(config, steps.count, held_out, general[0]) // 3,
             tokens_per_second,
         ),
         measured=tokens_per_second is not None,

@@ -23,6 +23,7 @@ from studio.engine.encode import fingerprint
 from studio.engine.forgetting import Forgotten, Remembering
 from studio.engine.general import General
 from studio.engine.out_of_memory import fitting, is_out_of_memory
+from studio.engine.samples import Samples, answer
 from studio.engine.schedule import learning_rate
 from studio.engine.steps import Steps, micro_batches, plan_steps
 
@@ -46,6 +47,8 @@ class TrainJob:
     """What the adapter begins with, in continual tuning."""
     general: General = field(default_factory=General)
     """What forgetting is measured on and held against."""
+    samples: Samples = field(default_factory=Samples)
+    """Prompts that are answered now and then."""
 
     @property
     def checkpoints(self) -> Path:
@@ -72,6 +75,7 @@ class _Tally:
     loss: float = 0.0
     eval_loss: float | None = None
     evaluated_step: int = -1
+    answered_step: int = -1
     best_loss: float | None = None
     best_step: int = 0
     since_best: int = 0
@@ -101,6 +105,7 @@ class _Tally:
             rows_at_once=self.rows_at_once,
             calm_losses=self.calm_losses,
             wild_steps=self.wild_steps,
+            answered_step=self.answered_step,
         )
 
     def measured(self, eval_loss: float | None) -> None:
@@ -157,6 +162,7 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
     kept = _remember(model, job, tally, emit, should_stop)
     if _evaluation_is_due(job, tally, kept):
         _evaluate(model, job, tally, kept, emit, should_stop)
+    _answer_samples(model, job, tally, emit, should_stop)
     emit(Phase(name="training", done=tally.step, total=job.steps.count))
     try:
         _loop(model, optimizer, job, tally, kept, emit, should_stop)
@@ -223,6 +229,7 @@ def _loop(
         # Measured before it is saved: a run that goes on from here has not lost the measurement.
         if _evaluation_is_due(job, tally, kept):
             _evaluate(model, job, tally, kept, emit, should_stop)
+        _answer_samples(model, job, tally, emit, should_stop)
         ends = tally.step == steps or _is_out_of_patience(config, tally)
         checkpoint_is_due |= tally.step % (config.save_steps or steps) == 0
         # While the loss may be exploding, the checkpoints from before are worth more.
@@ -384,6 +391,39 @@ def _evaluate(
                 general_loss=told.general_loss,
                 divergence=told.divergence,
                 forgetting=told.forgetting,
+            )
+        )
+    model.model.train()
+    emit(Phase(name="training", done=tally.step, total=job.steps.count))
+
+
+def _answer_samples(
+    model: trainee.Trainee, job: TrainJob, tally: _Tally, emit: Emit, should_stop: ShouldStop
+) -> None:
+    """What the model says by now, where it is time for that: at the start, every so many steps, and at the end.
+
+    What `should_stop` breaks off is said when the run goes on.
+    """
+    steps = job.steps.count
+    ends = tally.step == steps or _is_out_of_patience(job.config, tally)
+    due = ends or tally.step % job.samples.every(job.config, steps) == 0
+    if not (job.samples.asked and due) or tally.answered_step == tally.step:
+        return
+    emit(Phase(name="answering"))
+    model.model.eval()
+    try:
+        answer(model, job.samples, tally.step, emit, should_stop)
+        tally.answered_step = tally.step
+    except Stopped:
+        pass  # the training loop hears it too
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        emit(
+            Warned(
+                template="Memory was too short for the sample answers at step {step}.",
+                remedy="Training goes on without them. Fewer or shorter ones take less.",
+                values={"step": tally.step},
             )
         )
     model.model.train()

@@ -99,7 +99,9 @@ class Trainee:
 
     @contextlib.contextmanager
     def unpacked(self) -> Iterator[None]:
-        """With transformers' own attention, as it is needed to generate."""
+        """With transformers' own attention and without noise, as it is needed to generate."""
+        if self.noise:
+            self.noise.of((), ())
         self.base.set_attn_implementation(self.own_attention)
         try:
             yield

@@ -25,7 +25,9 @@ from studio.engine.memory import Estimate, estimate
 from studio.engine.model_facts import ModelFacts, facts
 from studio.engine.model_files import read_config
 from studio.engine.rows import RowsByNumber
+from studio.engine.samples import samples
 from studio.engine.starter import is_prepared
+from studio.engine.steps import plan_steps
 from studio.engine.templates import Template, asks_for_date, resolve
 from studio.engine.token_lengths import length_findings
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
@@ -71,7 +73,12 @@ def plan(store: Store, config: RunConfig) -> Plan:
     _refuse_endless(prepared.train.rows)
     length = prepared.config.train.max_length
     assert length is not None  # a plan leaves nothing open
-    about = general.general_rows(prepared.config, prepared.encoder, load_data(config).train, length)
+    data, train = load_data(config), prepared.config.train
+    about = general.general_rows(prepared.config, prepared.encoder, data.train, length)
+    steps = plan_steps(
+        len(prepared.train.rows), train.batch_size, train.epochs or 1.0, train.max_steps, train.seed
+    )
+    asked = samples(prepared.config.evaluate, prepared.encoder, data.held_out, model.context)
     found = estimate(
         prepared.config,
         store.machine(),
@@ -80,6 +87,7 @@ def plan(store: Store, config: RunConfig) -> Plan:
         [row.trained for row in prepared.train.rows],
         [row.total for row in prepared.held_out.rows],
         (about.tokens, about.tokens_once),
+        asked.cost(train, steps.count),
         speeds.look_up(store.speeds_file, prepared.config),
     )
     return Plan(

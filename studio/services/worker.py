@@ -25,8 +25,10 @@ from studio.engine import models
 from studio.engine.general import general_rows
 from studio.engine.integrity import sha256
 from studio.engine.machine import versions
-from studio.engine.model_files import weight_files
+from studio.engine.model_facts import facts
+from studio.engine.model_files import read_config, weight_files
 from studio.engine.out_of_memory import is_out_of_memory
+from studio.engine.samples import samples
 from studio.engine.templates import Template
 from studio.engine.tokenizer import load_tokenizer
 from studio.services import process, queue, speeds
@@ -161,7 +163,7 @@ class Worker:
             self.files.write_resolved(prepared.config)
             self._report(prepared)
         config = prepared.config
-        longest = config.train.max_length
+        longest, context = config.train.max_length, facts(read_config(path), 0).context
         assert longest is not None  # a prepared configuration leaves nothing open
         _use_all_cores(self.store.machine().cores)
         job = TrainJob(
@@ -175,6 +177,7 @@ class Worker:
             pad_id=load_tokenizer(path).pad_id,
             adapter=self.files.begun_with if self.files.begun_with.is_dir() else None,
             general=general_rows(config, prepared.encoder, self.files.train_rows(), longest),
+            samples=samples(config.evaluate, prepared.encoder, self.files.held_out_rows(), context),
         )
         metrics = train(job, self.emit, self.should_stop)
         self._remember_speed(config, metrics)

@@ -65,6 +65,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "train.result",
         "train.save_steps",
         "train.keep_checkpoints",
+        "evaluate.sample_rows",
+        "evaluate.sample_prompts",
+        "evaluate.sample_steps",
+        "evaluate.sample_tokens",
     ),
 }
 """Where an advanced setting stands; what is named nowhere comes last, under `other`."""
@@ -107,7 +111,13 @@ def widget(setting: Setting) -> gr.components.Component:
     if setting.kind == "boolean":
         return gr.Checkbox(value=bool(setting.default), **common)
     empty = t("form.auto") if setting.empty == "fitting" else t("form.none")
-    return gr.Textbox(value=text_of(setting, setting.default), max_lines=1, placeholder=empty, **common)
+    return gr.Textbox(
+        value=text_of(setting, setting.default),
+        lines=setting.lines,
+        max_lines=setting.lines,
+        placeholder=empty,
+        **common,
+    )
 
 
 def _plain(setting: Setting) -> str | None:

@@ -11,7 +11,7 @@ import gradio as gr
 
 from studio.domain.errors import StudioError
 from studio.domain.run import ALIVE, RESUMABLE, Run
-from studio.ui import plots, run_views, views
+from studio.ui import plots, run_views, sample_views, views
 from studio.ui.i18n import Words, t
 from studio.ui.live import LIVE
 from studio.ui.page import Draft, Page
@@ -54,6 +54,7 @@ def build(page: Page) -> None:
         with gr.Column(elem_classes="surface", elem_id="loss", visible=False) as curves:
             smoothing, log = view_controls()
             plot = gr.HTML(elem_id="loss-plot", js_on_load=LIVE, min_height=340)
+        samples = gr.HTML(elem_id="run-samples", js_on_load=LIVE)
         notes = gr.HTML(elem_id="run-notes", js_on_load=LIVE)
         with gr.Column(elem_classes=["surface", "new-run"], elem_id="new-run", visible=False) as new:
             summary = gr.HTML(elem_id="new-run-summary", min_height=64)
@@ -73,6 +74,7 @@ def build(page: Page) -> None:
         "hint": hint,
         "curves": curves,
         "plot": plot,
+        "samples": samples,
         "notes": notes,
         "new": new,
         "summary": summary,
@@ -219,7 +221,7 @@ def running(say: Words, jobs: Jobs, run: Run | None, view: View = plots.USUAL) -
     """What each part of the tab shows of the run."""
     if run is None:
         shown = {name: {"visible": False} for name in ("card", "curves", "following")}
-        return {**shown, "notes": {"value": ""}, "timer": {"active": False}}
+        return {**shown, "samples": {"value": ""}, "notes": {"value": ""}, "timer": {"active": False}}
     run, progress = named(jobs, run), jobs.progress(run.id)
     alive, resumable = run.state in ALIVE, run.state in RESUMABLE
     log = log_end(jobs.files(run.id).worker_log) if run.state in ("failed", "interrupted") else []
@@ -240,6 +242,7 @@ def running(say: Words, jobs: Jobs, run: Run | None, view: View = plots.USUAL) -
         "hint": {"value": say(hint)},
         "curves": {"visible": True},
         **curves_of(say, jobs, run, view),
+        "samples": {"value": sample_views.panel(say, progress.samples)},
         "notes": {"value": run_views.notes(say, progress, log)},
         "following": {"visible": run.state == "finished"},
         "timer": {"active": alive},

@@ -16,7 +16,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from transformers.models.llama.modeling_llama import LlamaMLP
 
 from studio.domain.config import SECTIONS, RunConfig, parse_config, settings
-from studio.domain.events import Event, Metric, Phase, Started
+from studio.domain.events import Event, Metric, Phase, Sample, Started
 from studio.services.jobs import Jobs
 from studio.services.store import Store
 from studio.services.worker import Worker
@@ -41,6 +41,7 @@ BASE: dict[str, Any] = {
     "train.save_steps": 1,
     "train.eval_steps": 2,
     "evaluate.general_rows": 1,
+    "evaluate.sample_tokens": 4,
 }
 """Twelve rows, three of them measured on: three steps."""
 
@@ -99,6 +100,14 @@ def scored_rows(did: Did) -> Any:
 
 def general_loss(did: Did) -> Any:
     return [event.general_loss for event in did.events if isinstance(event, Metric)]
+
+
+def answers(did: Did) -> Any:
+    return [
+        (event.step, event.prompt, event.text, event.tokens)
+        for event in did.events
+        if isinstance(event, Sample)
+    ]
 
 
 def checkpoints(did: Did) -> Any:
@@ -181,6 +190,10 @@ SEEN: dict[str, Change] = {
     "train.result": Change("last", lambda did: did.metrics["result_step"], DIVERGES),
     "evaluate.rows": Change(1, scored_rows),
     "evaluate.general_rows": Change(2, general_loss),
+    "evaluate.sample_rows": Change(1, answers),
+    "evaluate.sample_prompts": Change("Who are you?", answers),
+    "evaluate.sample_steps": Change(1, answers),
+    "evaluate.sample_tokens": Change(2, answers),
 }
 
 
