@@ -1,8 +1,8 @@
 """How long a long run takes to be read and drawn: python -m tests.bench.history [--steps 100000]
 
 Writes the events of a run (a metric a step, ten evaluations, a hundred checkpoints) and measures what the page does
-with them: the first look, a poll that finds ten new steps, and a poll that finds none; reading and drawing apart. The least
-of several repetitions each, as nothing but other work makes one of them longer.
+with them: the first look, a poll that finds ten new steps, and a poll that finds none; reading and drawing apart. The
+least of several repetitions each, as nothing but other work makes one of them longer.
 """
 
 from __future__ import annotations
