@@ -182,7 +182,8 @@ const drawRest = (pane, side, rest, turn) => {
   }
   unfold(pane);
   colour();
-  prefetch();
+  // Where this row fails, its neighbours most likely do as well, and each may take seconds to.
+  if (!side.problem) prefetch();
 };
 
 const unfold = (pane) => {

@@ -65,8 +65,16 @@ class EncodedData:
 class Encoder:
     """Conversations to ids and labels, for one template, one tokenizer and one choice of what is learnt."""
 
-    def __init__(self, template: Template, tokenizer: Tokenizer, masks: TemplateConfig | None = None) -> None:
+    def __init__(
+        self,
+        template: Template,
+        tokenizer: Tokenizer,
+        masks: TemplateConfig | None = None,
+        for_texts: Template | None = None,
+    ) -> None:
+        """`for_texts` writes rows that are plain texts; without it, the shipped template does."""
         self.template, self.tokenizer = template, tokenizer
+        self._for_texts = for_texts
         self.masks = masks or TemplateConfig()
         self.renderer = Renderer(template, tokenizer)
         # Mostly the header alone, over and over; where it has no special token, a person's words before it as well.
@@ -106,7 +114,9 @@ class Encoder:
     @cached_property
     def texts(self) -> Encoder:
         """For rows that are plain texts: they are learnt as they stand, with the end token, by any template."""
-        return encoder_for(self.masks.model_copy(update={"name": _PLAIN, "source": None}), self.tokenizer)
+        masks = self.masks.model_copy(update={"name": _PLAIN, "source": None})
+        template = self._for_texts or resolve(_PLAIN, self.tokenizer)
+        return Encoder(replace(template, name=_PLAIN), self.tokenizer, masks)
 
     def _with_texts(self, conversations: Sequence[Conversation], max_length: int | None) -> list[Encoded]:
         """As `encode_many`, where plain texts are among the rows."""

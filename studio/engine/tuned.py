@@ -43,6 +43,8 @@ class TunedRun:
     kind: Literal["adapter", "model", "checkpoint"]
     weights: Path
     """The folder adapter/ or model/, or the latest checkpoint of a run that did not reach its end."""
+    for_texts: Template | None = None
+    """By which rows that are plain texts were written."""
 
     @property
     def full(self) -> bool:
@@ -52,7 +54,7 @@ class TunedRun:
     @cached_property
     def encoder(self) -> Encoder:
         """Writes prompts and rows as they were in training."""
-        return Encoder(self.template, self.tokenizer, self.config.template)
+        return Encoder(self.template, self.tokenizer, self.config.template, self.for_texts)
 
     @property
     def stop_ids(self) -> list[int]:

@@ -149,15 +149,16 @@ def prepare(
     held_out: Sequence[Conversation],
     template: Template | None = None,
     day: date | None = None,
+    for_texts: Template | None = None,
 ) -> Prepared:
     """Fill in open settings and encode the rows: what a worker does with the copies that its run keeps.
 
-    Without a template, it is the configured one with the date of `day`, or of today.
+    Without a template, it is the configured one with the date of `day`, or of today; see `Encoder` for `for_texts`.
     """
     model = models.inspect(model_path, config.model.id)
     tokenizer = load_tokenizer(model_path)
     encoder = (
-        Encoder(template, tokenizer, config.template)
+        Encoder(template, tokenizer, config.template, for_texts)
         if template
         else _encoder(config.template, tokenizer, day or date.today())
     )

@@ -61,6 +61,11 @@ class RunFiles:
         return self.folder / "template.jinja"
 
     @property
+    def text_template(self) -> Path:
+        """By which rows that are plain texts were written, where the run has such."""
+        return self.folder / "template-for-texts.jinja"
+
+    @property
     def adapter(self) -> Path:
         return self.folder / "adapter"
 

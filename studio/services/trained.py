@@ -28,9 +28,15 @@ def read_trained(files: RunFiles) -> TunedRun:
             path=model_path,
         )
     _check_base(files, Path(model_path), name)
-    template = Template("run", "The run's own", files.template.read_text(encoding="utf-8"))
+    template, for_texts = kept_template(files.template), kept_template(files.text_template)
+    assert template is not None
     tokenizer = load_tokenizer(Path(model_path))
-    return TunedRun(files.id, name, config, Path(model_path), template, tokenizer, kind, weights)
+    return TunedRun(files.id, name, config, Path(model_path), template, tokenizer, kind, weights, for_texts)
+
+
+def kept_template(file: Path) -> Template | None:
+    """A template as the run began with it; None where it has none."""
+    return Template("run", "The run's own", file.read_text(encoding="utf-8")) if file.is_file() else None
 
 
 def _check_base(files: RunFiles, model_path: Path, name: str) -> None:

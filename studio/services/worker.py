@@ -22,6 +22,7 @@ from studio.domain.events import Event, Failed, Finished, Phase, Warned
 from studio.domain.run import RunState
 from studio.domain.text import Text
 from studio.engine import models
+from studio.engine.encode import Encoder
 from studio.engine.general import general_rows
 from studio.engine.integrity import sha256
 from studio.engine.machine import versions
@@ -29,7 +30,6 @@ from studio.engine.model_facts import facts
 from studio.engine.model_files import read_config, weight_files
 from studio.engine.out_of_memory import is_out_of_memory
 from studio.engine.samples import samples
-from studio.engine.templates import Template
 from studio.engine.tokenizer import load_tokenizer
 from studio.services import process, queue, speeds
 from studio.services.continual import refitted
@@ -38,7 +38,7 @@ from studio.services.log import EventLog
 from studio.services.plan import Prepared, prepare
 from studio.services.run_files import RunFiles, State
 from studio.services.store import Store
-from studio.services.trained import weight_stamps
+from studio.services.trained import kept_template, weight_stamps
 
 _POLL = 0.3
 _RESERVE = 256 * 1024
@@ -151,15 +151,16 @@ class Worker:
             path,
             self.files.train_rows(),
             self.files.held_out_rows(),
-            self._own_template(),
+            kept_template(self.files.template),  # where it goes on
             self.files.submitted_on(),
+            kept_template(self.files.text_template),
         )
         env = self._environment(path, prepared)
         if resolved:
             self._check_unchanged(env)
         else:
             self.files.write_env(env)
-            write_text(self.files.template, prepared.encoder.template.source)
+            self._keep_templates(prepared.encoder)
             self.files.write_resolved(prepared.config)
             self._report(prepared)
         config = prepared.config
@@ -183,11 +184,11 @@ class Worker:
         self._remember_speed(config, metrics)
         return metrics
 
-    def _own_template(self) -> Template | None:
-        """The template that the run began with, when it goes on."""
-        if not self.files.template.is_file():
-            return None
-        return Template("run", "The run's own", self.files.template.read_text(encoding="utf-8"))
+    def _keep_templates(self, encoder: Encoder) -> None:
+        """For chats, exports, and for when the run goes on: what is shipped or resolved then may be another."""
+        write_text(self.files.template, encoder.template.source)
+        if any(row.plain for row in (*self.files.train_rows(), *self.files.held_out_rows())):
+            write_text(self.files.text_template, encoder.texts.template.source)
 
     def _environment(self, path: Path, prepared: Prepared) -> dict[str, Any]:
         machine = self.store.machine()

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from studio.services.store import Store
 
 MAX_UPLOAD = "4gb"
+KEYBOARD = ASSETS / "keyboard.js"
 _DAY = 86_400
 _TAB_BUILDERS = (data_tab, template_tab, hyperparameters_tab, training_tab, chat_tab, runs_tab, export_tab)
 # The open tab stands in the address, so that a reload stays where it was. The gate's script notes it before Gradio's
@@ -189,6 +190,7 @@ def launch(
         allowed_paths=[],
         theme=theme(),
         css_paths=[STYLESHEET],
+        head=f"<script>{KEYBOARD.read_text(encoding='utf-8')}</script>",
         i18n=frontend(form.composed_texts()),
     )
     return blocks

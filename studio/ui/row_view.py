@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,6 +29,10 @@ from studio.ui.page import Draft, Page
 
 _AT_ONCE = 16
 """Rows that may be asked for at a time."""
+_PATIENCE = 1.0
+"""Seconds after which an answer is given with the rows that are drawn: a template that does not come to an end would
+hold up the whole page once for each row.
+"""
 
 
 @dataclass(frozen=True)
@@ -133,14 +138,19 @@ def _digest(text: str) -> str:
 def drawn(
     say: Words, page: Page, draft: Draft, other: str, limit: int | None, places: Sequence[int]
 ) -> dict[str, row_views.Drawn]:
-    """The rows at these places, counted from 1; those that are not there are left out."""
+    """The rows at these places, counted from 1; those that are not there are left out, and those that take too long
+    after the first.
+    """
     config = form.sound(draft).config(page.store)
     shown = preview.shown(page.store, config)
-    return {
-        str(place): _drawn(say, config, shown, other, limit, place)
-        for place in places
-        if 1 <= place <= len(shown.conversations)
-    }
+    deadline = time.monotonic() + _PATIENCE
+    found: dict[str, row_views.Drawn] = {}
+    for place in places:
+        if found and time.monotonic() > deadline:
+            break
+        if 1 <= place <= len(shown.conversations):
+            found[str(place)] = _drawn(say, config, shown, other, limit, place)
+    return found
 
 
 def fed(page: Page, draft: Draft, limit: int | None, place: int) -> list[Encoded]:

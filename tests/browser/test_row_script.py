@@ -106,6 +106,20 @@ def test_rows_that_were_fetched_ahead_at_another_length_are_not_shown(page: Page
     assert limits(page)[:4] == [None, None, 64, 64]
 
 
+def test_no_rows_are_fetched_ahead_of_one_that_fails(page: Page) -> None:
+    begin(page)
+    answer(page, 1, "ahead")
+    page.evaluate("(state) => window.tell('state', state)", state(key="endless", settled=False))
+    page.wait_for_function("window.asked.length == 3")
+    page.evaluate("""() => {
+      const side = {head: '', pieces: [], runs: '', text: '', ids: [], problem: '<p>It has no end.</p>', kept: false};
+      window.asked[2].answer({1: {number: 1, position: '', sides: [side]}});
+    }""")
+    page.get_by_text("It has no end.").wait_for()
+    page.wait_for_timeout(300)
+    assert page.evaluate("window.asked.map(({asked}) => asked.places)") == [[1], [2, 3], [1]]
+
+
 def test_a_question_for_losses_says_itself_which_row_at_which_length_and_settings_it_is_about(
     page: Page,
 ) -> None:

@@ -61,6 +61,15 @@ def test_the_browser_knows_the_rows_by_their_numbers_in_the_file(page: Page, dra
     assert row(page, draft, 3)["position"] == "3 of 9 readable rows"
 
 
+def test_a_template_that_takes_long_is_tried_with_one_row_of_those_asked_for(
+    page: Page, draft: Draft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(row_view, "_PATIENCE", 0.0)
+    assert [*row_view.drawn(EN, page, draft, "", None, [0, 3, 4, 2])] == ["3"]
+    monkeypatch.setattr(row_view, "_PATIENCE", 60.0)
+    assert [*row_view.drawn(EN, page, draft, "", None, [0, 3, 4, 2])] == ["3", "4", "2"]
+
+
 def test_the_maximum_length_and_the_hazards_come_with_the_statistics(page: Page, draft: Draft) -> None:
     assert (state(page, draft)["limit"], state(page, draft)["hazards"]) == (None, [])
     short = draft.with_value("train.max_length", 35)
