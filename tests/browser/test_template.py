@@ -79,9 +79,9 @@ def test_the_template_tab_is_used_with_the_keyboard_alone(
     # A maximum length, and rows beyond it left out: they can be looked at all the same
     reach(page.locator("#template-length").get_by_role("textbox"))
     page.keyboard.type("128")
-    choose(page.locator("#template-overlong input"), "Leave the row out")
     page.locator("#set-view").get_by_text("over the maximum length of 128", exact=False).wait_for()
-    page.locator("#set-view").get_by_text("left out", exact=False).first.wait_for()
+    choose(page.locator("#template-overlong input"), "Leave the row out")
+    page.locator("#set-view").get_by_text("Left out: 1 row", exact=False).wait_for()
 
     # Prompts too, and back; the lists that the focus passes stay closed behind it
     masked = "document.querySelectorAll('#tokens .tok.masked').length"
@@ -139,7 +139,7 @@ def test_the_template_tab_is_used_with_the_keyboard_alone(
         tip.get_by_text(f"Token {place} of", exact=False).wait_for()
     reach(page.locator(".pane .as-text summary").first)
     press("Enter")
-    page.locator(".pane .runs .trained").first.get_by_text("Answer 5.<|im_end|>").wait_for()
+    page.locator(".pane .runs .trained").first.get_by_text("Answer 5.special token <|im_end|>").wait_for()
 
     # Beside another template, both go on to the next row
     choose(page.locator("#template-other input"), "Alpaca", "Shift+Tab")
