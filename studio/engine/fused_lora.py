@@ -1,7 +1,12 @@
-"""LoRA's forward and backward as one operation a layer: keeps its input and the product with A, and no copies."""
+"""LoRA's forward and backward as one operation a layer: keeps its input and the product with A, and no copies.
+
+Layers that read the same input, such as those of queries, keys and values, are one layer with their outputs side by
+side: the weights W and the A's lie one below another, and the B's, each times its scale, stand on a diagonal.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import MethodType
 from typing import Any
 
@@ -78,3 +83,44 @@ def _forward(layer: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         x, base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
     )
     return out
+
+
+class Joined:
+    """Plain LoRA layers on one input, computed at once. Their frozen weights become parts of one: none is held twice."""
+
+    def __init__(self, layers: Sequence[Any]) -> None:
+        bases = [layer.get_base_layer() for layer in layers]
+        self._layers = layers
+        self.sizes = [base.out_features for base in bases]
+        self._weight = torch.cat([base.weight.detach() for base in bases])
+        self._bias = None if bases[0].bias is None else torch.cat([base.bias.detach() for base in bases])
+        for base, part in zip(bases, self._weight.split(self.sizes), strict=True):
+            base.weight.data = part
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """The layers' outputs side by side; each by itself while something watches them (`studio.engine.ewc`)."""
+        if any(layer._forward_hooks for layer in self._layers):
+            return torch.cat([layer(x) for layer in self._layers], -1)
+        downs, ups = [], []
+        for layer in self._layers:
+            name = layer.active_adapters[0]
+            downs.append(layer.lora_A[name].weight)
+            ups.append(layer.scaling[name] * layer.lora_B[name].weight)
+        x = x.to(self._weight.dtype)
+        out: torch.Tensor = _LoraLinear.apply(
+            x, self._weight, self._bias, torch.cat(downs), torch.block_diag(*ups), 1.0
+        )
+        return out
+
+
+def join(layers: Sequence[Any]) -> Joined | None:
+    """None where they are not all plain LoRA layers of the same kind."""
+    from peft.tuners.lora import Linear
+
+    if not all(type(layer) is Linear and _is_plain(layer) for layer in layers):
+        return None
+    kinds = {
+        (base.weight.dtype, base.weight.device, base.in_features, base.bias is None)
+        for base in (layer.get_base_layer() for layer in layers)
+    }
+    return Joined(layers) if len(kinds) == 1 else None

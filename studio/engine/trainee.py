@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from studio.domain.config import TrainConfig
 from studio.domain.encoded import Encoded
-from studio.engine import adapters, attention, fused_lora
+from studio.engine import adapters, attention, fused_layers
 from studio.engine.batches import Batch, collate
 from studio.engine.loss import CHUNK, head_loss
 from studio.engine.models import load_base
@@ -163,7 +163,7 @@ def build(
         model: torch.nn.Module = base
     else:
         model = adapters.add(base, config, adapter)
-        fused_lora.fuse(model)
+    fused_layers.fuse(model)
     if config.gradient_checkpointing:
         base.activation_checkpointing_enable({"use_reentrant": False})
         base.enable_input_require_grads()
