@@ -22,15 +22,14 @@ class _HeadLoss(torch.autograd.Function):
         loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
         for start in range(0, len(hidden), CHUNK):
             part, wanted = hidden[start : start + CHUNK], labels[start : start + CHUNK]
-            logits = (part @ weight.T).float()
-            log_sum = torch.logsumexp(logits, -1)
-            loss += (log_sum - logits.gather(1, wanted[:, None]).squeeze(1)).sum()
-            grad = logits.sub_(log_sum[:, None]).exp_()
-            grad[torch.arange(len(wanted), device=grad.device), wanted] -= 1
-            grad = grad.to(weight.dtype)
-            grad_hidden[start : start + CHUNK] = grad @ weight
+            shares, total, nats = _exponentials((part @ weight.T).float(), wanted)
+            loss += nats
+            # Before it is rounded: the gradient of a token that is nearly certain is a small difference.
+            shares[torch.arange(len(wanted), device=shares.device), wanted] -= total[:, 0]
+            shares = shares.to(weight.dtype)
+            grad_hidden[start : start + CHUNK] = (shares @ weight).div_(total)
             if grad_weight is not None:
-                grad_weight += grad.T @ part
+                grad_weight += shares.T @ (part / total).to(weight.dtype)
         ctx.save_for_backward(grad_hidden, grad_weight)
         ctx.weight_dtype = weight.dtype
         return loss
@@ -41,6 +40,19 @@ class _HeadLoss(torch.autograd.Function):
         if grad_weight is not None:
             grad_weight = (grad_weight * scale).to(ctx.weight_dtype)
         return grad_hidden * scale.to(grad_hidden.dtype), grad_weight, None
+
+
+def _exponentials(
+    logits: torch.Tensor, wanted: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """exp(logits - largest), written over them; its sums (positions, 1); and the summed cross-entropy.
+
+    One exponential a logit serves loss and gradient: the softmax is what is returned first over what is returned second.
+    """
+    logits.sub_(logits.amax(-1, keepdim=True))
+    known = logits.gather(1, wanted[:, None])
+    total = logits.exp_().sum(-1, keepdim=True)
+    return logits, total, (total.log() - known).sum()
 
 
 def head_loss(hidden: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

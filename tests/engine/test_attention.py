@@ -38,3 +38,21 @@ def test_each_row_sees_only_itself_and_what_came_before(
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_short_rows_in_other_types_than_each_other_as_autocast_leaves_them() -> None:
+    torch.manual_seed(0)
+    q, k = torch.randn(1, 4, 11, 8, requires_grad=True), torch.randn(1, 2, 11, 8, requires_grad=True)
+    v = torch.randn(1, 2, 11, 8).bfloat16().requires_grad_()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found, _ = rows_attention(torch.nn.Module(), q, k, v, None, scaling=0.3, row_lengths=(4, 7))
+    assert found.dtype == torch.bfloat16
+    rows = zip(q.split((4, 7), 2), k.split((4, 7), 2), v.float().split((4, 7), 2), strict=True)
+    wanted = torch.cat([reference(*row, None) for row in rows], 2).transpose(1, 2)
+    torch.testing.assert_close(found.float(), wanted, rtol=0.05, atol=0.05)
+    weights = torch.randn(found.shape)
+    ours = torch.autograd.grad((found.float() * weights).sum(), (q, k, v))
+    theirs = torch.autograd.grad((wanted * weights).sum(), (q, k, v))
+    assert [one.dtype for one in ours] == [torch.float32, torch.float32, torch.bfloat16]
+    for one, other in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(one.float(), other.float(), rtol=0.1, atol=0.1)

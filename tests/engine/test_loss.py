@@ -24,3 +24,16 @@ def test_loss_and_gradients_equal_cross_entropy_of_the_logits(positions: int, tr
         torch.testing.assert_close(one, other)
     with torch.no_grad():
         torch.testing.assert_close(head_loss(hidden, weight, labels), theirs)
+
+
+def test_in_bfloat16_the_gradient_of_a_nearly_certain_token_is_no_rounding_error() -> None:
+    torch.manual_seed(0)
+    weight = torch.randn(50, 8).bfloat16()
+    labels = torch.arange(6)
+    hidden = (1.5 * weight[:6]).requires_grad_()
+    (ours,) = torch.autograd.grad(head_loss(hidden, weight, labels), hidden)
+    exact = hidden.detach().double().requires_grad_()
+    loss = functional.cross_entropy(exact @ weight.double().T, labels, reduction="sum")
+    (theirs,) = torch.autograd.grad(loss, exact)
+    for one, other in zip(ours.double(), theirs, strict=True):
+        assert float((one - other).abs().max()) < 0.05 * float(other.abs().max())
