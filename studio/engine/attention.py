@@ -62,9 +62,7 @@ class _ByProducts(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scaling: float
-    ) -> torch.Tensor:
+    def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scaling: float) -> torch.Tensor:
         heads, length, size = q.shape[1:]
         stacked = (q * scaling).reshape(len(k[0]), -1, size)
         scores = torch.bmm(stacked, k[0].transpose(1, 2)).view(heads, length, length)

@@ -86,7 +86,7 @@ def _forward(layer: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
 
 
 class Joined:
-    """Plain LoRA layers on one input, computed at once. Their frozen weights become parts of one: none is held twice."""
+    """Plain LoRA layers on one input, as one. Their frozen weights become parts of one tensor: none is held twice."""
 
     def __init__(self, layers: Sequence[Any]) -> None:
         bases = [layer.get_base_layer() for layer in layers]

@@ -47,7 +47,7 @@ def _exponentials(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """exp(logits - largest), written over them; its sums (positions, 1); and the summed cross-entropy.
 
-    One exponential a logit serves loss and gradient: the softmax is what is returned first over what is returned second.
+    One exponential a logit serves loss and gradient: the first that is returned over the second is the softmax.
     """
     logits.sub_(logits.amax(-1, keepdim=True))
     known = logits.gather(1, wanted[:, None])
