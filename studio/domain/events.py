@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from studio.domain.text import Text
 
+FailureKind = Literal["", "memory", "disk", "diverged"]
+
 
 class _Event(BaseModel):
     model_config = ConfigDict(extra="forbid")
@@ -117,6 +119,8 @@ class Warned(_Event):
 
 class Failed(_Event):
     type: Literal["failed"] = "failed"
+    kind: FailureKind = ""
+    """What ran out or went wrong, where something can be set otherwise."""
     template: str
     remedy: str = ""
     values: dict[str, Any] = Field(default_factory=dict)

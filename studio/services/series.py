@@ -36,6 +36,11 @@ class Series(Sequence[Point]):
         kept = self.steps <= step
         return Series.of(self.steps[kept], self.values[kept])
 
+    def from_step(self, step: int) -> Series:
+        """Without what came before `step`."""
+        kept = self.steps >= step
+        return Series.of(self.steps[kept], self.values[kept])
+
     def at(self, step: float) -> float | None:
         """The value at a step, where there is one."""
         place = int(np.searchsorted(self.steps, step))

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from studio.domain.config import RunConfig
 from studio.domain.errors import Stopped, StudioError
-from studio.domain.events import Event, Failed, Finished, Phase, Warned
+from studio.domain.events import Event, Failed, FailureKind, Finished, Phase, Warned
 from studio.domain.run import RunState
 from studio.domain.text import Text
 from studio.engine import models
@@ -72,12 +72,12 @@ class Worker:
             self.say("stopped", Text("Stopped by request."), Text("Resume it whenever you like."))
             return 3
         except StudioError as error:
-            return self._fail(error.text, error.remedy_text)
+            return self._fail(error.text, error.remedy_text, _kind(error))
         except Exception as error:
             if is_out_of_memory(error):
-                return self._fail(*_OUT_OF_MEMORY)
+                return self._fail(*_OUT_OF_MEMORY, "memory")
             if is_disk_full(error):
-                return self._fail(*_DISK_FULL)
+                return self._fail(*_DISK_FULL, "disk")
             reason = Text(
                 "The run failed: {problem}.", {"problem": f"{type(error).__name__}: {error}".rstrip(".")}
             )
@@ -267,7 +267,7 @@ class Worker:
         if metrics["train_seconds"] and metrics["steps"] >= 5:
             speeds.record(self.store.speeds_file, config, metrics["tokens"] / metrics["train_seconds"])
 
-    def _fail(self, reason: Text, remedy: Text) -> int:
+    def _fail(self, reason: Text, remedy: Text, kind: FailureKind = "") -> int:
         details = "".join(traceback.format_exc())
         self.files.reserve.unlink(missing_ok=True)
         with suppress(OSError):  # the disk may be full
@@ -275,6 +275,7 @@ class Worker:
         try:
             self.log.append(
                 Failed(
+                    kind=kind,
                     template=reason.template,
                     remedy=remedy.template,
                     values={**remedy.values, **reason.values},
@@ -284,6 +285,18 @@ class Worker:
         finally:
             self.say("failed", reason, remedy)
         return 1
+
+
+def _kind(error: StudioError) -> FailureKind:
+    """Of a failure that the engine has explained."""
+    from studio.engine.divergence import Diverged
+
+    if isinstance(error, Diverged):
+        return "diverged"
+    cause = error.__cause__
+    if cause and is_out_of_memory(cause):
+        return "memory"
+    return "disk" if isinstance(cause, Exception) and is_disk_full(cause) else ""
 
 
 _OUT_OF_MEMORY = (

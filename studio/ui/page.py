@@ -232,9 +232,13 @@ class Page:
 
     def start(self, draft: Draft) -> Draft:
         """Submit the run that the draft describes; it is written before its worker starts."""
-        run_id = self.jobs.submit(draft.config(self.store))
+        return replace(draft, run=self.submit(draft.config(self.store)))
+
+    def submit(self, config: RunConfig) -> str:
+        """Submit a run; returns its id."""
+        run_id = self.jobs.submit(config)
         self.chat.close_if_idle()  # a run needs the memory more than a model that nobody is talking to
-        return replace(draft, run=run_id)
+        return run_id
 
     def resume(self, run_id: str) -> None:
         """Let a run go on from its last checkpoint."""

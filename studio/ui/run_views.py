@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from studio.domain.config import RunConfig
 from studio.domain.events import Warned
 from studio.domain.run import ALIVE, RESUMABLE, Run
+from studio.services.diagnoses import diagnoses
 from studio.services.progress import Progress
 from studio.ui import live, step_views, views
 from studio.ui.i18n import Words
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from studio.services.history import Taken
     from studio.services.plan import Plan
 
+NOTHING: Mapping[str, Mapping[str, Any]] = {}
 STATE_CHIPS = {
     "queued": "info",
     "starting": "info",
@@ -57,7 +59,9 @@ def choice(run: Run) -> tuple[str, str]:
     return (f"{title(run)} · {made:%Y-%m-%d %H:%M}" if made else title(run), run.id)
 
 
-def status(say: Words, run: Run, progress: Progress) -> str:
+def status(
+    say: Words, run: Run, progress: Progress, remedies: Mapping[str, Mapping[str, Any]] = NOTHING
+) -> str:
     """The head of the Training tab: what runs, how far it is, and in figures how it goes."""
     alive = run.state in ALIVE
     steps = progress.steps or run.steps
@@ -71,7 +75,7 @@ def status(say: Words, run: Run, progress: Progress) -> str:
         f'<p class="muted small run-facts">{facts(say, run)}</p>'
         f"{live.bar(say, share)}"
         f'<div class="figures">{figures(say, run, progress, step, steps, alive)}</div>'
-        f"{trouble(say, run, progress)}{outcome(say, run, progress)}"
+        f"{trouble(say, run, progress, remedies)}{outcome(say, run, progress)}"
     )
 
 
@@ -145,12 +149,15 @@ def figures(say: Words, run: Run, progress: Progress, step: int, steps: int, ali
     )
 
 
-def trouble(say: Words, run: Run, progress: Progress) -> str:
+def trouble(
+    say: Words, run: Run, progress: Progress, remedies: Mapping[str, Mapping[str, Any]] = NOTHING
+) -> str:
     """Why a run did not come to its end, and what to do."""
     if run.state == "failed" and progress.failed:
         failed = progress.failed
         text = views.error_text(say, say.text(failed.text), say.text(failed.remedy_text), failed.traceback)
-        return text + f'<p class="note">{escape(kept(say, progress))}</p>'
+        button = again(say, failed.kind, remedies)
+        return text + f'<p class="note">{escape(kept(say, progress))} {button}</p>'
     if run.state == "failed":
         return views.error_text(say, say.message(run.reason) or say("state.failed"), say.message(run.remedy))
     if run.state == "interrupted":
@@ -162,6 +169,8 @@ def trouble(say: Words, run: Run, progress: Progress) -> str:
 
 
 def kept(say: Words, progress: Progress) -> str:
+    if not (progress.started or progress.saved or progress.failed):
+        return say("training.not_begun")
     return (
         say("training.kept", step=views.count(progress.saved))
         if progress.saved
@@ -188,9 +197,17 @@ def _short(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def notes(say: Words, progress: Progress, log: Sequence[str]) -> str:
-    """What the run warned of, and the end of its raw log."""
-    lines = "".join(_warning(say, warned) for warned in progress.warnings)
+def notes(
+    say: Words, progress: Progress, log: Sequence[str], remedies: Mapping[str, Mapping[str, Any]] = NOTHING
+) -> str:
+    """What its curves say, what the run warned of, and the end of its raw log.
+
+    `remedies` are by trouble the settings that a new run would have instead.
+    """
+    lines = "".join(
+        _warning(say, found.said, again(say, found.kind, remedies)) for found in diagnoses(progress)
+    )
+    lines += "".join(_warning(say, warned) for warned in progress.warnings)
     listed = (
         f'<p class="section-title">{escape(say("training.warnings"))}</p><ul class="notes">{lines}</ul>'
         if lines
@@ -200,10 +217,24 @@ def notes(say: Words, progress: Progress, log: Sequence[str]) -> str:
     return f'<div class="panel">{shown}</div>' if shown else ""
 
 
-def _warning(say: Words, warned: Warned) -> str:
+def again(say: Words, trouble: str, remedies: Mapping[str, Mapping[str, Any]]) -> str:
+    """The button that starts the run anew with other settings; none where no setting would help."""
+    changes = remedies.get(trouble)
+    if not changes:
+        return ""
+    named = ", ".join(f"{say(f'setting.{key}.label')} {_set(say, value)}" for key, value in changes.items())
+    label = escape(say("training.again", changes=named))
+    return f'<button type="button" class="act quiet again" data-again="{escape(trouble)}">{label}</button>'
+
+
+def _set(say: Words, value: Any) -> str:
+    return say("form.yes") if value is True else f"{value:g}"
+
+
+def _warning(say: Words, warned: Warned, button: str = "") -> str:
     chip = views.chip(views.CHIPS[warned.severity], say(f"severity.{warned.severity}"))
     remedy = f'<span class="muted">{escape(say.message(warned.remedy))}</span>'
-    return f"<li>{chip}<span>{escape(say.text(warned.text))} {remedy}{_rows(say, warned.rows)}</span></li>"
+    return f"<li>{chip}<span>{escape(say.text(warned.text))} {remedy}{_rows(say, warned.rows)} {button}</span></li>"
 
 
 def raw_log(say: Words, log: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ import gradio as gr
 
 from studio.domain.errors import StudioError
 from studio.domain.run import ALIVE, RESUMABLE, Run
+from studio.services.remedies import remedy, troubles
 from studio.ui import plots, run_views, sample_views, views
 from studio.ui.i18n import Words, t
 from studio.ui.live import LIVE
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from studio.domain.config import RunConfig
     from studio.services.jobs import Jobs
     from studio.services.plan import Plan
+    from studio.services.progress import Progress
     from studio.services.run_files import RunFiles
     from studio.services.store import Store
 
@@ -143,11 +145,30 @@ def build(page: Page) -> None:
         page.resume(draft.run)
         yield from whole(say, draft, last, View(*view))
 
-    def other(
+    def again(
+        say: Words, draft: Draft, trouble: str, last: dict[str, Any], view: View
+    ) -> Iterator[tuple[Any, ...]]:
+        """The run that is shown, anew with what helps against its trouble; it is stopped where it still works."""
+        run = page.jobs.get(draft.run)
+        changes = remedies_of(page.jobs, run, page.jobs.progress(run.id)).get(trouble)
+        if not changes:  # no longer so, or clicked on a page that is out of date
+            yield answer(gr.skip(), last, {})
+            return
+        config = page.jobs.files(run.id).given_config().with_values(changes)
+        if run.state in ALIVE:
+            page.jobs.stop(run.id)
+        for key, value in changes.items():
+            draft = draft.with_value(key, value)
+        yield from whole(say, draft, last, view, page.submit(config))
+
+    def acted(
         say: Words, draft: Draft, event: gr.EventData, last: dict[str, Any], *view: Any
-    ) -> tuple[Any, ...]:
+    ) -> Iterator[tuple[Any, ...]]:
+        if event._data.get("again"):
+            yield from again(say, draft, str(event._data["again"]), last, View(*view))
+            return
         run = page.jobs.get(str(event._data.get("run")))
-        return answer(replace(draft, run=run.id), last, running(say, page.jobs, run, View(*view)))
+        yield answer(replace(draft, run=run.id), last, running(say, page.jobs, run, View(*view)))
 
     def viewed(say: Words, draft: Draft, last: dict[str, Any], *view: Any) -> tuple[Any, ...]:
         run = chosen(page.jobs, draft)
@@ -163,7 +184,7 @@ def build(page: Page) -> None:
     page.on(start.click, started, [before, *view], outputs, error=error)
     page.on(stop.click, stopped, [before, *view], outputs, error=error)
     page.on(resume.click, resumed, [before, *view], outputs, error=error)
-    page.on(status.click, other, [before, *view], outputs, error=error, event=True)
+    page.on([status.click, notes.click], acted, [before, *view], outputs, error=error, event=True)
     page.on([smoothing.input, log.input], viewed, [before, *view], outputs, error=error, latest=True)
 
 
@@ -226,12 +247,14 @@ def running(say: Words, jobs: Jobs, run: Run | None, view: View = plots.USUAL) -
     alive, resumable = run.state in ALIVE, run.state in RESUMABLE
     log = log_end(jobs.files(run.id).worker_log) if run.state in ("failed", "interrupted") else []
     queued = run.state == "queued"
-    hint = ("training.cancel.hint" if queued else "training.stop.hint") if alive else "training.resume.hint"
+    goes_on = "training.resume.hint" if progress.saved else "training.resume.begins"
+    hint = ("training.cancel.hint" if queued else "training.stop.hint") if alive else goes_on
+    better = remedies_of(jobs, run, progress)
     others = [] if alive else [other for other in jobs.list() if other.state in ALIVE]
     return {
         "empty": {"visible": False},
         "card": {"visible": True},
-        "status": {"value": run_views.also(say, others) + run_views.status(say, run, progress)},
+        "status": {"value": run_views.also(say, others) + run_views.status(say, run, progress, better)},
         "actions": {"visible": alive or resumable},
         "stop": {
             "visible": alive,
@@ -243,10 +266,19 @@ def running(say: Words, jobs: Jobs, run: Run | None, view: View = plots.USUAL) -
         "curves": {"visible": True},
         **curves_of(say, jobs, run, view),
         "samples": {"value": sample_views.panel(say, progress.samples)},
-        "notes": {"value": run_views.notes(say, progress, log)},
+        "notes": {"value": run_views.notes(say, progress, log, better)},
         "following": {"visible": run.state == "finished"},
         "timer": {"active": alive},
     }
+
+
+def remedies_of(jobs: Jobs, run: Run, progress: Progress) -> dict[str, dict[str, Any]]:
+    """By trouble, the settings that a new run would have instead."""
+    try:
+        config = jobs.config(run.id)
+    except StudioError:  # a damaged folder: there is nothing to start again
+        return {}
+    return {trouble: remedy(trouble, progress, config) for trouble in troubles(progress)}
 
 
 def curves_of(say: Words, jobs: Jobs, run: Run, view: View) -> dict[str, dict[str, Any]]:

@@ -143,3 +143,26 @@ def test_the_configuration_is_shown_as_it_was_used():
     drawn = run_views.configuration(EN, config)
     assert "rank: 7" in drawn
     assert "path: &lt;rows&gt;.jsonl" in drawn
+
+
+def test_a_run_that_was_cancelled_before_it_began_speaks_of_no_checkpoint():
+    drawn = run_views.trouble(EN, replace(RUN, state="stopped"), Progress())
+    assert "It had not begun yet." in drawn
+    assert "checkpoint" not in drawn
+
+
+def test_a_failure_offers_to_start_again_with_what_helps():
+    failed = after(Progress(), [STARTED, Failed(template="The machine ran out of memory.", kind="memory")])
+    remedies = {"memory": {"train.micro_batch_size": 1, "train.gradient_checkpointing": True}}
+    drawn = run_views.trouble(EN, replace(RUN, state="failed"), failed, remedies)
+    assert 'data-again="memory">Start again with Micro-batch size 1, Gradient checkpointing Yes<' in drawn
+    assert "data-again" not in run_views.trouble(EN, replace(RUN, state="failed"), failed, {"memory": {}})
+
+
+def test_what_the_curves_say_stands_among_the_notes():
+    measured = [step(number, eval_loss=loss) for number, loss in ((0, 3.0), (1, 1.0), (2, 1.2), (3, 1.4))]
+    drawn = run_views.notes(
+        EN, after(Progress(), [STARTED, *measured]), [], {"overfitting": {"train.epochs": 1.0}}
+    )
+    assert "Since step 1 the held-out loss has been rising" in drawn
+    assert 'data-again="overfitting">Start again with Epochs 1<' in drawn
