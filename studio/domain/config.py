@@ -27,6 +27,7 @@ Scheduler = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
 AdapterStart = Literal["zero", "pissa"]
 Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
 Result = Literal["best", "last"]
+LogTo = Literal["tensorboard", "trackio", "wandb"]
 Overlong = Literal["cut", "drop", "split", "keep"]
 Turns = Literal["all", "last"]
 
@@ -444,6 +445,12 @@ class TrainConfig(Section):
         "Best: the weights of the evaluation with the lowest held-out loss; the last ones are kept as a checkpoint. "
         "Without held-out rows it is the last.",
     )
+    report_to: list[LogTo] = setting(
+        [],
+        "Log to",
+        "Other programs that are given the figures of the run too: TensorBoard and trackio keep them on this machine, "
+        "Weights & Biases sends figures and settings to its service, or keeps them where it has no key. None: no one.",
+    )
 
 
 class EvalConfig(Section):
@@ -543,7 +550,7 @@ class Setting:
     label: str
     help: str
     default: Any
-    kind: Literal["choice", "integer", "number", "boolean", "text", "list", "mapping"]
+    kind: Literal["choice", "several", "integer", "number", "boolean", "text", "list", "mapping"]
     choices: tuple[str, ...]
     optional: bool
     """Whether empty means 'what fits'."""
@@ -630,6 +637,8 @@ def _kind(annotation: Any) -> tuple[bool, Any, tuple[str, ...]]:
         optional, annotation = len(inner) < len(get_args(annotation)), inner[0]
     if get_origin(annotation) is Literal:
         return optional, "choice", get_args(annotation)
+    if get_origin(annotation) is list and get_origin(get_args(annotation)[0]) is Literal:
+        return optional, "several", get_args(get_args(annotation)[0])
     if get_origin(annotation) is list:
         return optional, "list", ()
     if get_origin(annotation) is dict:

@@ -59,7 +59,7 @@ def _default(setting: Setting) -> str:
         setting.default is None and setting.kind in ("number", "integer", "boolean")
     ):
         return "*fitting*" if setting.empty == "fitting" else "none"
-    return "none" if setting.default is None else f"`{setting.default}`"
+    return "none" if setting.default in (None, []) else f"`{setting.default}`"
 
 
 def _number(value: float | None) -> str:

@@ -31,7 +31,7 @@ from studio.engine.steps import plan_steps
 from studio.engine.templates import Template, asks_for_date, resolve
 from studio.engine.token_lengths import length_findings
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
-from studio.services import speeds
+from studio.services import other_logs, speeds
 from studio.services.continual import continued
 from studio.services.encoded_cache import EncodedCache
 from studio.services.kept import Kept
@@ -196,6 +196,7 @@ def _fill(
     """`train` and `held_out` are conversations with their encoded rows."""
     optimizers.check(config.train, store.machine())
     general.check(config.train)
+    other_logs.check(config.train)
     lengths, held_out_lengths = [row.total for row in train[1]], [row.total for row in held_out[1]]
     recommended = recommend(config, store.machine(), model, lengths, held_out_lengths)
     max_length = recommended.config.train.max_length or model.context

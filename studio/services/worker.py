@@ -35,6 +35,7 @@ from studio.services import process, queue, speeds
 from studio.services.continual import refitted
 from studio.services.files import is_disk_full, write_text
 from studio.services.log import EventLog
+from studio.services.other_logs import OtherLogs
 from studio.services.plan import Prepared, prepare
 from studio.services.run_files import RunFiles, State
 from studio.services.store import Store
@@ -54,6 +55,7 @@ class Worker:
         self.log = EventLog(self.files.events)
         self.stop_signal = False
         self.begun = time.monotonic()
+        self.others: OtherLogs | None = None
 
     def run(self) -> int:
         """Work until finished, stopped or failed; returns the exit status of contracts (0, 1 or 3)."""
@@ -85,6 +87,8 @@ class Worker:
                 reason, Text("The details are in the run's worker.log. What was saved can be resumed.")
             )
         finally:
+            if self.others:
+                self.others.close()
             self.files.reserve.unlink(missing_ok=True)
 
     def say(self, state: RunState, reason: Text | None = None, remedy: Text | None = None) -> None:
@@ -95,6 +99,8 @@ class Worker:
     def emit(self, event: Event) -> None:
         """Write an event; the first one of training turns `starting` into `running`."""
         self.log.append(event)
+        if self.others:
+            self.others.take(event)
         if event.type == "started" and self.files.state().state == "starting":
             self.say("running")
 
@@ -166,6 +172,8 @@ class Worker:
         config = prepared.config
         longest, context = config.train.max_length, facts(read_config(path), 0).context
         assert longest is not None  # a prepared configuration leaves nothing open
+        if config.train.report_to:
+            self.others = OtherLogs(self.files, self.store.home, config, self.log.append)
         _use_all_cores(self.store.machine().cores)
         job = TrainJob(
             run=self.files.id,

@@ -65,6 +65,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "train.result",
         "train.save_steps",
         "train.keep_checkpoints",
+        "train.report_to",
         "evaluate.sample_rows",
         "evaluate.sample_prompts",
         "evaluate.sample_steps",
@@ -106,6 +107,8 @@ def widget(setting: Setting) -> gr.components.Component:
     }
     if setting.kind == "choice":
         return gr.Radio(choices(setting), value=_plain(setting), **common)
+    if setting.kind == "several":
+        return gr.CheckboxGroup(choices(setting), value=[], **common)
     if setting.kind == "boolean" and setting.optional:
         return gr.Radio([(t("form.yes"), "yes"), (t("form.no"), "no")], value=None, **common)
     if setting.kind == "boolean":
@@ -135,6 +138,8 @@ def text_of(setting: Setting, value: Any) -> Any:
         return None if value in (None, _AUTO) else value
     if setting.kind == "boolean":
         return value if not setting.optional else {True: "yes", False: "no"}.get(value)
+    if setting.kind == "several":
+        return [*(value or [])]
     if value is None:
         return ""
     if isinstance(value, float):

@@ -188,6 +188,7 @@ SEEN: dict[str, Change] = {
     "train.eval_steps": Change(1, held_out_loss),
     "train.patience": Change(1, count_of_steps, DIVERGES),
     "train.result": Change("last", lambda did: did.metrics["result_step"], DIVERGES),
+    "train.report_to": Change(["tensorboard"], lambda did: {file.split("/")[0] for file in did.files}),
     "evaluate.rows": Change(1, scored_rows),
     "evaluate.general_rows": Change(2, general_loss),
     "evaluate.sample_rows": Change(1, answers),
@@ -299,6 +300,8 @@ def test_every_setting_is_walked() -> None:
 def test_a_setting_changes_what_the_run_does(
     runs: Callable[[Mapping[str, Any]], Did], store: Store, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if key == "train.report_to":
+        pytest.importorskip("tensorboard")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(store.home / "hub"))
     change = SEEN[key]
     without = runs(change.given)
