@@ -98,11 +98,11 @@ def config(options: argparse.Namespace) -> RunConfig:
         key, equals, value = item.partition("=")
         if not equals:
             raise StudioError("--set {item} has no value.", "Write --set section.key=value.", item=item)
-        values[key.strip()] = _value(value)
+        values[key.strip()] = value_of(value)
     return load_config(options.config, values)
 
 
-def _value(text: str) -> Any:
+def value_of(text: str) -> Any:
     """What was written after `=`: JSON where it is JSON (numbers, true, null, lists), text otherwise."""
     try:
         return json_text.loads(text)

@@ -17,6 +17,7 @@ from studio.services.store import Store
 
 if TYPE_CHECKING:
     from studio.cli.parsing import Verbs
+    from studio.engine.fit import Fitted
     from studio.services.jobs import Jobs
 
 
@@ -27,6 +28,9 @@ def add_to(verbs: Verbs) -> None:
     for parser in (cost, begin):
         parser.add_argument("config", help="YAML or JSON file")
         parser.add_argument("--set", action="append", metavar="section.key=value", help="replace one setting")
+    cost.add_argument(
+        "--fit", action="store_true", help="change what has to be changed for it to fit into memory"
+    )
     inner = add_verbs(add_verb(verbs, "runs", list_runs, "all runs and their states"))
     show_one = add_verb(inner, "show", show, "one run with its configuration")
     follow = add_verb(inner, "watch", watch, "follow a run until it ends")
@@ -45,9 +49,12 @@ def add_to(verbs: Verbs) -> None:
 
 def estimate(options: argparse.Namespace, store: Store) -> int:
     """Memory, tokens, steps and time before a run."""
+    from studio.services.fitting import fitted
     from studio.services.plan import plan
 
-    found = plan(store, parsing.config(options))
+    config = parsing.config(options)
+    made = fitted(store, config) if options.fit else None
+    found = plan(store, config.with_values(made.values) if made else config)
     cost = found.estimate
     if options.json:
         return print_json(
@@ -64,8 +71,11 @@ def estimate(options: argparse.Namespace, store: Store) -> int:
                 "encoded_sha256": found.sha256,
                 "config": found.config.model_dump(mode="json"),
                 "findings": [item.to_json() for item in found.findings],
+                **({"changed": made.values} if made else {}),
             }
         )
+    if made:
+        _print_fitted(made)
     for part, number in cost.memory.items():
         print(f"{part:12} {size(number):>10}")
     print(f"{'Fits.' if cost.fits else 'Does not fit into this machine.'}")
@@ -78,6 +88,21 @@ def estimate(options: argparse.Namespace, store: Store) -> int:
     for item in found.findings:
         print_finding(item)
     return DONE
+
+
+def _print_fitted(fitted: Fitted) -> None:
+    """What was changed, how to start it like that, and what could be done besides."""
+    for change in fitted.changes:
+        print(change.said)
+    if fitted.changes:
+        given = " ".join(f"--set {key}={json.dumps(value)}" for key, value in fitted.values.items())
+        print(f"As options of `studio train`: {given}")
+    if fitted.offer:
+        print(
+            f"Instead, --set train.method={fitted.offer.config.train.method}: {fitted.offer.changes[0].said}"
+        )
+    elif not fitted.fits:
+        print(f"Nothing makes it fit: even so it needs {size(fitted.need)}. Choose a smaller model.")
 
 
 def train(options: argparse.Namespace, store: Store) -> int:

@@ -131,7 +131,7 @@ def _max_length(train: TrainConfig, machine: Machine, model: ModelFacts, lengths
 
 def _fit(train: TrainConfig, machine: Machine, model: ModelFacts, lengths: Sequence[int]) -> _Choices:
     """The largest micro-batch that fits; activations are kept unless not even a single row fits with them."""
-    sizes = [train.micro_batch_size] if train.micro_batch_size else _halvings(train.batch_size)
+    sizes = [train.micro_batch_size] if train.micro_batch_size else memory.halvings(train.batch_size)
     kept_choices = (
         [train.gradient_checkpointing] if train.gradient_checkpointing is not None else [False, True]
     )
@@ -152,13 +152,6 @@ def _fit(train: TrainConfig, machine: Machine, model: ModelFacts, lengths: Seque
             else Text("Activations fit into memory."),
         ),
     }
-
-
-def _halvings(number: int) -> list[int]:
-    sizes = [number]
-    while sizes[-1] > 1:
-        sizes.append(math.ceil(sizes[-1] / 2))
-    return sizes
 
 
 def _rhythm(train: TrainConfig, eval_rows: int, lengths: Sequence[int], held_out: Sequence[int]) -> _Choices:

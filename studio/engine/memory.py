@@ -13,16 +13,22 @@ from studio.engine.steps import micro_batches, plan_steps
 _BYTES = {"bfloat16": 2, "float32": 4}
 _NF4_BYTES = 0.516
 """A weight: 4 bits, an 8-bit scale for each 64 weights, and a float32 for each 256 scales (double quantisation)."""
-_RUNTIME = {"cpu": 850_000_000, "mps": 1_000_000_000, "cuda": 600_000_000}
+_RUNTIME = {"cpu": 480_000_000, "mps": 1_000_000_000, "cuda": 600_000_000}
 """The libraries themselves (resident, measured), or a CUDA context with its kernels."""
-_HEAP = {"cpu": 2.8, "mps": 1.0, "cuda": 1.1}
-"""What activations and logits take of the heap, over their own size: glibc keeps freed blocks of all sizes (see
-`studio.services.process`). Measured on the shipped sample: 3.26 GB resident at the end; the GPU's is not measured."""
+_HEAP = {"cpu": 1.35, "mps": 1.0, "cuda": 1.1}
+"""What activations take of the heap, over their own size: freed blocks that are not given back, and what is there only
+for a moment. A CPU's is measured (`tests.bench.memory`; docs/estimates.md has the table); a GPU's is not."""
+_HEAP_4_BIT = 1.9
+"""The same of QLoRA on a CPU, whose layers' weights are made anew each time."""
+_LAYERS_AT_ONCE = 5
+"""With checkpointing on a CPU, the heap grows by so many layers' activations, though only one's are in use."""
 _AVERAGES = {"adamw": 8.0, "adamw_8bit": 2.04, "paged_adamw": 8.0, "paged_adamw_8bit": 2.04}
 """Bytes of AdamW's two averages a weight; in 8 bits with a float32 for each 256 of them."""
 _SHARE_TO_USE = 0.9
 _CHUNK = 256
 """Positions whose logits exist at once, as in `studio.engine.loss`."""
+_SHORT = 256
+"""Tokens up to which a row's attention scores are held as a whole, as in `studio.engine.attention`."""
 _EFFICIENCY = {
     ("cpu", "bfloat16"): 0.28,
     ("cpu", "float32"): 0.45,
@@ -105,6 +111,18 @@ def _measured_tokens(config: RunConfig, steps: int, held_out: Sequence[int], gen
     return evaluations * (sum(held_out[: config.evaluate.rows]) + general)
 
 
+def halvings(rows: int) -> list[int]:
+    """What micro-batch sizes to try, the largest first.
+
+    >>> halvings(6)
+    [6, 3, 2, 1]
+    """
+    sizes = [rows]
+    while sizes[-1] > 1:
+        sizes.append(-(-sizes[-1] // 2))
+    return sizes
+
+
 def fits(by_part: dict[str, int], machine: Machine) -> bool:
     return sum(by_part.values()) <= usable(machine)
 
@@ -114,14 +132,15 @@ def parts(train: TrainConfig, machine: Machine, model: ModelFacts, lengths: Sequ
     full = train.method == "full"
     trainable = model.parameters if full else _adapter(train, model)
     held = model.adapter_parameters(train.rank) if train.adapter_start == "pissa" else 0
-    tokens = _largest_micro_batch(train, lengths)
+    rows = _largest_micro_batch(train, lengths)
+    tokens = sum(rows)
     return {
         "weights": _weights(train, model),
         "adapter": 0 if full else 4 * (trainable + held),
         "gradients": 4 * trainable,
         "optimizer": _optimizer(train, trainable),
-        "activations": int(_HEAP[machine.device] * _activations(train, model, tokens)),
-        "logits": int(_HEAP[machine.device] * _logits(train, model, tokens)),
+        "activations": _activations(train, machine, model, rows),
+        "logits": _logits(train, model, tokens),
         "runtime": _RUNTIME[machine.device],
     }
 
@@ -149,45 +168,83 @@ def _weights(train: TrainConfig, model: ModelFacts) -> int:
     return model.parameters * working
 
 
-def _largest_micro_batch(train: TrainConfig, lengths: Sequence[int]) -> int:
-    """Tokens of the largest micro-batch, padding included; the order of rows is known from the seed."""
+def _largest_micro_batch(train: TrainConfig, lengths: Sequence[int]) -> list[int]:
+    """Tokens of each row of the largest micro-batch, padding included; the order of rows is known from the seed."""
     if not lengths:
-        return 0
+        return []
     size = train.micro_batch_size or train.batch_size
     steps = plan_steps(len(lengths), train.batch_size, train.epochs or 1.0, train.max_steps, train.seed)
-    largest = 0
+    largest: list[int] = []
     for step in range(min(steps.count, _STEPS_LOOKED_AT)):
         for rows in micro_batches(steps.batch(step), size):
             sizes = [lengths[row] for row in rows]
-            largest = max(largest, sum(sizes) if train.packing else max(sizes) * len(sizes))
+            if not train.packing:
+                sizes = [max(sizes)] * len(sizes)
+            largest = max(largest, sizes, key=sum)
     return largest
 
 
-def _activations(train: TrainConfig, model: ModelFacts, tokens: int) -> int:
-    """What the backward pass needs of each layer: inputs of norms, linear layers, attention and SwiGLU.
+def _activations(train: TrainConfig, machine: Machine, model: ModelFacts, rows: Sequence[int]) -> int:
+    """What the backward pass needs, and the heap that this takes; see docs/estimates.md.
 
-    Where LoRA cannot be one operation (`studio.engine.fused_lora`), PEFT keeps the adapters' inputs in float32; for
-    DoRA also what base and adapter give, each by itself. With checkpointing only each layer's input is kept, and one
-    layer's activations at a time.
+    With checkpointing only each layer's input is kept, and one layer's activations at a time.
+    """
+    layer = _kept_by_layer(train, model, rows)
+    heap = _HEAP[machine.device]
+    if machine.device == "cpu" and train.method == "qlora":
+        heap = _HEAP_4_BIT
+    if not train.gradient_checkpointing:
+        return int(heap * model.layers * layer)
+    at_once = _LAYERS_AT_ONCE if machine.device == "cpu" else 1
+    inputs = sum(rows) * model.layers * _BYTES.get(train.dtype, 4) * model.hidden
+    return int(heap * (inputs + at_once * layer))
+
+
+def _kept_by_layer(train: TrainConfig, model: ModelFacts, rows: Sequence[int]) -> int:
+    """Bytes that one layer keeps for the backward pass: every tensor by its width, as autograd holds them.
+
+    Where LoRA cannot be one operation (`studio.engine.fused_lora`), PEFT's layers keep more: their inputs in float32
+    where a 4-bit base computes in bfloat16, dropout's outputs, and DoRA what base and adapter give, each by itself,
+    with identity matrices that it works out its norms by.
     """
     working = _BYTES.get(train.dtype, 4)
     h, i, q, kv = model.hidden, model.intermediate, model.query_size, model.key_value_size
-    layer = working * (8 * h + 4 * i + 4 * q + 4 * kv)
-    if train.method == "full":
-        if working == 2:
-            layer += 2 * sum(
-                inputs for inputs, _ in model.layer_shapes
-            )  # autocast's copies of float32 inputs
-    elif train.method == "qlora" or train.dropout or train.dora:
-        layer += 4 * sum(inputs for inputs, _ in model.layer_shapes)
-        layer += 2 * working * sum(outputs for _, outputs in model.layer_shapes) if train.dora else 0
-    if train.gradient_checkpointing:
-        return tokens * (model.layers * working * h + layer)
-    return tokens * model.layers * layer
+    inputs, outputs = (sum(sizes) for sizes in zip(*model.layer_shapes, strict=True))
+    full = train.method == "full"
+    narrow = (
+        2 * h  # the two norms' outputs, inputs of linear layers
+        + q  # attention's output, input of the output projection
+        + q + 2 * kv  # queries, keys and values
+        + 4 * i  # gate, its activation, the other half, and their product
+        + (0 if full else 7 * train.rank)  # what each adapter's first matrix gives
+    )  # fmt: skip
+    wide = 2 * h + 2  # the norms' inputs and their scale
+    if full:
+        wide += 2 * h  # what the norms' weights are multiplied with
+        narrow += 3 * h if working == 2 else 0  # autocast's copies
+    elif train.dropout or train.dora:
+        wide += inputs + 3 * h if train.dropout else 0
+        narrow += 2 * outputs if train.dora else 0
+    elif train.method == "qlora" and working == 2:
+        wide += inputs
+    fixed = 4 * sum(size * size for size, _ in model.layer_shapes) if train.dora and not full else 0
+    scores = sum(_kept_by_attention(train, model, row) for row in rows)
+    return sum(rows) * (working * narrow + 4 * wide) + scores + fixed
+
+
+def _kept_by_attention(train: TrainConfig, model: ModelFacts, row: int) -> int:
+    """Of one row: its scores as a whole while it is short (in float32, the working type, and a mask), else as the
+    flash kernel keeps them: its output and a float32 a head and position."""
+    working = _BYTES.get(train.dtype, 4)
+    if train.packing and row <= _SHORT:
+        return row * row * (model.heads * (4 + (working if working == 2 else 0)) + 1)
+    return row * (working * model.query_size + 4 * model.heads)
 
 
 def _logits(train: TrainConfig, model: ModelFacts, tokens: int) -> int:
-    chunk = min(_CHUNK, tokens) * model.vocabulary * (4 + 4 + 2)
+    """Three of a chunk's size in float32: the logits, those before, and what their sum is worked out in. In full tuning
+    the gradient of the output layer besides, and the products that add up to it."""
+    chunk = 12 * min(_CHUNK, tokens) * model.vocabulary
     return chunk + (8 * model.vocabulary * model.hidden if train.method == "full" else 0)
 
 

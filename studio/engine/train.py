@@ -294,7 +294,7 @@ def _step(
 
     def accumulated(size: int) -> float:
         optimizer.zero_grad(set_to_none=True)
-        return _accumulated(model, rows, config, tally.step, size)
+        return accumulate(model, rows, config, tally.step, size)
 
     total = _in_memory(accumulated, config.micro_batch_size or len(rows), tally, emit)
     penalty = kept.add_gradients()
@@ -312,7 +312,7 @@ def _step(
     return total, penalty, norm
 
 
-def _accumulated(
+def accumulate(
     model: trainee.Trainee, rows: Sequence[Encoded], config: TrainConfig, step: int, size: int
 ) -> float:
     """Add up the gradient of the 0-based step `step`, `size` rows at once, and return its loss.

@@ -127,6 +127,8 @@ class Progress:
             found["eval_loss"] = self.held_out[-1][1]
         if self.baseline is not None:
             found["eval_loss_before"] = self.baseline
+        if self.forgotten is not None:
+            found["forgetting"] = self.forgotten
         return found | (dict(self.finished.metrics) if self.finished else {})
 
     @property

@@ -23,6 +23,7 @@ MODULES: dict[Kind, str] = {
     "difficulty": "difficulty",
     "survey": "surveys",
     "fetch": "uploads",
+    "rates": "rate_range",
 }
 """Which module does the work: its function `run`."""
 

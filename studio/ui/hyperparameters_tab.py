@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from studio.domain.config import RunConfig, Setting, value_of
 from studio.domain.errors import StudioError
 from studio.engine import models
-from studio.ui import form, plan_views, samples, views
+from studio.services import sweeps
+from studio.ui import form, plan_views, rate_panel, samples, search_panel, views
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
 
-MODEL = "model.id"
+if TYPE_CHECKING:
+    from studio.engine.fit import Fitted
+    from studio.services.store import Store
+
+MODEL, RATE = "model.id", "train.learning_rate"
 
 
 def build(page: Page) -> None:
@@ -58,16 +63,24 @@ def build(page: Page) -> None:
                                         elem_id="held-out",
                                     )
                 reset = gr.Button(t("form.reset"), size="sm", elem_id="reset")
+                with gr.Accordion(
+                    t("search.accordion"), open=False, elem_classes="surface", elem_id="finding"
+                ):
+                    use_rate, suggested = rate_panel.build(page, error)
+                    board = search_panel.build(page, error)
             with gr.Column(scale=1, min_width=300, elem_id="estimate-column"):
                 estimate = gr.HTML(elem_id="estimate", min_height=320)
+                fit = gr.Button(t("fit.button"), variant="primary", visible=False, elem_id="fit")
+                told = gr.HTML(elem_id="fit-told")
+                offer = gr.Button(visible=False, elem_id="fit-offer")
         page.next_button("training")
         shown = gr.State({})
-    results = [shown, estimate, *widgets, *groups]
+    results = [shown, estimate, fit, told, offer, *widgets, *groups]
 
     def enter(say: Words, draft: Draft) -> Iterator[tuple[Any, ...]]:
         choices = _choices(page, say, draft)
         if draft.dataset and (waiting := page.probing(say)):
-            yield (*choices, {}, waiting, *[gr.skip()] * len([*widgets, *groups]))
+            yield (*choices, {}, waiting, *[gr.skip()] * (len(results) - 2))
         yield (*choices, *_flat(_filled(page, say, draft, fields, {})))
 
     def changed(say: Words, draft: Draft, before: dict[str, Any], *held: Any) -> tuple[Any, ...]:
@@ -89,6 +102,33 @@ def build(page: Page) -> None:
         draft = replace(draft, values=kept)
         return (draft, *_flat(_filled(page, say, draft, fields, {})))
 
+    def made_to_fit(say: Words, draft: Draft, before: dict[str, Any]) -> tuple[Any, ...]:
+        return taken(say, draft, before, fitted(page.store, draft))
+
+    def offered(say: Words, draft: Draft, before: dict[str, Any]) -> tuple[Any, ...]:
+        found = fitted(page.store, draft)
+        return taken(say, draft, before, found.offer or found)
+
+    def taken(say: Words, draft: Draft, before: dict[str, Any], found: Fitted) -> tuple[Any, ...]:
+        """The form with what was changed, and what is said of it."""
+        for key, value in found.values.items():
+            draft = draft.with_value(key, value)
+        filled = _filled(page, say, draft, fields, before)
+        return (draft, *_flat(filled, plan_views.fitted(say, found), plan_views.offer(say, found)))
+
+    def rated(say: Words, draft: Draft, before: dict[str, Any], rate: float) -> tuple[Any, ...]:
+        draft = draft.with_value(RATE, rate)
+        return (draft, *_flat(_filled(page, say, draft, fields, before)))
+
+    def picked(say: Words, draft: Draft, event: gr.EventData, before: dict[str, Any]) -> tuple[Any, ...]:
+        """A run of a search: looked at, or its values taken over."""
+        run = str(event._data.get("run"))
+        if event._data.get("do") == "open":
+            return (replace(draft, run=run), page.show("training"), *[gr.skip()] * len(results))
+        for key, value in sweeps.values_of(page.store, run).items():
+            draft = draft.with_value(key, value)
+        return (draft, gr.skip(), *_flat(_filled(page, say, draft, fields, before)))
+
     page.on_enter("hyperparameters", enter, [model, held_out, *results], error=error)
     page.on(
         [form.edited(widget) for widget in widgets],
@@ -100,12 +140,27 @@ def build(page: Page) -> None:
     )
     page.on([model.input], chosen, [model, shown], [page.draft, *results], error=error, latest=True)
     page.on(held_out.input, measured, [held_out, shown], [page.draft, *results], error=error)
+    page.on(fit.click, made_to_fit, [shown], [page.draft, *results], error=error)
+    page.on(offer.click, offered, [shown], [page.draft, *results], error=error)
+    page.on(use_rate.click, rated, [shown, suggested], [page.draft, *results], error=error)
+    page.on(board.click, picked, [shown], [page.draft, page.tabs, *results], error=error, event=True)
     page.on(reset.click, recommended, [], [page.draft, *results], error=error)
 
 
-def _flat(filled: tuple[dict[str, Any], str, list[Any]]) -> tuple[Any, ...]:
-    values, panel, updates = filled
-    return (values, panel, *updates)
+Filled = tuple[dict[str, Any], str, bool, list[Any]]
+"""What each widget shows, the panel, whether all fits into memory, and the updates of widgets and groups."""
+
+
+def _flat(filled: Filled, told: str = "", offer: str = "") -> tuple[Any, ...]:
+    values, panel, fits, updates = filled
+    return (values, panel, gr.Button(visible=not fits), told, gr.Button(offer, visible=bool(offer)), *updates)
+
+
+def fitted(store: Store, draft: Draft) -> Fitted:
+    """What makes the sound part of the draft fit into memory."""
+    from studio.services import fitting
+
+    return fitting.fitted(store, form.sound(draft).config(store))
 
 
 def _choices(page: Page, say: Words, draft: Draft) -> tuple[Any, Any]:
@@ -127,10 +182,10 @@ def _filled(
     fields: list[Setting],
     before: dict[str, Any],
     keep: Container[str] = (),
-) -> tuple[dict[str, Any], str, list[Any]]:
-    """What each widget shows, the estimate, and the updates of widgets and groups; `keep` are being typed in."""
+) -> Filled:
+    """`keep` are being typed in."""
     wrong = form.problems(draft, say("form.source_name"))
-    config, panel = _planned(page, say, draft)
+    config, panel, fits = _planned(page, say, draft)
     missing = form.missing(page.store.machine()) if draft.dataset else {}
     shown: dict[str, Any] = {}
     updates: list[Any] = []
@@ -153,15 +208,15 @@ def _filled(
     seen = {setting.key for setting in fields if shown[f"{setting.key}#looks"].applies}
     for _, settings in form.grouped_settings():
         updates.append(gr.update(visible=any(setting.key in seen for setting in settings)))
-    return shown, panel, updates
+    return shown, panel, fits, updates
 
 
-def _planned(page: Page, say: Words, draft: Draft) -> tuple[RunConfig | None, str]:
-    """The configuration that the draft comes to, if it comes to one, and the panel beside the form."""
+def _planned(page: Page, say: Words, draft: Draft) -> tuple[RunConfig | None, str, bool]:
+    """The configuration that the draft comes to, if it comes to one, the panel beside the form, and whether it fits."""
     if not draft.dataset:
-        return None, views.empty(say("plan.empty"), say("plan.empty.next"))
+        return None, views.empty(say("plan.empty"), say("plan.empty.next")), True
     try:
         plan = form.planned(page.store, draft)
     except StudioError as problem:
-        return None, views.error(say, problem)
-    return plan.config, plan_views.estimate(say, plan, page.store.machine())
+        return None, views.error(say, problem), True
+    return plan.config, plan_views.estimate(say, plan, page.store.machine()), plan.estimate.fits

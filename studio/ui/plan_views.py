@@ -13,6 +13,7 @@ from studio.ui import views
 from studio.ui.i18n import Words
 
 if TYPE_CHECKING:
+    from studio.engine.fit import Fitted
     from studio.services.plan import Plan
 
 
@@ -46,6 +47,25 @@ def estimate(say: Words, plan: Plan, machine: Machine) -> str:
         f'<div class="stats">{grid}</div>{_memory(say, found.memory, found.fits, machine)}'
         f"{_findings(say, plan)}{_reasons(say, plan)}</div>"
     )
+
+
+def fitted(say: Words, found: Fitted) -> str:
+    """What was changed to make a run fit, in sentences, and what it needs now."""
+    lines = "".join(f"<li>{escape(say.text(change.said))}</li>" for change in found.changes)
+    key = "fit.fits" if found.fits else "fit.too_large"
+    ending = say(key, need=views.size(found.need))
+    offer = f"<p>{escape(say.text(found.offer.changes[0].said))}</p>" if found.offer else ""
+    return (
+        f'<div class="panel fitted" role="status"><p class="section-title">{escape(say("fit.title"))}</p>'
+        f"<ul>{lines}</ul><p>{escape(ending)}</p>{offer}</div>"
+    )
+
+
+def offer(say: Words, found: Fitted) -> str:
+    """The label of the button that takes another method; empty where none is needed."""
+    if found.offer is None:
+        return ""
+    return say("fit.offer", method=say(f"choice.train.method.{found.offer.config.train.method}"))
 
 
 def _memory(say: Words, memory: Mapping[str, float], fits: bool, machine: Machine) -> str:
