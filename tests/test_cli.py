@@ -518,3 +518,18 @@ def test_home_may_stand_before_or_after_the_verb(home: Path, capsys: pytest.Capt
     for arguments in (["--home", str(home), "models", "--json"], ["models", "--json", "--home", str(home)]):
         assert cli.main(arguments) == 0
         assert [model["id"] for model in json.loads(capsys.readouterr().out)] == ["tiny"]
+
+
+def test_runs_are_put_side_by_side(studio, home: Path) -> None:  # type: ignore[no-untyped-def]
+    one, other = (finished_run(Store(home), name).id for name in ("one", "two"))
+    status, out, _ = studio("runs", "compare", one, other, "--json")
+    found = json.loads(out)
+    assert (status, found["by"], found["differences"]) == (0, "held_out_loss", {})
+    assert [(run["id"], run["held_out_loss"], run["rank"]) for run in found["runs"]] == [
+        (one, 0.75, 4.0),
+        (other, 0.75, 4.0),
+    ]
+    assert "learning_rate" in studio("runs", "compare", one, other)[1]
+    assert studio("runs", "compare", one, "--by", "luck")[2].startswith(
+        "studio: Runs cannot be ordered by luck. Choose one of held_out_loss, "
+    )

@@ -11,6 +11,7 @@ from studio.cli import parsing
 from studio.cli.parsing import add_verb, add_verbs
 from studio.cli.printing import AT_FAULT, DONE, STOPPED, print_finding, print_json, size
 from studio.cli.progress import Progress, shown_progress
+from studio.domain.errors import StudioError
 from studio.domain.events import Event, Failed, Metric, Phase, Started, Warned
 from studio.domain.run import ALIVE, Run
 from studio.services.store import Store
@@ -42,6 +43,9 @@ def add_to(verbs: Verbs) -> None:
     shift = add_verb(inner, "move", move, "give a queued run another place in the queue")
     for parser in (show_one, follow, end, go_on, remove, shift):
         parser.add_argument("run", help="id of the run, as `studio runs` shows it")
+    beside = add_verb(inner, "compare", compare, "runs side by side: figures, and the settings that differ")
+    beside.add_argument("run", nargs="+", help="ids of the runs, as `studio runs` shows them")
+    beside.add_argument("--by", default="held_out_loss", help="the figure to order by, the lowest first")
     shift.add_argument("place", type=int, help="1 is the next")
     for parser in (begin, go_on):
         parser.add_argument("--detach", action="store_true", help="return at once; the run goes on by itself")
@@ -203,6 +207,39 @@ def move(options: argparse.Namespace, store: Store) -> int:
     for place, run_id in enumerate(order, 1):
         print(f"{place}  {run_id}")
     return DONE
+
+
+def compare(options: argparse.Namespace, store: Store) -> int:
+    """Runs side by side: their figures, and the settings that differ."""
+    from studio.services.comparison import FIGURES, candidates, differences, ordered
+    from studio.services.jobs import Jobs
+
+    if options.by not in FIGURES:
+        raise StudioError(
+            "Runs cannot be ordered by {figure}.",
+            "Choose one of {known}.",
+            figure=options.by,
+            known=", ".join(FIGURES),
+        )
+    found = ordered(candidates(Jobs(store), list(dict.fromkeys(options.run))), options.by)
+    runs, different = [one.to_json() for one in found], differences(found)
+    if options.json:
+        by_run = {
+            key: {one.run.id: value for one, value in zip(found, values, strict=True)}
+            for key, values in different.items()
+        }
+        return print_json({"by": options.by, "runs": runs, "differences": by_run})
+    for name in runs[0]:
+        print(f"{name:22}", *(f"{_cell(run[name]):>24}" for run in runs))
+    for key, values in different.items():
+        print(f"{key:22}", *(f"{_cell(value):>24}" for value in values))
+    return DONE
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return "-" if value in (None, []) else str(value)[-24:]
 
 
 def delete(options: argparse.Namespace, store: Store) -> int:

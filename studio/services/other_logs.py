@@ -85,10 +85,9 @@ class OtherLogs:
     def _open(self, name: LogTo, step: int) -> None:
         settings = described(self._config)
         if name == "tensorboard":
-            again = bool(self._reported)
-            self._logs[name] = TensorBoard(
-                self._files.folder / name, step + 1 if again and step else 0 if again else None
-            )
+            # Where nothing was saved, a run begins again, and what was told of it does not count.
+            anew = (step + 1 if step else 0) if self._reported else None
+            self._logs[name] = TensorBoard(self._files.folder / name, anew)
         elif name == "trackio":
             self._logs[name] = Trackio(self._home / name, self._files.id, settings, self._reported)
         else:

@@ -13,6 +13,7 @@ import yaml
 from studio.domain.config import RunConfig
 from studio.domain.events import Warned
 from studio.domain.run import ALIVE, RESUMABLE, Run
+from studio.services import comparison
 from studio.services.diagnoses import diagnoses
 from studio.services.progress import Progress
 from studio.ui import live, step_views, views
@@ -295,6 +296,8 @@ class Look:
     opened: str = ""
     deleting: str = ""
     compared: tuple[str, ...] = ()
+    by: str = comparison.USUAL
+    """The figure that compared runs are ordered by."""
 
 
 @dataclass(frozen=True)

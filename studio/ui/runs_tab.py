@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ import gradio as gr
 
 from studio.domain.errors import StudioError
 from studio.domain.run import ALIVE, Run
-from studio.services import history
-from studio.ui import modes, plots, run_views, views
+from studio.services import comparison, history
+from studio.ui import comparison_views, modes, plots, run_views, views
 from studio.ui.i18n import Words
 from studio.ui.live import LIVE
 from studio.ui.page import Draft, Page
@@ -20,7 +20,7 @@ from studio.ui.run_views import Listed, Look
 from studio.ui.training_tab import LOOKED, log_end, named
 
 EVERY = 2.0
-MOST_COMPARED = 3
+MOST_COMPARED = 6
 
 
 def build(page: Page) -> None:
@@ -75,6 +75,12 @@ def build(page: Page) -> None:
             draft = replace(draft, run="" if draft.run == run.id else draft.run)
         return (draft, gr.skip(), *answer(say, moved(at, run, str(what)), last))
 
+    def ordered(
+        say: Words, draft: Draft, event: gr.EventData, at: Look, last: dict[str, Any]
+    ) -> tuple[Any, ...]:
+        by = str(event._data.get("by"))
+        return answer(say, replace(at, by=by) if by in comparison.FIGURES else at, last)
+
     page.on_enter("runs", enter, outputs, inputs=[look, before], error=error)
     page.on(
         timer.tick,
@@ -85,6 +91,7 @@ def build(page: Page) -> None:
         js=LOOKED % "runs",
     )
     page.on(table.click, done, [look, before], [page.draft, page.tabs, *outputs], error=error, event=True)
+    page.on(plot.click, ordered, [look, before], outputs, error=error, event=True)
 
 
 def found(page: Page, run_id: str) -> Run:
@@ -119,14 +126,25 @@ def shown(say: Words, page: Page, at: Look) -> dict[str, dict[str, Any]]:
         text = views.empty(say("runs.empty"), say("runs.empty.next"))
     else:
         text = f'<div class="panel runs-panel">{run_views.table(say, listed, at)}</div>'
-    chosen = [(run_views.title(one.run), one.progress) for one in listed if one.run.id in at.compared]
-    hint = plots.waiting(say("runs.compare.hint"))
+    chosen = [run for run in at.compared if any(one.run.id == run for one in listed)]
     return {
         "table": {"value": text},
         "compared": {"visible": bool(chosen)},
-        "plot": {"value": plots.compared(say, chosen) if len(chosen) > 1 else hint},
+        "plot": {"value": side_by_side(say, page, chosen, at.by)},
         "timer": {"active": any(run.state in ALIVE for run in runs)},
     }
+
+
+def side_by_side(say: Words, page: Page, chosen: Sequence[str], by: str) -> str:
+    """The runs that are compared: their figures, their curves, and what is set otherwise."""
+    if len(chosen) < 2:
+        return plots.waiting(say("runs.compare.hint"))
+    try:
+        found = comparison.candidates(page.jobs, chosen)
+    except StudioError as damaged:  # a folder that cannot be read
+        return views.error(say, damaged)
+    curves = plots.compared(say, [(run_views.title(one.run), one.progress) for one in found])
+    return comparison_views.table(say, found, by) + curves + comparison_views.settings(say, found)
 
 
 def listed_run(page: Page, run: Run, at: Look) -> Listed:

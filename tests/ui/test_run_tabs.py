@@ -75,9 +75,9 @@ def test_details_fold_and_unfold():
     assert runs_tab.moved(Look(opened="r1"), RUN, "details").opened == ""
 
 
-def test_at_most_three_runs_are_compared():
-    at = Look(compared=("a", "b", "c"))
-    assert runs_tab.moved(at, RUN, "compare").compared == ("b", "c", "r1")
+def test_at_most_six_runs_are_compared():
+    at = Look(compared=tuple("abcdef"))
+    assert runs_tab.moved(at, RUN, "compare").compared == (*"bcdef", "r1")
     assert runs_tab.moved(Look(compared=("a", "r1")), RUN, "compare").compared == ("a",)
 
 
