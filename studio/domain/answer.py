@@ -34,7 +34,7 @@ class Piece:
     tokens: int = 0
     """Of the answer so far, its end token not counted."""
     seconds: float = 0.0
-    """That this side alone has computed so far."""
+    """Since the model began to read the prompt."""
     stop_reason: StopReason = ""
     phase: Literal["", "waiting", "loading"] = ""
     """Set on pieces that belong to no side: waiting for another answer to end, or loading the model."""

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
 
 import torch
 
 from studio.domain.answer import ChatSettings, Piece, Side, StopReason
 from studio.domain.errors import StudioError
+from studio.engine.decoding import Decoder, Row
 from studio.engine.tokenizer import Tokenizer
 from studio.engine.tuned import Pair
 
-_PREFILL = 1024
-"""Tokens of a prompt that pass through the model at once; between them a stop is heard."""
 _LIKELY = 256
 """Tokens looked at first for the likeliest ones; sorting a whole vocabulary costs milliseconds."""
 
@@ -29,17 +27,23 @@ def stream(
 ) -> Iterator[Piece]:
     """The answers of all sides in `prompts`, one token of each in turn, until every side is done.
 
-    Each side draws from its own generator, so the same seed gives the same text alone or together.
+    All sides are read in one pass over the weights, and each draws from its own generator, so the same seed gives the
+    same text alone or together.
     """
     for prompt in prompts.values():
         _check_length(len(prompt), pair.context)
-    answers = [_Answer(pair, tokenizer, side, list(ids), settings, stop_ids) for side, ids in prompts.items()]
+    decoder = Decoder(pair)
+    answers = [_Answer(pair, tokenizer, side, ids, settings, stop_ids) for side, ids in prompts.items()]
     while answers:
-        for answer in list(answers):
-            piece = answer.stopped() if should_stop() else answer.step()
-            yield piece
-            if piece.done:
-                answers.remove(answer)
+        if should_stop():
+            yield from (answer.stopped() for answer in answers)
+            return
+        for answer, logits in zip(answers, decoder.advance([answer.row for answer in answers]), strict=True):
+            if logits is not None:
+                yield answer.say(logits)
+            else:
+                yield answer.piece("")  # the prompt is still being read
+        answers = [answer for answer in answers if not answer.done]
 
 
 def greedy(pair: Pair, side: Side, prompt: Sequence[int], stop_ids: Sequence[int], tokens: int) -> list[int]:
@@ -87,47 +91,40 @@ class _Answer:
         pair: Pair,
         tokenizer: Tokenizer,
         side: Side,
-        prompt: list[int],
+        prompt: Sequence[int],
         settings: ChatSettings,
         stop_ids: Sequence[int],
     ) -> None:
-        self._pair = pair
-        self._side = side
-        self._pending = prompt
+        self.row = Row(side, list(prompt))
+        self.done = False
         self._settings = settings
         self._stop_ids = frozenset(stop_ids)
         self._room = min(settings.max_new_tokens, pair.context - len(prompt))
         self._generator = torch.Generator().manual_seed(settings.seed)
         self._text = Detokenizer(tokenizer)
-        self._cache: Any = None
         self._tokens = 0
-        self._seconds = 0.0
+        self._begun = time.monotonic()
 
-    def step(self) -> Piece:
-        """Read on in the prompt, or add one token."""
-        begun = time.monotonic()
-        now, self._pending = self._pending[:_PREFILL], self._pending[_PREFILL:]
-        logits, self._cache = self._pair.logits(self._side, now, self._cache)
-        if self._pending:
-            self._seconds += time.monotonic() - begun
-            return self._piece("")
-        token = draw(logits[-1], self._settings, self._generator)
-        self._seconds += time.monotonic() - begun
+    def say(self, logits: torch.Tensor) -> Piece:
+        """Add one token."""
+        token = draw(logits, self._settings, self._generator)
         if token in self._stop_ids:
             return self._last("end")
         self._tokens += 1
-        self._pending = [token]
+        self.row.pending = [token]
         text = self._text.add(token)
-        return self._last("length", text) if self._tokens >= self._room else self._piece(text)
+        return self._last("length", text) if self._tokens >= self._room else self.piece(text)
 
     def stopped(self) -> Piece:
         return self._last("stopped")
 
-    def _last(self, reason: StopReason, text: str = "") -> Piece:
-        return self._piece(text + self._text.rest(), done=True, reason=reason)
+    def piece(self, text: str, reason: StopReason = "") -> Piece:
+        seconds = round(time.monotonic() - self._begun, 3)
+        return Piece(self.row.side, text, self.done, self._tokens, seconds, reason)
 
-    def _piece(self, text: str, *, done: bool = False, reason: StopReason = "") -> Piece:
-        return Piece(self._side, text, done, self._tokens, round(self._seconds, 3), reason)
+    def _last(self, reason: StopReason, text: str = "") -> Piece:
+        self.done = True
+        return self.piece(text + self._text.rest(), reason)
 
 
 def draw(logits: torch.Tensor, settings: ChatSettings, generator: torch.Generator) -> int:

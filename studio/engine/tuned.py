@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from studio.domain.answer import Side
+from studio.domain.answer import SIDES, Side
 from studio.domain.chat import Message
 from studio.domain.config import RunConfig
 from studio.engine.encode import Encoder
@@ -21,6 +22,7 @@ from studio.engine.tokenizer import Tokenizer
 if TYPE_CHECKING:
     import torch
 
+    from studio.engine.adapter_rows import Stretch, Switch
     from studio.engine.models import Dtype
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -72,20 +74,39 @@ class Pair:
     With an adapter both are one: the base is the tuned model with its adapter switched off.
     """
 
-    sides: dict[Side, torch.nn.Module]
+    sides: dict[Side, Any]
+    """A side's model, without PEFT around it."""
     device: str
     context: int
     """Tokens that prompt and answer may have together."""
-    layers: list[Any] = field(default_factory=list)
-    """The layers that carry an adapter."""
+    adapters: dict[Side, str] = field(default_factory=dict)
+    """The names of the adapters that sides have."""
+    switch: Switch | None = None
+    """Which adapter a token passes; None where there is no adapter."""
+    by_rows: dict[int, bool] = field(default_factory=dict)
+    """Whether a model, by its id, can be read by rows (`decoding.is_exact`), where it was tried."""
+
+    @property
+    def models(self) -> list[Any]:
+        """Each model once."""
+        return [*{id(model): model for model in self.sides.values()}.values()]
 
     def model(self, side: Side) -> Any:
-        """A side's model without PEFT around it; its adapter is on or off until the other side is asked for."""
-        # PEFT's own switch also walks all parameters for their gradients: milliseconds, once a token.
-        for layer in self.layers:
-            layer._disable_adapters = side == "base"
-        model: Any = self.sides[side]
-        return model.get_base_model() if hasattr(model, "get_base_model") else model
+        """A side's model; its adapter is on or off until another side is asked for."""
+        if self.switch is not None:
+            self.switch.adapter = self.adapters.get(side)
+        return self.sides[side]
+
+    @contextmanager
+    def by_row(self, stretches: Sequence[Stretch]) -> Iterator[None]:
+        """Adapters chosen by stretches of one flattened batch, as long as it lasts."""
+        if self.switch is not None:
+            self.switch.stretches = stretches
+        try:
+            yield
+        finally:
+            if self.switch is not None:
+                self.switch.stretches = ()
 
     def logits(
         self, side: Side, ids: list[int], cache: Any = None, *, last: int = 1
@@ -135,11 +156,11 @@ def load_pair(run: TunedRun, *, device: str | None = None, quantize: bool | None
         if run.kind == "checkpoint":
             _put(tuned, run.weights / "weights.safetensors")
         return Pair({"base": base.eval(), "tuned": tuned.eval()}, device, _context(base))
-    model = _with_adapter(base, run)
-    from peft.tuners.tuners_utils import BaseTunerLayer
+    from studio.engine.adapter_rows import attach
 
-    layers = [module for module in model.modules() if isinstance(module, BaseTunerLayer)]
-    return Pair({"base": model, "tuned": model}, device, _context(base), layers)
+    model = with_adapter(base, run)
+    sides: dict[Side, Any] = {side: model.get_base_model() for side in SIDES}
+    return Pair(sides, device, _context(base), {"tuned": "default"}, attach(model))
 
 
 def load_alone(model_path: Path, dtype: Dtype, *, device: str | None = None) -> Pair:
@@ -155,13 +176,12 @@ def _context(model: Any) -> int:
     return getattr(model.config.get_text_config(), "max_position_embeddings", None) or _NO_LIMIT
 
 
-def _with_adapter(base: Any, run: TunedRun) -> torch.nn.Module:
+def with_adapter(base: Any, run: TunedRun) -> Any:
+    """A PeftModel of the base and the run's adapter."""
     from peft import PeftModel
 
     with tempfile.TemporaryDirectory() as scratch:
-        folder = adapter_folder(run, Path(scratch))
-        model: torch.nn.Module = PeftModel.from_pretrained(base, str(folder)).eval()
-    return model
+        return PeftModel.from_pretrained(base, str(adapter_folder(run, Path(scratch)))).eval()
 
 
 def adapter_folder(run: TunedRun, scratch: Path) -> Path:

@@ -154,7 +154,7 @@ def test_a_long_prompt_is_read_in_parts_with_the_same_result(
     pair: Pair, run: TunedRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = answer(pair, run)
-    monkeypatch.setattr("studio.engine.generate._PREFILL", 7)
+    monkeypatch.setattr("studio.engine.decoding.READ", 7)
     assert text(answer(pair, run), "tuned") == text(whole, "tuned")
 
 
@@ -204,13 +204,13 @@ def test_it_ends_at_the_most_tokens_asked_for(pair: Pair, run: TunedRun) -> None
 
 def test_it_ends_where_the_context_is_full(pair: Pair, run: TunedRun) -> None:
     prompt = run.prompt(QUESTION)
-    narrow = Pair(pair.sides, pair.device, len(prompt) + 3, pair.layers)
+    narrow = replace(pair, context=len(prompt) + 3)
     pieces = answer(narrow, run, ["tuned"], stop_ids=())
     assert (pieces[-1].stop_reason, pieces[-1].tokens) == ("length", 3)
 
 
 def test_it_ends_when_asked_to(pair: Pair, run: TunedRun) -> None:
-    asked = iter([False] * 6 + [True] * 100)
+    asked = iter([False] * 3 + [True] * 100)
     pieces = answer(pair, run, should_stop=lambda: next(asked), stop_ids=())
     assert [(piece.side, piece.stop_reason, piece.tokens) for piece in pieces[-2:]] == [
         ("base", "stopped", 3),

@@ -9,7 +9,7 @@ import json
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save_file
 from studio.domain.errors import StudioError
 from studio.engine.hub import ID
 from studio.engine.model_files import INDEX, WEIGHTS, Tensor, read_header, weight_files
-from studio.engine.tuned import ADAPTER_WEIGHTS, TunedRun, adapter_folder, load_pair
+from studio.engine.models import load_base
+from studio.engine.tuned import ADAPTER_WEIGHTS, TunedRun, adapter_folder, with_adapter
 
 Wrote = Callable[[float, float], None]
 """Called with bytes done and bytes in all."""
@@ -221,10 +222,5 @@ def _converted(name: str, tensor: torch.Tensor, dtype: str) -> torch.Tensor:
 
 def _merge_loaded(run: TunedRun, folder: Path, dtype: str) -> None:
     """For architectures whose modules are named otherwise than their files: load the whole model and merge it there."""
-    train = run.config.train.model_copy(update={"dtype": "float32"})
-    exact = replace(run, config=run.config.model_copy(update={"train": train}))
-    pair = load_pair(exact, device="cpu", quantize=False)
-    model: Any = pair.sides["tuned"]
-    for layer in pair.layers:
-        layer._disable_adapters = False
-    model.merge_and_unload().to(getattr(torch, dtype)).save_pretrained(folder)
+    base = load_base(run.model_path, dtype="float32", device="cpu", quantize=False)
+    with_adapter(base, run).merge_and_unload().to(getattr(torch, dtype)).save_pretrained(folder)
