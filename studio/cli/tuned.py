@@ -1,4 +1,4 @@
-"""The tuned model: `studio chat` and `studio export`."""
+"""The tuned model: `studio chat`, `studio evaluate` and `studio export`."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ def add_to(verbs: Verbs) -> None:
     talk.add_argument("--top-p", type=float, default=1.0)
     talk.add_argument("--max-new-tokens", type=int, default=256)
     talk.add_argument("--only", choices=["base", "tuned"])
+    judge = add_verb(
+        verbs, "evaluate", evaluate, "base and tuned model on rows kept from training, in figures"
+    )
+    judge.add_argument("run")
+    judge.add_argument("--data", help="rows to evaluate on, instead of those that the run kept from training")
+    judge.add_argument("--rows", type=int, default=64, help="so many of them at most")
+    judge.add_argument("--max-new-tokens", type=int, default=256)
     send = add_verb(verbs, "export", export, "export a run's model, and prove that it answers like the chat")
     send.add_argument("run")
     send.add_argument("--to", choices=["merged", "adapter"], default="merged")
@@ -54,6 +61,29 @@ def chat(options: argparse.Namespace, store: Store) -> int:
         return print_json({side: answer.to_json() for side, answer in answers.items()})
     for side, answer in answers.items():
         print(f"--- {side} ({answer.tokens} tokens, {answer.seconds:.1f} s)\n{answer.text}")
+    return DONE
+
+
+def evaluate(options: argparse.Namespace, store: Store) -> int:
+    """Base and tuned model on rows kept from training, and what the run forgot."""
+    from studio.services import evaluations
+
+    data = str(Path(options.data).expanduser().resolve()) if options.data else None
+    asked = evaluations.Asked(options.run, data, options.rows, options.max_new_tokens)
+    with shown_progress() as progress:
+        result = evaluations.evaluate(store, asked, progress)
+    if options.json:
+        return print_json(result)
+    print(f"{result['answered']} of {result['rows']} rows answered, at most {asked.tokens} tokens each")
+    print(f"{'':14}{'base':>12}{'tuned':>12}   change (95 %)")
+    for name, base in result["metrics"]["base"].items():
+        tuned, apart = result["metrics"]["tuned"].get(name), result["differences"].get(name)
+        if tuned is None:
+            continue
+        change = f"   {apart['value']:+.4g} ({apart['low']:+.4g} to {apart['high']:+.4g})" if apart else ""
+        print(f"{name:14}{base:12.4g}{tuned:12.4g}{change}")
+    if result["forgetting"] is not None:
+        print(f"loss on {result['general']['rows']} general rows: {result['forgetting']:+.4f} nats a token")
     return DONE
 
 

@@ -10,6 +10,9 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+FLOAT32_TOKENS = 16
+"""So many are multiplied at once in float32 at least: a CPU adds up products of fewer rows in an order of their own."""
+
 Adapter = str | None
 """The name of an adapter that a model carries; None for the base."""
 
@@ -38,8 +41,8 @@ class Switch:
 def attach(model: torch.nn.Module) -> Switch:
     """Let every adapter layer of a PeftModel obey the switch that is returned; all tokens pass the base at first.
 
-    A plain LoRA layer makes its base's product once for all rows, and adds scale (x A^T) B^T to those of an adapter, in
-    the base's number format, as in training (`fused_lora`). Other layers (DoRA, an embedding) are asked as PEFT has
+    A plain LoRA layer makes its base's product once for all rows, and adds scale (x A^T) B^T to those of an adapter.
+    Other layers (DoRA, an embedding) are asked as PEFT has
     them, once for each stretch.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
@@ -66,25 +69,27 @@ def _is_plain(layer: Any) -> bool:
 
 
 def _plain(layer: Any, switch: Switch) -> Callable[..., torch.Tensor]:
-    factors: dict[str, tuple[torch.Tensor, torch.Tensor, float]] = {}
-
-    def of(name: str, like: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, float]:
-        if name not in factors or factors[name][0].dtype != like.dtype:
-            down, up = layer.lora_A[name].weight, layer.lora_B[name].weight
-            factors[name] = (down.detach().to(like), up.detach().to(like).T, layer.scaling[name])
-        return factors[name]
-
     def forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         out: torch.Tensor = self.get_base_layer()(x, *args, **kwargs)
         flat, rows = x.reshape(-1, x.shape[-1]), out.view(-1, out.shape[-1])
         for stretch in switch.of(len(flat)):
             if stretch.adapter is not None and stretch.adapter in self.lora_A:
-                a, b, scale = of(stretch.adapter, out)
-                down = functional.linear(flat[stretch.start : stretch.end].to(out.dtype), a)
-                rows[stretch.start : stretch.end].addmm_(down, b, alpha=scale)
+                part = slice(stretch.start, stretch.end)
+                rows[part] = (rows[part] + _update(self, stretch.adapter, flat[part])).to(out.dtype)
         return out
 
     return forward
+
+
+def _update(layer: Any, adapter: str, x: torch.Tensor) -> torch.Tensor:
+    """What an adapter adds for inputs (tokens, size), computed as PEFT does."""
+    a, b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
+    tokens = len(x)
+    x = x.to(a.dtype)
+    if tokens < FLOAT32_TOKENS and a.dtype == torch.float32:
+        x = functional.pad(x, (0, 0, 0, FLOAT32_TOKENS - tokens))
+    up: torch.Tensor = functional.linear(functional.linear(x, a), b)[:tokens]
+    return up * layer.scaling[adapter]
 
 
 def _any(layer: Any, switch: Switch) -> Callable[..., torch.Tensor]:

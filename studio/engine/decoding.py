@@ -19,7 +19,7 @@ from torch.nn import functional
 from transformers import AttentionInterface
 
 from studio.domain.answer import Side
-from studio.engine.adapter_rows import Stretch
+from studio.engine.adapter_rows import FLOAT32_TOKENS, Stretch
 
 if TYPE_CHECKING:
     from studio.engine.tuned import Pair
@@ -28,8 +28,6 @@ NAME = "studio_decoding"
 """What `model.set_attn_implementation` is given."""
 READ = 1024
 """Tokens of prompts that are read in one pass; between passes a stop is heard, and rows that write go on."""
-_FLOAT32_TOKENS = 16
-"""So many make a pass in float32 at least: products of fewer rows add up in an order of their own."""
 _SPARE = 64
 """Tokens by which a row's memory grows at least."""
 _SAME = 0.05
@@ -168,8 +166,8 @@ class Decoder:
         wanted = [
             end - 1 for (row, part), end in zip(parts, ends, strict=True) if len(part) == len(row.pending)
         ]
-        if model.dtype == torch.float32 and len(ids) < _FLOAT32_TOKENS:
-            lengths.append(_FLOAT32_TOKENS - len(ids))
+        if model.dtype == torch.float32 and len(ids) < FLOAT32_TOKENS:
+            lengths.append(FLOAT32_TOKENS - len(ids))
             ids, places = ids + [0] * lengths[-1], places + [0] * lengths[-1]
         stretches = [
             Stretch(end - length, end, self._pair.adapters.get(row.side))

@@ -6,15 +6,15 @@ the prompt tells nearly all; at 1 or more it does not help, so that the two may 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from studio.domain.chat import Conversation, Message
 from studio.domain.config import TemplateConfig
-from studio.domain.encoded import Encoded
 from studio.domain.finding import Finding, finding
 from studio.engine.encode import Encoder
+from studio.engine.token_losses import batches, summed_losses
 
 if TYPE_CHECKING:
     from studio.engine.tuned import Pair
@@ -23,8 +23,6 @@ LIMIT = 1.0
 """From this ratio on the prompt does not help."""
 LONGEST = 1024
 """Tokens of a row that are looked at."""
-_TOKENS = 2048
-"""Tokens of one forward pass, padding counted."""
 
 Progress = Callable[[float, float], None]
 """Called with the rows done, and of all; may raise Stopped."""
@@ -64,10 +62,11 @@ def difficulties(
     rows = [row for place in measurable for row in (full[place], bare[place])]
     losses = [0.0] * len(rows)
     done = 0
-    for batch in _batches(rows):
+    for batch in batches(rows):
         progress(done / 2, len(measurable))
-        for place, loss in zip(batch, _mean_losses(pair, [rows[place] for place in batch]), strict=True):
-            losses[place] = loss
+        part = [rows[place] for place in batch]
+        for place, row, loss in zip(batch, part, summed_losses(pair, "base", part), strict=True):
+            losses[place] = loss / row.trained
         done += len(batch)
     progress(len(measurable), len(measurable))
     return [
@@ -101,38 +100,3 @@ def _without_prompt(conversation: Conversation) -> Conversation | None:
     if last is None or last.role != "assistant" or not last.content.strip():
         return None
     return replace(conversation, messages=(Message("user", ""), replace(last, trained=True)), tools=())
-
-
-def _batches(rows: Sequence[Encoded]) -> Iterator[list[int]]:
-    """Places of rows of much the same length, so that little is padding."""
-    batch: list[int] = []
-    for place in sorted(range(len(rows)), key=lambda place: (rows[place].total, place)):
-        if batch and (len(batch) + 1) * rows[place].total > _TOKENS:
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
-
-
-def _mean_losses(pair: Pair, rows: Sequence[Encoded]) -> list[float]:
-    """Nats a trained token of each row."""
-    import torch
-    from torch.nn import functional
-
-    from studio.engine.batches import collate
-    from studio.engine.loss import CHUNK
-    from studio.engine.token_losses import decoder_of, head_logits
-
-    model = pair.model("base")
-    batch = collate(rows, packing=False, pad_id=0, device=pair.device)
-    parts = []
-    with torch.inference_mode():
-        hidden = decoder_of(model)(
-            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
-        ).last_hidden_state.flatten(0, 1)[batch.positions]
-        for start in range(0, len(hidden), CHUNK):
-            logits = head_logits(model, hidden[start : start + CHUNK]).float()
-            labels = batch.labels[start : start + CHUNK].to(logits.device)
-            parts.append(functional.cross_entropy(logits, labels, reduction="none").cpu())
-    return [part.mean().item() for part in torch.cat(parts).split([row.trained for row in rows])]

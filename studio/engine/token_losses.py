@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from studio.domain.answer import Side
-from studio.domain.encoded import IGNORED
+from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.errors import Stopped, StudioError
 
 if TYPE_CHECKING:
@@ -86,6 +86,42 @@ def side_losses(
     return losses
 
 
+def batches(rows: Sequence[Encoded]) -> Iterator[list[int]]:
+    """Places of rows of much the same length, so that little is padding."""
+    batch: list[int] = []
+    for place in sorted(range(len(rows)), key=lambda place: (rows[place].total, place)):
+        if batch and (len(batch) + 1) * rows[place].total > _TOKENS:
+            yield batch
+            batch = []
+        batch.append(place)
+    if batch:
+        yield batch
+
+
+def summed_losses(pair: Pair, side: Side, rows: Sequence[Encoded]) -> list[float]:
+    """The sum of each row's losses in nats, in one pass; every row has a trained token."""
+    import torch
+    from torch.nn import functional
+
+    from studio.engine.batches import collate
+    from studio.engine.loss import CHUNK
+
+    model = pair.model(side)
+    batch = collate(rows, packing=False, pad_id=0, device=pair.device)
+    parts = []
+    with torch.inference_mode():
+        hidden = decoder_of(model)(
+            input_ids=batch.input_ids, attention_mask=batch.attention_mask, use_cache=False
+        ).last_hidden_state.flatten(0, 1)[batch.positions]
+        for start in range(0, len(hidden), CHUNK):
+            logits = head_logits(model, hidden[start : start + CHUNK]).float()
+            labels = batch.labels[start : start + CHUNK].to(logits.device)
+            parts.append(functional.cross_entropy(logits, labels, reduction="none").cpu())
+    return [float(part.sum()) for part in torch.cat(parts).split([row.trained for row in rows])]
+
+
+_TOKENS = 2048
+"""Of a batch, padding counted, unless one row has more."""
 _BODY = 0.9
 """Share of the work that is done before the output layer, about."""
 

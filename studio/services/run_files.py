@@ -88,6 +88,10 @@ class RunFiles:
         return self.folder / "exports"
 
     @property
+    def evaluations(self) -> Path:
+        return self.folder / "evaluations"
+
+    @property
     def reserve(self) -> Path:
         """Some room on the disk, given back where it is full, so that the worker can say so."""
         return self.folder / ".reserve"

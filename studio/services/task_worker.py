@@ -24,6 +24,7 @@ MODULES: dict[Kind, str] = {
     "survey": "surveys",
     "fetch": "uploads",
     "rates": "rate_range",
+    "evaluate": "evaluations",
 }
 """Which module does the work: its function `run`."""
 

@@ -25,6 +25,7 @@ from studio.services import probe
 from studio.ui import (
     chat_tab,
     data_tab,
+    evaluate_tab,
     export_tab,
     form,
     gate,
@@ -46,7 +47,16 @@ if TYPE_CHECKING:
 MAX_UPLOAD = "4gb"
 KEYBOARD = ASSETS / "keyboard.js"
 _DAY = 86_400
-_TAB_BUILDERS = (data_tab, template_tab, hyperparameters_tab, training_tab, chat_tab, runs_tab, export_tab)
+_TAB_BUILDERS = (
+    data_tab,
+    template_tab,
+    hyperparameters_tab,
+    training_tab,
+    chat_tab,
+    evaluate_tab,
+    runs_tab,
+    export_tab,
+)
 # The open tab stands in the address, so that a reload stays where it was. The gate's script notes it before Gradio's
 # first tab comes up and writes its own name there.
 _OPEN_TAB = "() => ({__type__: 'update', selected: window.studioTab || 'data'})"

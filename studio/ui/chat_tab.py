@@ -112,7 +112,7 @@ def build(page: Page) -> None:
                     seed = gr.Number(
                         _DEFAULT.seed, label=t("chat.seed"), info=t("chat.seed.info"), precision=0, minimum=0
                     )
-        page.next_button("export")
+        page.next_button("evaluate")
         talk = gr.State(Talk())
 
     settings = [system, seed, temperature, top_p, most]

@@ -33,7 +33,7 @@ FORM_KEYS = frozenset({"name", *(s.key for name in SECTIONS for s in settings(na
     "data.general_path",
 }
 DOWNLOADS = "downloads"
-TABS = ("data", "template", "hyperparameters", "training", "chat", "runs", "export")
+TABS = ("data", "template", "hyperparameters", "training", "chat", "evaluate", "runs", "export")
 
 
 @dataclass(frozen=True)

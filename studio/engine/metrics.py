@@ -1,0 +1,304 @@
+"""How near answers come to the expected ones: the field's reference libraries, on pairs of texts, without a model.
+
+BLEU and chrF: sacrebleu (Post 2018, arXiv:1804.08771). ROUGE: rouge-score (Lin 2004). docs/evaluation.md says what each
+measures, and what it cannot.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy
+from numpy.typing import NDArray
+
+Language = Literal["zh", "ja", "other"]
+RESAMPLES = 1000
+_KANA = re.compile(r"[\u3040-\u30ff]")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_LETTER = re.compile(r"\w")
+_SHARE = 0.3
+"""Of letters in an Asian script, from which a set of texts counts as written in it."""
+_LABELS = 20
+"""Different answers at most that count as labels."""
+_LABEL_LENGTH = 40
+"""Characters of a label at most."""
+_STRUCTURED = 0.8
+"""Share of expected answers that are JSON objects, from which all are judged as such."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A figure of a set of answers, with its 95 % interval: percentiles of bootstrap resamples of the rows."""
+
+    value: float
+    low: float
+    high: float
+
+    def to_json(self) -> dict[str, float]:
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+def language_of(texts: Sequence[str]) -> Language:
+    """Which script decides about words: Chinese and Japanese are not written with spaces between them."""
+    joined = "".join(texts)
+    kana, han = len(_KANA.findall(joined)), len(_HAN.findall(joined))
+    if kana + han < _SHARE * max(1, len(_LETTER.findall(joined))):
+        return "other"
+    return "ja" if kana > 0.1 * han else "zh"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Answers beside the expected ones, row by row."""
+
+    given: Sequence[str]
+    expected: Sequence[str]
+
+    @cached_property
+    def language(self) -> Language:
+        return language_of(self.expected)
+
+    @cached_property
+    def bleu(self) -> Any:
+        from sacrebleu.metrics.bleu import BLEU
+
+        return BLEU(tokenize=tokenisation(self.language))
+
+    @cached_property
+    def chrf(self) -> Any:
+        from sacrebleu.metrics.chrf import CHRF
+
+        return CHRF()
+
+    @cached_property
+    def rouge(self) -> Mapping[str, NDArray[numpy.float64]]:
+        """F-measures of each row, from 0 to 1, for rouge1, rouge2 and rougeL."""
+        from rouge_score.rouge_scorer import RougeScorer
+
+        kinds = ["rouge1", "rouge2", "rougeL"]
+        words = None if self.language == "other" else _Words(tokenisation(self.language))
+        scorer = RougeScorer(kinds, tokenizer=words)
+        found = [scorer.score(wanted, said) for wanted, said in zip(self.expected, self.given, strict=True)]
+        return {kind: numpy.array([row[kind].fmeasure for row in found]) for kind in kinds}
+
+    @cached_property
+    def exact(self) -> NDArray[numpy.float64]:
+        """1 where the answer is the expected one, white space around it left aside."""
+        pairs = zip(self.given, self.expected, strict=True)
+        return numpy.array([float(said.strip() == wanted.strip()) for said, wanted in pairs])
+
+    @cached_property
+    def nearness(self) -> NDArray[numpy.float64]:
+        """chrF of each row, from 0 to 100: tells good rows from bad ones, in any language."""
+        pairs = zip(self.given, self.expected, strict=True)
+        return numpy.array([self.chrf.sentence_score(said, [wanted]).score for said, wanted in pairs])
+
+
+class _Words:
+    """A tokenizer of sacrebleu for rouge-score, whose own one knows Latin letters and digits only."""
+
+    def __init__(self, name: str) -> None:
+        from sacrebleu.metrics.bleu import BLEU
+
+        self._split = BLEU(tokenize=name).tokenizer
+
+    def tokenize(self, text: str) -> list[str]:
+        words: list[str] = self._split(text.lower()).split()
+        return words
+
+
+def tokenisation(language: Language) -> str:
+    """The name of sacrebleu's tokenizer; Japanese goes by characters where MeCab is not installed."""
+    if language != "ja":
+        return "zh" if language == "zh" else "13a"
+    try:
+        from sacrebleu.tokenizers.tokenizer_ja_mecab import TokenizerJaMecab
+
+        TokenizerJaMecab()
+    except (ImportError, RuntimeError):
+        return "char"
+    return "ja-mecab"
+
+
+def measures(answers: Answers) -> dict[str, Measure]:
+    """All that applies to these answers, by name.
+
+    `bleu` and `chrf` are of the whole set, from 0 to 100. Means of rows, from 0 to 1: `rouge1`, `rouge2`, `rougeL`,
+    `exact_match`; where most expected answers are JSON objects `json_valid` and `json_fields`; where they are a few
+    labels `accuracy`, and `f1` (macro average over the labels). `length_ratio`: characters written for one expected.
+    """
+    return {name: _with_interval(figure, len(answers.given)) for name, figure in _figures(answers).items()}
+
+
+Figure = Callable[[NDArray[numpy.int64]], float]
+"""The figure of some rows, by their places; a row may be there more than once."""
+
+
+def _figures(answers: Answers) -> dict[str, Figure]:
+    figures: dict[str, Figure] = {
+        "bleu": _of_corpus(answers.bleu, answers),
+        "chrf": _of_corpus(answers.chrf, answers),
+    }
+    figures |= {kind: _mean(rows) for kind, rows in answers.rouge.items()}
+    figures["exact_match"] = _mean(answers.exact)
+    said = numpy.array([len(text) for text in answers.given], dtype=float)
+    wanted = numpy.array([len(text) for text in answers.expected], dtype=float)
+    figures["length_ratio"] = lambda rows: float(said[rows].sum() / max(1.0, wanted[rows].sum()))
+    if objects := _objects(answers.expected):
+        valid, fields = _structure(answers.given, objects)
+        figures |= {"json_valid": _mean(valid), "json_fields": _mean(fields)}
+    elif labels := labels_of(answers.expected):
+        figures |= {"accuracy": _mean(answers.exact), "f1": _macro_f1(answers, labels)}
+    return figures
+
+
+def _mean(rows: NDArray[numpy.float64]) -> Figure:
+    return lambda places: float(rows[places].mean())
+
+
+def _of_corpus(metric: Any, answers: Answers) -> Figure:
+    """BLEU or chrF from the counts of each row, as sacrebleu's own significance tests have it."""
+    counts = numpy.array(metric._extract_corpus_statistics(list(answers.given), [list(answers.expected)]))
+    return lambda places: float(metric._compute_score_from_stats(counts[places].sum(0)).score)
+
+
+def _with_interval(figure: Figure, rows: int) -> Measure:
+    value = figure(numpy.arange(rows))
+    drawn = [figure(sample) for sample in _resamples(rows)]
+    low, high = numpy.percentile(drawn, [2.5, 97.5])
+    return Measure(value, float(low), float(high))
+
+
+def _resamples(rows: int) -> NDArray[numpy.int64]:
+    """Places of rows drawn with replacement, (`RESAMPLES`, rows); the same ones for the same number of rows."""
+    return numpy.random.default_rng(12345).integers(0, rows, (RESAMPLES, rows))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """By how much a second set of answers to the same prompts differs from a first one."""
+
+    value: float
+    low: float
+    high: float
+    """The 95 % interval over the same resamples of rows for both sets."""
+    p: float
+    """Of a difference as large by chance: paired randomisation, each row's answers swapped or not."""
+
+    def to_json(self) -> dict[str, float]:
+        return {"value": self.value, "low": self.low, "high": self.high, "p": self.p}
+
+
+def differences(first: Answers, second: Answers) -> dict[str, Difference]:
+    """Second minus first for each measure that both have (Koehn 2004; Riezler and Maxwell 2005)."""
+    ours, theirs, rows = _figures(first), _figures(second), len(first.given)
+    everything = numpy.arange(rows)
+    # Both sets end to end: a figure of any mixture of the two is one of these rows.
+    both = Answers([*first.given, *second.given], [*first.expected, *second.expected])
+    mixed = _figures(both)
+    swaps = numpy.random.default_rng(54321).integers(0, 2, (RESAMPLES, rows)) * rows
+    found = {}
+    for name in ours.keys() & theirs.keys() & mixed.keys():
+        value = theirs[name](everything) - ours[name](everything)
+        drawn = [theirs[name](sample) - ours[name](sample) for sample in _resamples(rows)]
+        low, high = numpy.percentile(drawn, [2.5, 97.5])
+        figure = mixed[name]
+        larger = sum(
+            abs(figure(everything + rows - swap) - figure(everything + swap)) >= abs(value) - 1e-12
+            for swap in swaps
+        )
+        found[name] = Difference(value, float(low), float(high), (larger + 1) / (RESAMPLES + 1))
+    return found
+
+
+def of_losses(losses: Sequence[float], tokens: Sequence[int]) -> dict[str, Measure]:
+    """Loss in nats a trained token, and perplexity, of rows with summed losses and numbers of trained tokens."""
+    summed, counts = numpy.array(losses), numpy.array(tokens, dtype=float)
+    loss = _with_interval(lambda places: float(summed[places].sum() / counts[places].sum()), len(losses))
+    return {
+        "loss": loss,
+        "perplexity": Measure(*(math.exp(min(value, 700.0)) for value in (loss.value, loss.low, loss.high))),
+    }
+
+
+def difference_of_losses(
+    first: Sequence[float], second: Sequence[float], tokens: Sequence[int]
+) -> Difference:
+    """By how much the second losses a token differ from the first ones, of the same rows in the same order."""
+    sums, counts, rows = numpy.array([first, second]), numpy.array(tokens, dtype=float), len(tokens)
+
+    def figure(places: NDArray[numpy.int64]) -> float:
+        return float((sums[1, places] - sums[0, places]).sum() / counts[places].sum())
+
+    low, high = numpy.percentile([figure(sample) for sample in _resamples(rows)], [2.5, 97.5])
+    signs = numpy.random.default_rng(54321).choice((-1.0, 1.0), (RESAMPLES, rows))
+    by_chance = abs((signs * (sums[1] - sums[0])).sum(1)) / counts.sum()
+    value = figure(numpy.arange(rows))
+    larger = int((by_chance >= abs(value) - 1e-12).sum())
+    return Difference(value, float(low), float(high), (larger + 1) / (RESAMPLES + 1))
+
+
+def labels_of(expected: Sequence[str]) -> list[str]:
+    """The different answers where they are few, short and repeated: a classification; else none."""
+    found = sorted({text.strip() for text in expected})
+    short = all(0 < len(label) <= _LABEL_LENGTH and "\n" not in label for label in found)
+    return found if short and 1 < len(found) <= min(_LABELS, len(expected) // 2) else []
+
+
+def _macro_f1(answers: Answers, labels: Sequence[str]) -> Figure:
+    places = {label: place for place, label in enumerate(labels)}
+    said = numpy.array([places.get(text.strip(), -1) for text in answers.given])
+    wanted = numpy.array([places[text.strip()] for text in answers.expected])
+
+    def figure(rows: NDArray[numpy.int64]) -> float:
+        scores = []
+        for label in range(len(labels)):
+            right = float(((said[rows] == label) & (wanted[rows] == label)).sum())
+            told, there = float((said[rows] == label).sum()), float((wanted[rows] == label).sum())
+            if told + there:
+                scores.append(2 * right / (told + there))
+        return float(numpy.mean(scores))
+
+    return figure
+
+
+def _objects(expected: Sequence[str]) -> list[Mapping[str, Any] | None]:
+    """Each expected answer as a JSON object, None where it is none; empty where too few are."""
+    found = [_object(text) for text in expected]
+    return found if sum(item is not None for item in found) >= _STRUCTURED * len(found) else []
+
+
+def _object(text: str) -> Mapping[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _structure(
+    given: Sequence[str], expected: Sequence[Mapping[str, Any] | None]
+) -> tuple[NDArray[numpy.float64], NDArray[numpy.float64]]:
+    """Of each row whether the answer is a JSON object, and the share of expected fields that it has right."""
+    found = [_object(text) for text in given]
+    valid = numpy.array([float(item is not None) for item in found])
+    fields = numpy.array(
+        [
+            _share([(said or {}).get(name, _MISSING) == value for name, value in (wanted or {}).items()])
+            for said, wanted in zip(found, expected, strict=True)
+        ]
+    )
+    return valid, fields
+
+
+_MISSING = object()
+
+
+def _share(right: Sequence[bool]) -> float:
+    return sum(right) / len(right) if right else 1.0

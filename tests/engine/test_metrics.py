@@ -1,0 +1,134 @@
+"""Figures are the reference libraries' own, in any language; intervals and tests say what chance could do."""
+
+from __future__ import annotations
+
+import json
+import random
+
+import numpy
+import pytest
+from rouge_score.rouge_scorer import RougeScorer
+from sacrebleu import corpus_bleu, corpus_chrf
+
+from studio.engine.metrics import (
+    Answers,
+    differences,
+    labels_of,
+    language_of,
+    measures,
+    of_losses,
+    tokenisation,
+)
+
+SENTENCE = "the cat sat on a mat while rain fell over quiet hills and nobody spoke of it again"
+WORDS = SENTENCE.split(" ")
+CHINESE = "今天天气很好我们去公园散步看到许多花朵和孩子他们都非常高兴回家以后大家一起吃饭"
+JAPANESE = "私は学生です。今日はとても天気がいいので公園に行きました。"
+
+
+def pairs(rows: int = 40, seed: int = 0, kept: float = 0.7) -> Answers:
+    draw = random.Random(seed)
+    expected = [" ".join(draw.choices(WORDS, k=draw.randint(6, 20))) for _ in range(rows)]
+    given = [
+        " ".join(w if draw.random() < kept else draw.choice(WORDS) for w in text.split()) for text in expected
+    ]
+    return Answers(given, expected)
+
+
+def test_bleu_and_chrf_are_sacrebleus_to_the_last_digit() -> None:
+    answers = pairs()
+    found = measures(answers)
+    assert found["bleu"].value == corpus_bleu(answers.given, [answers.expected]).score
+    assert found["chrf"].value == corpus_chrf(answers.given, [answers.expected]).score
+
+
+def test_rouge_is_rouge_scores_to_the_last_digit() -> None:
+    answers = pairs()
+    found = measures(answers)
+    scorer = RougeScorer(["rouge1", "rouge2", "rougeL"])
+    for kind in ("rouge1", "rouge2", "rougeL"):
+        rows = [
+            scorer.score(wanted, said)[kind].fmeasure
+            for wanted, said in zip(answers.expected, answers.given, strict=True)
+        ]
+        assert found[kind].value == numpy.mean(rows)
+
+
+@pytest.mark.parametrize(("text", "tokenizer"), [(CHINESE, "zh"), (JAPANESE, "ja-mecab")])
+def test_languages_without_spaces_have_words_of_their_own(text: str, tokenizer: str) -> None:
+    pytest.importorskip("MeCab")
+    expected = [text[start : start + 16] for start in range(0, 12, 2)]
+    given = [part[:10] + part[12:] for part in expected]
+    answers = Answers(given, expected)
+    assert tokenisation(answers.language) == tokenizer
+    found = measures(answers)
+    assert found["bleu"].value == corpus_bleu(given, [expected], tokenize=tokenizer).score
+    assert 0.5 < found["rouge1"].value < 1
+
+
+def test_the_language_is_that_of_most_letters() -> None:
+    assert language_of(["Say 你好 in English, please, and mind the tones."]) == "other"
+    assert language_of([CHINESE]) == "zh"
+    assert language_of([JAPANESE]) == "ja"
+    assert language_of([""]) == "other"
+
+
+def test_intervals_hold_the_value_and_narrow_with_more_rows() -> None:
+    few, many = measures(pairs(20))["chrf"], measures(pairs(320))["chrf"]
+    assert few.low < few.value < few.high
+    assert many.high - many.low < (few.high - few.low) / 2
+
+
+def test_a_better_set_is_told_from_chance_and_an_equal_one_is_not() -> None:
+    worse, better = pairs(kept=0.4), pairs(kept=0.8)
+    assert worse.expected != better.expected or worse.given != better.given
+    better = Answers(
+        [
+            " ".join(word if place % 5 else "rain" for place, word in enumerate(text.split()))
+            for text in worse.expected
+        ],
+        worse.expected,
+    )
+    found = differences(worse, better)
+    for name in ("bleu", "chrf", "rouge1", "rougeL"):
+        assert found[name].low > 0
+        assert found[name].p < 0.01
+    same = differences(worse, worse)
+    assert all(item.value == 0 and item.p == 1 for item in same.values())
+    chance = differences(worse, Answers([*worse.given[1:], worse.given[0]], worse.expected))
+    assert chance["exact_match"].p > 0.05
+
+
+def test_labels_are_judged_by_accuracy_and_macro_f1() -> None:
+    expected = ["red"] * 6 + ["green"] * 3 + ["blue"]
+    given = ["red"] * 5 + ["green"] + ["green"] * 2 + ["red"] + ["purple"]
+    assert labels_of(expected) == ["blue", "green", "red"]
+    found = measures(Answers(given, expected))
+    assert found["accuracy"].value == 0.7
+    assert found["f1"].value == pytest.approx((2 * 5 / 12 + 2 * 2 / 6 + 0) / 3)
+    assert labels_of(pairs().expected) == []
+
+
+def test_json_is_judged_field_by_field() -> None:
+    wanted = {"category": "billing", "urgent": True, "order": 12}
+    given = [
+        json.dumps(wanted),
+        json.dumps({**wanted, "urgent": False}),
+        "no object",
+        json.dumps({"category": "billing"}),
+    ]
+    found = measures(Answers(given, [json.dumps(wanted)] * 4))
+    assert found["json_valid"].value == 0.75
+    assert found["json_fields"].value == pytest.approx((1 + 2 / 3 + 0 + 1 / 3) / 4)
+    assert "accuracy" not in found
+
+
+def test_perplexity_is_that_of_all_tokens() -> None:
+    found = of_losses([2.0, 9.0], [2, 3])
+    assert found["loss"].value == 11 / 5
+    assert found["perplexity"].value == pytest.approx(numpy.exp(11 / 5))
+
+
+def test_empty_answers_count_as_nothing_found() -> None:
+    found = measures(Answers(["", "", ""], ["a b c d", "b c d e", "c d e f"]))
+    assert (found["bleu"].value, found["rouge1"].value, found["length_ratio"].value) == (0, 0, 0)
