@@ -116,6 +116,10 @@ class Warned(_Event):
     def text(self) -> Text:
         return Text(self.template, self.values)
 
+    @property
+    def remedy_text(self) -> Text:
+        return Text(self.remedy, self.values)
+
 
 class Failed(_Event):
     type: Literal["failed"] = "failed"

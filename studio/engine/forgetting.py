@@ -6,6 +6,7 @@ import contextlib
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -17,10 +18,11 @@ from studio.domain.events import Emit, Warned
 from studio.engine import ewc, gauge, integrity
 from studio.engine.ewc import Consolidation
 from studio.engine.gauge import Gauge, ShouldStop
-from studio.engine.general import General
+from studio.engine.general import ANSWER_TOKENS, General
 from studio.engine.steps import micro_batches
 from studio.engine.trainee import Trainee
 
+Tell = Callable[[int, int], None]
 _GAUGE, _KNOWN, _MARKER = "gauge.safetensors", "ewc.safetensors", "sealed.json"
 
 
@@ -53,16 +55,25 @@ class Remembering:
 
 
 def begin(
-    model: Trainee, config: TrainConfig, general: General, folder: Path, size: int, should_stop: ShouldStop
+    model: Trainee,
+    config: TrainConfig,
+    general: General,
+    folder: Path,
+    size: int,
+    should_stop: ShouldStop,
+    tell: Tell = lambda done, total: None,
 ) -> Remembering:
     """Ask the model what it knows before its first step, `size` rows at once, and keep that in `folder`.
 
-    The random state is left as it was. Raises Stopped once `should_stop()` is true; StudioError where there is nothing
-    to hold on to.
+    `tell` is called with the pieces of work done and their number. The random state is left as it was. Raises Stopped
+    once `should_stop()` is true; StudioError where there is nothing to hold on to.
     """
     holds_on = bool(config.ewc) and config.method != "full"
     if not (general.gauged or holds_on):
         return Remembering()
+    known = micro_batches(general.known, size if model.packing else 1) if holds_on else ()
+    gauges = ANSWER_TOKENS + 2 * len([*micro_batches(general.gauged, size)]) if general.gauged else 0
+    should_stop = _counted(should_stop, gauges + len([*known]), tell)
     shutil.rmtree(folder, ignore_errors=True)
     cuda = [torch.cuda.current_device()] if model.device == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
@@ -77,6 +88,17 @@ def begin(
             consolidation.save(temporary / _KNOWN)
         integrity.seal(temporary, _MARKER, {})
     return Remembering(gauged, consolidation)
+
+
+def _counted(should_stop: ShouldStop, total: int, tell: Tell) -> ShouldStop:
+    """As `should_stop`, which is asked once for each piece of work; answers that end early leave some out."""
+    asked = count()
+
+    def counted() -> bool:
+        tell(min(next(asked), total), total)
+        return should_stop()
+
+    return counted
 
 
 def resume(model: Trainee, config: TrainConfig, folder: Path, emit: Emit) -> Remembering:

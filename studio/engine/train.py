@@ -266,7 +266,15 @@ def _remember(
     if job.general.gauged or job.config.ewc:
         emit(Phase(name="remembering"))
     return _in_memory(
-        lambda size: forgetting.begin(model, job.config, job.general, folder, size, should_stop),
+        lambda size: forgetting.begin(
+            model,
+            job.config,
+            job.general,
+            folder,
+            size,
+            should_stop,
+            lambda done, total: emit(Phase(name="remembering", done=done, total=total)),
+        ),
         job.config.micro_batch_size or 8,
         tally,
         emit,

@@ -111,7 +111,7 @@ def doing(say: Words, run: Run, progress: Progress) -> str:
     if progress.phase is None:
         return say("training.starting")
     doing = say(f"phase.{progress.phase.name}")
-    counted = progress.phase.name == "evaluating" and progress.phase.total > 0
+    counted = progress.phase.name in ("evaluating", "remembering") and progress.phase.total > 0
     return f"{doing} ({progress.phase.done:.0f}/{progress.phase.total:.0f})" if counted else doing
 
 
@@ -234,7 +234,7 @@ def _set(say: Words, value: Any) -> str:
 
 def _warning(say: Words, warned: Warned, button: str = "") -> str:
     chip = views.chip(views.CHIPS[warned.severity], say(f"severity.{warned.severity}"))
-    remedy = f'<span class="muted">{escape(say.message(warned.remedy))}</span>'
+    remedy = f'<span class="muted">{escape(say.text(warned.remedy_text))}</span>'
     return f"<li>{chip}<span>{escape(say.text(warned.text))} {remedy}{_rows(say, warned.rows)} {button}</span></li>"
 
 

@@ -197,10 +197,10 @@ def view_controls() -> tuple[gr.Slider, gr.Checkbox]:
             plots.USUAL.smoothing,
             step=1,
             label=t("plot.smoothing"),
-            info=t("plot.smoothing.info"),
+            buttons=[],
             elem_classes="smoothing",
         )
-        log = gr.Checkbox(plots.USUAL.log, label=t("plot.log"), container=False, min_width=120)
+        log = gr.Checkbox(plots.USUAL.log, label=t("plot.log"), elem_classes="log-scale")
     return smoothing, log
 
 

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from studio.domain.chat import Conversation, Message
 from studio.domain.config import TrainConfig
 from studio.domain.errors import Stopped, StudioError
-from studio.domain.events import Event, Metric
+from studio.domain.events import Event, Metric, Phase
 from studio.engine.encode import Encoder
 from studio.engine.general import General
 from studio.engine.templates import resolve
@@ -178,3 +178,13 @@ def test_it_can_be_stopped_while_it_asks_the_model_what_it_knows(run: Run, tmp_p
 def test_nothing_to_hold_on_to_is_said(run: Run) -> None:
     with pytest.raises(StudioError, match="nothing to hold on to"):
         run("empty", ewc=1.0, changes={"general": General()})
+
+
+def test_how_much_of_the_asking_is_done_is_said_piece_by_piece(job: TrainJob, tmp_path: Path):
+    """At most 48 tokens of answers, their one batch and that of the rows, and one batch of the rows held on to."""
+    events: list[Event] = []
+    config = job.config.model_copy(update={"max_steps": 1, "ewc": 1.0})
+    train(replace(job, folder=tmp_path, config=config), events.append, lambda: False)
+    asked = [event for event in events if isinstance(event, Phase) and event.name == "remembering"]
+    assert {event.total for event in asked[1:]} == {51}
+    assert [event.done for event in asked[1:]] == list(range(len(asked) - 1))

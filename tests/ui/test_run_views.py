@@ -165,4 +165,5 @@ def test_what_the_curves_say_stands_among_the_notes():
         EN, after(Progress(), [STARTED, *measured]), [], {"overfitting": {"train.epochs": 1.0}}
     )
     assert "Since step 1 the held-out loss has been rising" in drawn
+    assert "The weights of step 1 become the result" in drawn
     assert 'data-again="overfitting">Start again with Epochs 1<' in drawn
