@@ -242,15 +242,15 @@ def _workers(
         return
     # A fork is ready at once; it is safe as long as no thread has begun, which the survey's own process sees to.
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with ProcessPoolExecutor(count, context, _begin_worker) as pool:
+    with ProcessPoolExecutor(count, context, begin_worker) as pool:
         try:
             yield lambda shards: _in_order(pool, shards, how, count * AHEAD)
         finally:
             pool.shutdown(cancel_futures=True)
 
 
-def _begin_worker() -> None:
-    """Ctrl-C is for the process that surveys, which ends these; where it is killed itself, they end too."""
+def begin_worker() -> None:
+    """Ctrl-C is for the process that started this one and ends it; where that is killed itself, this one ends too."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -294,3 +294,8 @@ def _just_written(files: RunFiles, state: State) -> bool:
     if state.state != "queued" or state.pid is not None:
         return False
     return time.time() - (files.folder / "state.json").stat().st_mtime < _GRACE
+
+
+def submitted(store: Store, config: RunConfig) -> str:
+    """`Jobs.submit`, as a function for another process."""
+    return Jobs(store).submit(config)

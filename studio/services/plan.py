@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -139,6 +140,13 @@ def usual_length(store: Store, config: RunConfig) -> int:
 def load_data(config: RunConfig) -> dataset.TrainingData:
     """The rows of a configuration, read once for as long as the files stay as they are."""
     return load_rows(data_key(config))
+
+
+def mixed(config: RunConfig) -> tuple[int, int, list[Finding]]:
+    """Rows of one's own to train on, general ones beside them, and what is said of the data."""
+    data = load_data(config)
+    general = sum(bool(row.source) for row in data.train)
+    return len(data.train) - general, general, data.findings
 
 
 def prepare(
@@ -445,9 +453,18 @@ def _stamp(path: str | None) -> int:
     return file.stat().st_mtime_ns if file and file.is_file() else 0
 
 
-@lru_cache(maxsize=4)
 def load_rows(key: DataKey) -> dataset.TrainingData:
     """As `load_data`."""
+    with _READING:
+        return _load_rows(key)
+
+
+_READING = threading.Lock()
+"""Two that ask for the same rows at once must not read them twice."""
+
+
+@lru_cache(maxsize=4)
+def _load_rows(key: DataKey) -> dataset.TrainingData:
     return dataset.load_training(DataConfig.model_validate_json(key.data), key.seed)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from studio.domain.chat import Conversation
 from studio.domain.config import DataConfig, Overlong, RunConfig, TemplateConfig
 from studio.domain.encoded import Encoded
 from studio.domain.finding import Finding, worst_first
+from studio.domain.text import Text
 from studio.engine import models
 from studio.engine.encode import Encoder, made_of
 from studio.engine.hazards import hazard_findings
@@ -108,6 +109,8 @@ class Overview:
     fates: Fates
     bars: tuple[Bar, ...]
     findings: tuple[Finding, ...]
+    drawn: Text | None = None
+    """What is said where the file has more rows than were drawn from it."""
 
 
 def shown(store: Store, config: RunConfig) -> Shown:
@@ -115,6 +118,50 @@ def shown(store: Store, config: RunConfig) -> Shown:
     path = _model(store, config)
     conversations, held_out = _arranged(plan.data_key(config))
     return Shown(conversations, held_out, load_tokenizer(path), _context(path))
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Which rows can be looked at."""
+
+    numbers: tuple[Range, ...]
+    """Those of the file, which stand first."""
+    own: int
+    """So many are of the file; the others are mixed in."""
+    total: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row that is looked at."""
+
+    conversation: Conversation
+    held_out: bool
+    """Whether it is measured on, not trained."""
+
+
+def outline(store: Store, config: RunConfig) -> Outline:
+    """StudioError as for `shown`."""
+    rows = shown(store, config).conversations
+    numbers = [conversation.row for conversation in rows if not conversation.source]
+    return Outline(tuple(ranges(numbers)), len(numbers), len(rows))
+
+
+def rows_at(store: Store, config: RunConfig, places: Sequence[int]) -> dict[int, Row]:
+    """The rows at these places, counted from 1; those that are not there are left out. StudioError as for `shown`."""
+    found = shown(store, config)
+    return {place: _row(found, place) for place in places if 1 <= place <= len(found.conversations)}
+
+
+def _row(found: Shown, place: int) -> Row:
+    conversation = found.conversations[place - 1]
+    return Row(conversation, not conversation.source and conversation.row in found.held_out)
+
+
+def tokenizer_and_context(store: Store, config: RunConfig) -> tuple[Tokenizer, int]:
+    """By which rows are shown, and how many tokens the model can see. StudioError where it cannot be used."""
+    path = _model(store, config)
+    return load_tokenizer(path), _context(path)
 
 
 def _model(store: Store, config: RunConfig) -> Path:
@@ -206,6 +253,7 @@ def _overview(store: Store, config: str, key: plan.DataKey, encoder: Encoder, co
         fates=fates(found),
         bars=length_bars(lengths, found.max_length),
         findings=tuple(worst_first([*unusable, *_hazards(found, run)])),
+        drawn=next((item.text for item in plan.load_data(run).findings if item.check == "drawn"), None),
     )
 
 
@@ -318,6 +366,16 @@ def ranges(numbers: Iterable[int]) -> list[Range]:
         else:
             found.append((number, number))
     return found
+
+
+def is_among(number: int, found: Sequence[Range]) -> bool:
+    """Whether ascending ranges hold a number.
+
+    >>> is_among(2, [(1, 3), (7, 7)]), is_among(5, [(1, 3), (7, 7)])
+    (True, False)
+    """
+    place = bisect_right(found, number, key=lambda one: one[0]) - 1
+    return place >= 0 and number <= found[place][1]
 
 
 def hazard_rows(findings: Iterable[Finding], rows: int) -> list[int]:

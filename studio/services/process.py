@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -68,6 +69,20 @@ def environment(keeps_memory: bool) -> dict[str, str]:
         "HF_HUB_DISABLE_TELEMETRY": "1",
         **(memory if keeps_memory else {}),
     }
+
+
+def give_way(nice: int = 10) -> None:
+    """Let whoever clicks on the page go before this process and all that it starts.
+
+    Linux shares the cores among sessions first, so that niceness counts only between processes of one (sched(7), "The
+    autogroup feature"): a process that has a session of its own makes that as nice.
+    """
+    if not hasattr(os, "nice"):
+        return
+    os.nice(nice)
+    if sys.platform == "linux" and os.getsid(0) == os.getpid():
+        with contextlib.suppress(OSError):  # a kernel without them
+            Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
 
 
 def start_time(pid: int) -> float | None:

@@ -20,7 +20,7 @@ from studio.engine.dataset import Dataset
 from studio.engine.readers import as_options, read_source
 from studio.engine.rows import RowsByNumber
 from studio.engine.survey import Survey
-from studio.services import tasks
+from studio.services import process, tasks
 from studio.services.files import explained, read_json, write_json
 from studio.services.store import Store
 from studio.services.tasks import TaskStatus
@@ -172,8 +172,7 @@ def sweep(store: Store) -> None:
 
 def run(store: Store, request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Make the survey that a request asks for, in this process and some beside it."""
-    if hasattr(os, "nice"):
-        os.nice(5)  # whoever clicks on the page does not wait for it
+    process.give_way()
     how = request["format"], request["columns"], request["read_as"]
     found = made(store, Path(request["path"]), *how, progress)
     return {"rows": len(found.rows)}

@@ -13,6 +13,7 @@ from studio.domain.errors import StudioError
 from studio.domain.machine import Machine
 from studio.domain.text import Text
 from studio.engine.optimizers import unavailable
+from studio.services import apart
 from studio.ui.i18n import LANGUAGES, Words, message_of, t, words
 
 if TYPE_CHECKING:
@@ -192,11 +193,17 @@ def sound(draft: Draft) -> Draft:
     return replace(draft, values={key: value for key, value in draft.values.items() if key not in wrong})
 
 
+def reads_large_files(store: Store, draft: Draft) -> bool:
+    """Whether what is asked about the draft's rows takes longer than somebody waits without a word."""
+    return apart.reads_large_files(sound(draft).config(store))
+
+
 def planned(store: Store, draft: Draft) -> Plan:
     """What the sound part of the draft comes to: every setting filled in, and the estimate."""
     from studio.services.plan import plan
 
-    return plan(store, sound(draft).config(store))
+    config = sound(draft).config(store)
+    return apart.work(config, plan, store, config)
 
 
 @dataclass(frozen=True)

@@ -81,6 +81,9 @@ def build(page: Page) -> None:
         choices = _choices(page, say, draft)
         if draft.dataset and (waiting := page.probing(say)):
             yield (*choices, {}, waiting, *[gr.skip()] * (len(results) - 2))
+        elif draft.dataset and form.reads_large_files(page.store, draft):
+            panel = views.empty(say("plan.waiting"), say("plan.waiting.next"))
+            yield (*choices, gr.skip(), panel, *[gr.skip()] * (len(results) - 2))
         yield (*choices, *_flat(_filled(page, say, draft, fields, {})))
 
     def changed(say: Words, draft: Draft, before: dict[str, Any], *held: Any) -> tuple[Any, ...]:
@@ -158,9 +161,10 @@ def _flat(filled: Filled, told: str = "", offer: str = "") -> tuple[Any, ...]:
 
 def fitted(store: Store, draft: Draft) -> Fitted:
     """What makes the sound part of the draft fit into memory."""
-    from studio.services import fitting
+    from studio.services import apart, fitting
 
-    return fitting.fitted(store, form.sound(draft).config(store))
+    config = form.sound(draft).config(store)
+    return apart.work(config, fitting.fitted, store, config)
 
 
 def _choices(page: Page, say: Words, draft: Draft) -> tuple[Any, Any]:

@@ -11,8 +11,9 @@ import gradio as gr
 from studio.domain.config import RunConfig
 from studio.domain.errors import StudioError
 from studio.domain.run import Run
+from studio.services import apart
 from studio.services.continual import continued
-from studio.services.plan import load_data
+from studio.services.plan import mixed
 from studio.ui import form, run_views, self_written_panel, views
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
@@ -198,9 +199,7 @@ def consequences(say: Words, store: Store, draft: Draft) -> str:
 
 def _mixture(say: Words, store: Store, draft: Draft, config: RunConfig) -> list[str]:
     """How many general rows there are beside one's own, and whether they are as many as was asked for."""
-    data = load_data(config)
-    general = sum(bool(row.source) for row in data.train)
-    own = len(data.train) - general
+    own, general, about = apart.work(config, mixed, config)
     file = store.dataset(draft.general).name if draft.general else say("mode.shipped")
     said = say(
         "mode.mixture",
@@ -209,7 +208,7 @@ def _mixture(say: Words, store: Store, draft: Draft, config: RunConfig) -> list[
         percent=f"{100 * general / (own + general):.3g}",
         file=file,
     )
-    few = [say.text(finding.text) for finding in data.findings if finding.check == "few_general"]
+    few = [say.text(finding.text) for finding in about if finding.check == "few_general"]
     return [said, *few]
 
 

@@ -16,7 +16,8 @@ import gradio as gr
 
 from studio.domain.config import SECTIONS, RunConfig, merge, parse_config, settings
 from studio.domain.errors import StudioError
-from studio.services import probe
+from studio.services import apart, probe
+from studio.services.jobs import submitted
 from studio.ui import views
 from studio.ui.i18n import Words, language_of, t, words
 from studio.ui.samples import held_out_path
@@ -236,7 +237,7 @@ class Page:
 
     def submit(self, config: RunConfig) -> str:
         """Submit a run; returns its id."""
-        run_id = self.jobs.submit(config)
+        run_id = apart.work(config, submitted, self.store, config)
         self.chat.close_if_idle()  # a run needs the memory more than a model that nobody is talking to
         return run_id
 

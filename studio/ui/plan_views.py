@@ -109,7 +109,7 @@ def _findings(say: Words, plan: Plan) -> str:
         f"<li>{views.chip(views.CHIPS[finding.severity], say(f'severity.{finding.severity}'))} "
         f'{escape(say.text(finding.text))} <span class="muted">{escape(say.text(finding.remedy_text))}</span></li>'
         for finding in plan.findings
-        if finding.severity != "info"
+        if finding.severity != "info" or finding.check == "drawn"
     )
     return f'<ul class="plan-findings">{lines}</ul>' if lines else ""
 

@@ -15,18 +15,21 @@ from typing import Any
 
 import gradio as gr
 
+from studio.domain.chat import Conversation
 from studio.domain.config import RunConfig, TemplateConfig
 from studio.domain.encoded import Encoded
 from studio.domain.errors import StudioError
 from studio.engine.assets import ASSETS
 from studio.engine.templates import CUSTOM
 from studio.engine.tokenizer import Tokenizer
-from studio.services import plan, preview
+from studio.services import apart, plan, preview
 from studio.services.run_files import RunFiles
 from studio.ui import form, live, row_views, views
 from studio.ui.i18n import Words, language_of, words
 from studio.ui.page import Draft, Page
 
+NO_ROWS = json.dumps({"key": "", "total": 0, "numbers": [], "draft": {"dataset": ""}})
+"""The state of a set whose rows are not there, or not yet."""
 _AT_ONCE = 16
 """Rows that may be asked for at a time."""
 _PATIENCE = 1.0
@@ -86,24 +89,24 @@ def script() -> str:
 def state(say: Words, page: Page, draft: Draft, beside: Beside, found: preview.Overview | None = None) -> str:
     """What the browser has to know of the set and the settings; `found` once it is known."""
     if not draft.dataset:
-        return json.dumps({"key": "", "total": 0, "numbers": [], "draft": {"dataset": ""}})
+        return NO_ROWS
     config = form.sound(draft).config(page.store)
-    shown = preview.shown(page.store, config)
-    numbers = [conversation.row for conversation in shown.conversations if not conversation.source]
-    hazards = preview.hazard_rows(found.findings, len(numbers)) if found else []
+    tokenizer, _ = preview.tokenizer_and_context(page.store, config)
+    shown = apart.work(config, preview.outline, page.store, config)
+    hazards = preview.hazard_rows(found.findings, shown.own) if found else []
     told = {
         "key": key(say, config, beside.other),
         "settings": settings_key(config),
         "draft": replace(draft, run="").to_json(),
-        "total": len(shown.conversations),
-        "numbers": preview.ranges(numbers),
-        "hazards": preview.ranges(sorted(set(hazards) & set(numbers))),
+        "total": shown.total,
+        "numbers": shown.numbers,
+        "hazards": preview.ranges(row for row in hazards if preview.is_among(row, shown.numbers)),
         "limit": found.max_length if found else config.train.max_length,
         "settled": found is not None,
         "other": beside.other,
         "loss": beside.loss,
         "run": beside.run,
-        "run_note": _run_note(say, page, config, shown.tokenizer, beside),
+        "run_note": _run_note(say, page, config, tokenizer, beside),
         "words": row_views.labels(say),
     }
     return json.dumps(told)
@@ -141,48 +144,56 @@ def drawn(
     """The rows at these places, counted from 1; those that are not there are left out, and those that take too long
     after the first.
     """
-    config = form.sound(draft).config(page.store)
-    shown = preview.shown(page.store, config)
+    sight = _sight(page, draft, limit)
+    total = apart.work(sight.config, preview.outline, page.store, sight.config).total
+    rows = apart.work(sight.config, preview.rows_at, page.store, sight.config, places)
     deadline = time.monotonic() + _PATIENCE
     found: dict[str, row_views.Drawn] = {}
-    for place in places:
+    for place, row in rows.items():
         if found and time.monotonic() > deadline:
             break
-        if 1 <= place <= len(shown.conversations):
-            found[str(place)] = _drawn(say, config, shown, other, limit, place)
+        position = say("template.position", place=views.count(place), total=views.count(total))
+        found[str(place)] = _drawn(say, sight, row, other, position)
     return found
 
 
 def fed(page: Page, draft: Draft, limit: int | None, place: int) -> list[Encoded]:
     """The row at a place as a run is fed it. StudioError where it cannot be encoded."""
+    sight = _sight(page, draft, limit)
+    rows = apart.work(sight.config, preview.rows_at, page.store, sight.config, [place])
+    return _fed(sight, sight.config.template, rows[place].conversation) if rows else []
+
+
+@dataclass(frozen=True)
+class _Sight:
+    """How rows are looked at."""
+
+    config: RunConfig
+    tokenizer: Tokenizer
+    context: int
+    """Tokens that the model can see."""
+    limit: int | None
+    """Tokens of a row at most, None: all."""
+
+
+def _sight(page: Page, draft: Draft, limit: int | None) -> _Sight:
     config = form.sound(draft).config(page.store)
-    shown = preview.shown(page.store, config)
-    if not 1 <= place <= len(shown.conversations):
-        return []
-    return _fed(config, shown, config.template, limit, place)
+    return _Sight(config, *preview.tokenizer_and_context(page.store, config), limit)
 
 
-def _fed(
-    config: RunConfig, shown: preview.Shown, template: TemplateConfig, limit: int | None, place: int
-) -> list[Encoded]:
-    encoder = plan.todays_encoder(template, shown.tokenizer)
-    conversation = shown.conversations[place - 1]
-    return preview.fed(encoder, conversation, limit, config.data.overlong, shown.context)
+def _fed(sight: _Sight, template: TemplateConfig, conversation: Conversation) -> list[Encoded]:
+    encoder = plan.todays_encoder(template, sight.tokenizer)
+    return preview.fed(encoder, conversation, sight.limit, sight.config.data.overlong, sight.context)
 
 
-def _drawn(
-    say: Words, config: RunConfig, shown: preview.Shown, other: str, limit: int | None, place: int
-) -> row_views.Drawn:
-    conversation = shown.conversations[place - 1]
-    number = 0 if conversation.source else conversation.row
-    templates = [config.template]
-    if other:
-        templates.append(config.template.model_copy(update={"name": other}))
+def _drawn(say: Words, sight: _Sight, row: preview.Row, other: str, position: str) -> row_views.Drawn:
+    template, conversation = sight.config.template, row.conversation
+    templates = [template, template.model_copy(update={"name": other})] if other else [template]
     sides = []
     for template in templates:
         title = say(f"template.name.{template.name}") if other else ""
         try:
-            rows = _fed(config, shown, template, limit, place)
+            rows = _fed(sight, template, conversation)
         except StudioError as error:
             # What is wrong with one's own template is said beneath it, while it is written.
             own = template.name == CUSTOM
@@ -191,10 +202,10 @@ def _drawn(
         notes = row_views.notes(
             say,
             rows,
-            config.data.overlong,
-            held_out=number in shown.held_out,
+            sight.config.data.overlong,
+            held_out=row.held_out,
             mixed_in=bool(conversation.source),
         )
-        sides.append(row_views.side(say, title, rows, frozenset(shown.tokenizer.special.values()), notes))
-    position = say("template.position", place=views.count(place), total=views.count(len(shown.conversations)))
+        sides.append(row_views.side(say, title, rows, frozenset(sight.tokenizer.special.values()), notes))
+    number = 0 if conversation.source else conversation.row
     return row_views.Drawn(number=number, position=position, sides=sides)

@@ -28,7 +28,7 @@ def overview(say: Words, found: Overview) -> str:
         f'<div class="stat"><b>{escape(value)}</b><span>{escape(name)}</span></div>' for value, name in stats
     )
     return (
-        f'<div class="panel set">{_title(say)}<div class="set-body">'
+        f'<div class="panel set">{_title(say)}{_drawn(say, found)}<div class="set-body">'
         f'<div class="figures">{figures}{_hash(say, found.sha256)}</div>'
         f"{lengths(say, found)}</div>{hazards(say, found.findings)}</div>"
     )
@@ -37,6 +37,11 @@ def overview(say: Words, found: Overview) -> str:
 def waiting(say: Words) -> str:
     """In its place while the set is encoded."""
     return f'<div class="panel set">{_title(say)}<p class="muted set-waiting">{escape(say("set.waiting"))}</p></div>'
+
+
+def drawing(say: Words) -> str:
+    """In its place while the rows of a large file are drawn."""
+    return failed(say, f'<p class="muted set-waiting" role="status">{escape(say("set.drawing"))}</p>')
 
 
 def broken(say: Words) -> str:
@@ -58,6 +63,11 @@ def _title(say: Words) -> str:
     """With what stands there once the panel is `.stale`."""
     stale = f'<span class="set-stale" role="status">· {escape(say("set.stale"))}</span>'
     return f'<p class="section-title">{escape(say("set.title"))} {stale}</p>'
+
+
+def _drawn(say: Words, found: Overview) -> str:
+    """That the figures are of a part of the file."""
+    return f'<p class="muted small">{escape(say.text(found.drawn))}</p>' if found.drawn else ""
 
 
 def _rows(say: Words, found: Overview) -> str:

@@ -13,7 +13,7 @@ from studio.domain.errors import StudioError
 from studio.domain.run import Run
 from studio.engine.templates import choices, meant
 from studio.engine.tokenizer import Tokenizer
-from studio.services import preview
+from studio.services import apart, preview
 from studio.ui import form, loss_views, row_view, run_views, set_views, template_controls, views
 from studio.ui.chat_tab import usable
 from studio.ui.i18n import Words, t
@@ -56,7 +56,13 @@ def build(page: Page) -> None:
         """The viewer after a change."""
         return gr.HTML(state=row_view.state(say, page, draft, Beside.chosen(*given), found))
 
-    def enter(say: Words, draft: Draft, last: str, *given: Any) -> tuple[Any, ...]:
+    def enter(say: Words, draft: Draft, last: str, *given: Any) -> Iterator[tuple[Any, ...]]:
+        if draft.dataset and last != draft.dataset and form.reads_large_files(page.store, draft):
+            held = [gr.skip()] * (len(controls.filled) + 2)
+            yield (*held, gr.HTML(state=row_view.NO_ROWS), set_views.drawing(say), gr.skip())
+        yield entered(say, draft, last, *given)
+
+    def entered(say: Words, draft: Draft, last: str, *given: Any) -> tuple[Any, ...]:
         if not draft.dataset:
             nothing = views.empty(say("template.empty"), say("template.empty.next"))
             held = template_controls.values(say, draft, None)
@@ -74,7 +80,7 @@ def build(page: Page) -> None:
         config = form.sound(draft).config(page.store)
         key, own = row_view.settings_key(config), template_controls.is_own(draft)
         try:
-            found = preview.overview(page.store, config)
+            found = apart.work(config, preview.overview, page.store, config)
         except StudioError as problem:
             if own and template_controls.complaint(page, say, draft):
                 panel = set_views.broken(say)

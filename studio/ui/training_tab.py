@@ -11,6 +11,7 @@ import gradio as gr
 
 from studio.domain.errors import StudioError
 from studio.domain.run import ALIVE, RESUMABLE, Run
+from studio.services import apart
 from studio.services.remedies import remedy, troubles
 from studio.ui import plots, run_views, sample_views, views
 from studio.ui.i18n import Words, t
@@ -293,9 +294,11 @@ def next_run(page: Page, draft: Draft, run: Run | None) -> New | None:
         return None
     try:
         config = draft.config(page.store, source="")
-        if run is not None and is_same(config, page.jobs.files(run.id)):
+        if run is not None and apart.work(config, is_same, config, page.jobs.files(run.id)):
             return None
-        return New(data=page.store.dataset(draft.dataset).name, plan=plan(page.store, config))
+        return New(
+            data=page.store.dataset(draft.dataset).name, plan=apart.work(config, plan, page.store, config)
+        )
     except StudioError as problem:
         return New(problem=problem)
 
