@@ -64,9 +64,8 @@ class _Reader:
         self._timer: threading.Timer | None = None
 
     def do(self, task: Callable[..., Any], *given: Any, **named: Any) -> Any:
-        tasks = self._begun()
         try:
-            return tasks.do(task, given, named)
+            return self._begun().do(task, given, named)
         except (EOFError, ConnectionError):
             self._forget()
             raise StudioError(
@@ -82,8 +81,9 @@ class _Reader:
             if self._timer:
                 self._timer.cancel()
             if self._manager is None:
-                self._manager = _Manager(ctx=get_context("spawn"))
-                self._manager.start(initializer=begin_worker)
+                manager = _Manager(ctx=get_context("spawn"))
+                manager.start(initializer=begin_worker)
+                self._manager = manager
             return self._manager.Tasks()  # type: ignore[attr-defined]
 
     def _answered(self) -> None:
