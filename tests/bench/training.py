@@ -1,24 +1,42 @@
 """Training speed against TRL on the same rows, in one run: python -m tests.bench.training FILE [--model DIR]
 
 Real (non-padding) tokens a second over the same optimizer steps of LoRA r=16 on all linear layers, effective batch 8,
-length 512, after one step that is not counted. TRL runs with its own defaults, and with bf16 weights, without
-checkpointing and with rows grouped by length (its best settings on a CPU that we know of).
+length 512, after one step that is not counted. TRL runs with its own defaults, and with the weights in the working
+type, without checkpointing and with rows grouped by length (its best settings on a CPU that we know of). MFU is the
+share of the fastest matrix product measured in the same run that useful operations take: (4 N + 6 N of the adapter) a
+real token. `--dtype float32` is for processors without bfloat16 arithmetic; TRL's bfloat16 autocast is then off too.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from studio.domain.encoded import Encoded
 
 ENGINES = ("studio", "trl", "trl-best")
+RANK = 16
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one engine's run."""
+
+    tokens_per_second: float
+    """Real tokens, without those of the first step."""
+    memory_bytes: int
+    """The most that was allocated on a GPU, or resident."""
+    losses: list[float]
+    """Of each step."""
 
 
 def encoded(file: str, model: Path, rows: int) -> list[Encoded]:
@@ -34,45 +52,59 @@ def encoded(file: str, model: Path, rows: int) -> list[Encoded]:
     return list(select(encoder, conversations, encoder.encode_many(conversations), 512, "cut").rows)
 
 
-def studio(rows: list[Encoded], model: Path, steps: int) -> float:
-    """Tokens a second of this engine."""
+def studio(rows: list[Encoded], model: Path, steps: int, device: str = "cpu", **settings: Any) -> Outcome:
+    """This engine; `settings` as in `TrainConfig`."""
     from studio.domain.config import TrainConfig
     from studio.domain.events import Event, Metric
     from studio.engine.train import TrainJob, train
 
-    config = TrainConfig(
-        method="lora",
-        learning_rate=1e-4,
-        epochs=1.0,
-        max_steps=steps + 1,
-        batch_size=8,
-        micro_batch_size=8,
-        max_length=512,
-        dtype="bfloat16",
-        gradient_checkpointing=False,
-        save_steps=10_000,
-        eval_steps=10_000,
-    )
+    given: dict[str, Any] = {
+        "method": "lora",
+        "rank": RANK,
+        "alpha": 2.0 * RANK,
+        "learning_rate": 1e-4,
+        "scheduler": "linear",
+        "warmup_ratio": 0.0,
+        "weight_decay": 0.0,
+        "epochs": 1.0,
+        "max_steps": steps + 1,
+        "batch_size": 8,
+        "micro_batch_size": 8,
+        "max_length": 512,
+        "gradient_checkpointing": False,
+        "save_steps": 10_000,
+        "eval_steps": 10_000,
+    }
+    config = TrainConfig.model_validate(given | settings)
     marks: list[tuple[float, int]] = []
+    losses: list[float] = []
 
     def emit(event: Event) -> None:
         if isinstance(event, Metric) and event.loss is not None:
             marks.append((time.perf_counter(), event.tokens))
+            losses.append(event.loss)
 
     with tempfile.TemporaryDirectory() as folder:
-        train(TrainJob("bench", model, config, rows, [], Path(folder), "cpu", 0), emit, lambda: False)
-    return (marks[-1][1] - marks[0][1]) / (marks[-1][0] - marks[0][0])
+        train(TrainJob("bench", model, config, rows, [], Path(folder), device, 0), emit, lambda: False)
+    return Outcome(_speed(marks), _peak(device), losses)
 
 
-def trl(rows: list[Encoded], model: Path, steps: int, best: bool) -> float:
-    """Tokens a second of SFTTrainer."""
+def trl(
+    rows: list[Encoded],
+    model: Path,
+    steps: int,
+    base: dict[str, Any],
+    device: str = "cpu",
+    fed: list[list[int]] | None = None,
+    **settings: Any,
+) -> Outcome:
+    """SFTTrainer with the batches `fed`, or its own; `base` goes to `from_pretrained`, `settings` to SFTConfig."""
     import datasets
     import torch
     import trl
     from peft import LoraConfig
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
-    dtype = torch.bfloat16 if best else torch.float32
     data = datasets.Dataset.from_list(
         [{"input_ids": list(row.input_ids), "labels": list(row.labels)} for row in rows]
     )
@@ -83,6 +115,11 @@ def trl(rows: list[Encoded], model: Path, steps: int, best: bool) -> float:
             marks.append((time.perf_counter(), tokens[0]))
 
     class Counted(trl.SFTTrainer):  # type: ignore[misc, name-defined]
+        def get_train_dataloader(self) -> Any:
+            if fed is None:
+                return super().get_train_dataloader()
+            return torch.utils.data.DataLoader(data, batch_sampler=fed, collate_fn=self.data_collator)
+
         def compute_loss(self, model: Any, inputs: Any, *args: Any, **options: Any) -> Any:
             tokens[0] += (
                 int(inputs["attention_mask"].sum())
@@ -91,33 +128,100 @@ def trl(rows: list[Encoded], model: Path, steps: int, best: bool) -> float:
             )
             return super().compute_loss(model, inputs, *args, **options)
 
-    settings: dict[str, Any] = (
-        {"activation_checkpointing": False, "train_sampling_strategy": "group_by_length"} if best else {}
-    )
+    given: dict[str, Any] = {
+        "per_device_train_batch_size": 4,
+        "gradient_accumulation_steps": 2,
+        "max_steps": steps + 1,
+        "max_length": 512,
+        "logging_steps": 1,
+        "report_to": [],
+        "use_cpu": device == "cpu",
+        "save_strategy": "no",
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+        "remove_unused_columns": False,
+        "completion_only_loss": False,
+    }
+    torch.manual_seed(42)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Counted(
-            model=AutoModelForCausalLM.from_pretrained(model, dtype=dtype),
+            model=AutoModelForCausalLM.from_pretrained(model, **base),
             processing_class=AutoTokenizer.from_pretrained(model),
-            args=trl.SFTConfig(
-                output_dir=folder,
-                per_device_train_batch_size=4,
-                gradient_accumulation_steps=2,
-                max_steps=steps + 1,
-                max_length=512,
-                report_to=[],
-                use_cpu=True,
-                save_strategy="no",
-                dataset_kwargs={"skip_prepare_dataset": True},
-                remove_unused_columns=False,
-                completion_only_loss=False,
-                **settings,
-            ),
+            args=trl.SFTConfig(output_dir=folder, **given | settings),
             train_dataset=data,
-            peft_config=LoraConfig(r=16, lora_alpha=32, task_type="CAUSAL_LM", target_modules="all-linear"),
+            peft_config=LoraConfig(
+                r=RANK, lora_alpha=2 * RANK, task_type="CAUSAL_LM", target_modules="all-linear"
+            ),
             callbacks=[Counting()],
         )
         trainer.train()
+    losses = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    return Outcome(_speed(marks), _peak(device), losses)
+
+
+def _speed(marks: list[tuple[float, int]]) -> float:
+    """Tokens a second between the end of the first step and that of the last, from (seconds, tokens so far)."""
     return (marks[-1][1] - marks[0][1]) / (marks[-1][0] - marks[0][0])
+
+
+def _peak(device: str) -> int:
+    if device == "cuda":
+        import torch
+
+        return int(torch.cuda.max_memory_allocated())
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return int(used if sys.platform == "darwin" else used * 1024)
+
+
+def matmul_peak(dtype: str) -> float:
+    """FLOP/s of the fastest of some large matrix products on the CPU."""
+    import torch
+
+    size, best = 2048, float("inf")
+    a = torch.randn(size, size).to(getattr(torch, dtype))
+    for _ in range(8):
+        start = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def useful_flops(model: Path) -> float:
+    """A real token: forward and backward through frozen weights, and through an adapter that is trained."""
+    from studio.engine.model_facts import facts
+    from studio.engine.models import inspect
+
+    info = inspect(model, str(model))
+    known = facts(info.config, info.parameters)
+    return 4.0 * known.parameters + 6.0 * known.adapter_parameters(RANK)
+
+
+def run(engine: str, file: str, model: Path, rows: int, steps: int, dtype: str) -> Outcome:
+    data = encoded(file, model, rows)
+    if engine == "studio":
+        return studio(data, model, steps, dtype=dtype)
+    import torch
+
+    plain = {} if dtype == "bfloat16" else {"bf16": False}
+    if engine == "trl":
+        return trl(data, model, steps, {"dtype": torch.float32}, **plain)
+    best = {"activation_checkpointing": False, "train_sampling_strategy": "group_by_length"}
+    return trl(data, model, steps, {"dtype": getattr(torch, dtype)}, **plain, **best)
+
+
+def in_own_process(module: str, arguments: list[str], *, ours: bool) -> dict[str, Any]:
+    """What the last line of a process says; ours gets the environment that the studio starts a run in."""
+    from studio.services.process import environment
+
+    done = subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env=environment(keeps_memory=True) if ours else dict(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return said
 
 
 def main() -> None:
@@ -128,37 +232,28 @@ def main() -> None:
     options.add_argument("--rows", type=int, default=600)
     options.add_argument("--steps", type=int, default=6)
     options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     options.add_argument("--only", choices=ENGINES)
     given = options.parse_args()
     if given.only:
-        rows = encoded(given.file, given.model, given.rows)
-        engine = given.only
-        speed = (
-            studio(rows, given.model, given.steps)
-            if engine == "studio"
-            else trl(rows, given.model, given.steps, engine == "trl-best")
-        )
-        print(f"{engine} {speed:.1f}")
+        outcome = run(given.only, given.file, given.model, given.rows, given.steps, given.dtype)
+        print(json.dumps(asdict(outcome)))
         return
-    from studio.services.process import environment
-
     found: dict[str, list[float]] = {engine: [] for engine in ENGINES}
+    peaks = []
     for _ in range(given.rounds):
+        peaks.append(matmul_peak(given.dtype))
         for engine, speeds in found.items():
-            command = [sys.executable, "-m", "tests.bench.training", *sys.argv[1:], "--only", engine]
-            done = subprocess.run(
-                command,
-                env=environment() if engine == "studio" else dict(os.environ),
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            assert done.returncode == 0, done.stderr[-2000:]
-            speeds.append(float(done.stdout.split()[-1]))
-            print(f"{engine}: {speeds[-1]:.1f} tokens/s", flush=True)
+            arguments = [*sys.argv[1:], "--only", engine]
+            said = in_own_process("tests.bench.training", arguments, ours=engine == "studio")
+            speeds.append(said["tokens_per_second"])
+            print(f"{engine}: {speeds[-1]:.1f} tokens/s, {said['memory_bytes'] / 1e9:.2f} GB", flush=True)
+    peak, flops = max(peaks), useful_flops(given.model)
+    print(f"matrix products in {given.dtype}: {peak / 1e9:.0f} GFLOP/s")
     medians = {engine: sorted(speeds)[len(speeds) // 2] for engine, speeds in found.items()}
-    for engine in ENGINES[1:]:
-        print(f"studio / {engine}: {medians['studio'] / medians[engine]:.2f}")
+    for engine, median in medians.items():
+        ratio = medians["studio"] / median
+        print(f"{engine}: {median:.1f} tokens/s, MFU {flops * median / peak:.1%}, studio / it {ratio:.2f}")
 
 
 if __name__ == "__main__":
