@@ -1,6 +1,7 @@
-"""What of a decoder layer is made in many passes over memory, in few: norms, rotary embedding, SwiGLU, LoRA.
+"""What of a decoder layer is made in many passes over memory, in few: norms, rotary embedding, LoRA.
 
-The functions are those of the model; only the order of the sums differs. What is not known stays as it is.
+The functions are those of the model; only the order of the sums differs. What is not known stays as it is, and so does
+SwiGLU: torch's own silu and product were faster than one operation that keeps less and computes silu again.
 """
 
 from __future__ import annotations
@@ -13,12 +14,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from studio.engine import fused_lora, fused_norm
 from studio.engine.fused_rotary import rotate
-from studio.engine.fused_swiglu import swiglu
 
 _ATTENTIONS = ("LlamaAttention", "MistralAttention", "Qwen2Attention", "Qwen3Attention")
 """Those whose forward is: project, norm queries and keys if there are norms for it, rotate, attend, project."""
-_MLPS = ("LlamaMLP", "MistralMLP", "Qwen2MLP", "Qwen3MLP")
-"""Those that are down(act(gate(x)) * up(x))."""
 
 
 def fuse(model: torch.nn.Module) -> None:
@@ -26,28 +24,13 @@ def fuse(model: torch.nn.Module) -> None:
     fused_lora.fuse(model)
     fused_norm.fuse(model)
     for module in list(model.modules()):
-        name = type(module).__name__
-        if name in _ATTENTIONS:
+        if type(module).__name__ in _ATTENTIONS:
             _fuse_attention(module)
-        elif name in _MLPS and type(module.act_fn).__name__ in ("SiLU", "SiLUActivation"):
-            _fuse_mlp(module)
 
 
 def _fuse_attention(module: Any) -> None:
     module.joined = fused_lora.join((module.q_proj, module.k_proj, module.v_proj))
     module.forward = MethodType(_attention, module)
-
-
-def _fuse_mlp(module: Any) -> None:
-    joined = fused_lora.join((module.gate_proj, module.up_proj))
-    if joined:
-        module.joined = joined
-        module.forward = MethodType(_mlp, module)
-
-
-def _mlp(module: Any, x: torch.Tensor) -> torch.Tensor:
-    out: torch.Tensor = module.down_proj(swiglu(module.joined(x)))
-    return out
 
 
 def _attention(

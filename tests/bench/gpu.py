@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.domain.encoded import IGNORED, Encoded
+from studio.domain.machine import Machine
 from tests.bench.training import Outcome, in_own_process, studio, trl
 
 SHAPE = {
@@ -134,11 +135,10 @@ def theirs(folder: Path, device: str, steps: int) -> Outcome:
     )
 
 
-def estimated(folder: Path, settings: dict[str, Any]) -> int:
+def estimated(folder: Path, machine: Machine, settings: dict[str, Any]) -> int:
     """Bytes; on a GPU without the libraries' own, which what is measured there has not either."""
     from studio.domain.config import TrainConfig
     from studio.engine import memory
-    from studio.engine.machine import probe
     from studio.engine.model_facts import facts
     from studio.engine.models import inspect
 
@@ -146,7 +146,6 @@ def estimated(folder: Path, settings: dict[str, Any]) -> int:
     train = TrainConfig.model_validate(whole | COMPARED | settings)
     info = inspect(folder, str(folder))
     lengths = [row.total for row in made_rows(_vocabulary(folder), settings.get("max_length", 512))]
-    machine = probe()
     by_part = memory.parts(train, machine, facts(info.config, info.parameters), lengths)
     return sum(size for part, size in by_part.items() if part != "runtime" or machine.device == "cpu")
 
@@ -178,9 +177,12 @@ def compare(folder: Path, given: argparse.Namespace) -> None:
 
 def fit(folder: Path, given: argparse.Namespace) -> None:
     """The third table."""
+    from studio.engine.machine import probe
+
+    machine = probe()
     print("\n| configuration | estimated | measured | difference |\n|---|---|---|---|")
     for settings in CONFIGURATIONS:
-        wanted = estimated(folder, settings)
+        wanted = estimated(folder, machine, settings)
         name = ", ".join(f"{key} {value}" for key, value in settings.items())
         try:
             peak = _said(folder, given, settings)["memory_bytes"]
