@@ -15,12 +15,12 @@ _NF4_BYTES = 0.516
 """A weight: 4 bits, an 8-bit scale for each 64 weights, and a float32 for each 256 scales (double quantisation)."""
 _RUNTIME = {"cpu": 480_000_000, "mps": 1_000_000_000, "cuda": 600_000_000}
 """The libraries themselves (resident, measured), or a CUDA context with its kernels."""
-_HEAP = {"cpu": 1.35, "mps": 1.0, "cuda": 1.1}
+_HEAP = {"cpu": 1.3, "mps": 1.0, "cuda": 1.1}
 """What activations take of the heap, over their own size: freed blocks that are not given back, and what is there only
 for a moment. A CPU's is measured (`tests.bench.memory`; docs/estimates.md has the table); a GPU's is not."""
 _HEAP_4_BIT = 1.9
 """The same of QLoRA on a CPU, whose layers' weights are made anew each time."""
-_LAYERS_AT_ONCE = 5
+_LAYERS_AT_ONCE = 4.5
 """With checkpointing on a CPU, the heap grows by so many layers' activations, though only one's are in use."""
 _AVERAGES = {"adamw": 8.0, "adamw_8bit": 2.04, "paged_adamw": 8.0, "paged_adamw_8bit": 2.04}
 """Bytes of AdamW's two averages a weight; in 8 bits with a float32 for each 256 of them."""
@@ -135,7 +135,7 @@ def parts(train: TrainConfig, machine: Machine, model: ModelFacts, lengths: Sequ
     rows = _largest_micro_batch(train, lengths)
     tokens = sum(rows)
     return {
-        "weights": _weights(train, model),
+        "weights": _weights(train, model) + _left_behind(train, machine, model),
         "adapter": 0 if full else 4 * (trainable + held),
         "gradients": 4 * trainable,
         "optimizer": _optimizer(train, trainable),
@@ -166,6 +166,14 @@ def _weights(train: TrainConfig, model: ModelFacts) -> int:
     if train.method == "qlora":
         return int(model.linear * _NF4_BYTES + (model.parameters - model.linear) * working)
     return model.parameters * working
+
+
+def _left_behind(train: TrainConfig, machine: Machine, model: ModelFacts) -> int:
+    """Where joined layers had their weights before they were joined: a CPU's heap seldom fills these places again."""
+    if machine.device != "cpu" or not _is_joined(train):
+        return 0
+    joined = model.query_size + 2 * model.key_value_size + 2 * model.intermediate
+    return _BYTES.get(train.dtype, 4) * model.layers * model.hidden * joined
 
 
 def _largest_micro_batch(train: TrainConfig, lengths: Sequence[int]) -> list[int]:
@@ -201,50 +209,68 @@ def _activations(train: TrainConfig, machine: Machine, model: ModelFacts, rows: 
 
 
 def _kept_by_layer(train: TrainConfig, model: ModelFacts, rows: Sequence[int]) -> int:
-    """Bytes that one layer keeps for the backward pass: every tensor by its width, as autograd holds them.
-
-    Where LoRA cannot be one operation (`studio.engine.fused_lora`), PEFT's layers keep more: their inputs in float32
-    where a 4-bit base computes in bfloat16, dropout's outputs, and DoRA what base and adapter give, each by itself,
-    with identity matrices that it works out its norms by.
-    """
+    """Bytes that one layer keeps for the backward pass: every tensor by its width, as autograd holds them."""
     working = _BYTES.get(train.dtype, 4)
     h, i, q, kv = model.hidden, model.intermediate, model.query_size, model.key_value_size
-    inputs, outputs = (sum(sizes) for sizes in zip(*model.layer_shapes, strict=True))
     full = train.method == "full"
-    narrow = (
-        2 * h  # the two norms' outputs, inputs of linear layers
-        + q  # attention's output, input of the output projection
-        + q + 2 * kv  # queries, keys and values
-        + 4 * i  # gate, its activation, the other half, and their product
-        + (0 if full else 7 * train.rank)  # what each adapter's first matrix gives
-    )  # fmt: skip
-    wide = 2 * h + 2  # the norms' inputs and their scale
-    if full:
-        wide += 2 * h  # what the norms' weights are multiplied with
-        narrow += 3 * h if working == 2 else 0  # autocast's copies
-    elif train.dropout or train.dora:
-        wide += inputs + 3 * h if train.dropout else 0
-        narrow += 2 * outputs if train.dora else 0
-    elif train.method == "qlora" and working == 2:
-        wide += inputs
-    fixed = 4 * sum(size * size for size, _ in model.layer_shapes) if train.dora and not full else 0
+    widths = (
+        (h + h)  # what the two norms are given
+        + (h + h + q + i)  # inputs of the linear layers: both norms' outputs, attention's, the activations'
+        + (q + kv)  # queries and keys, rotated
+    )
+    if _is_joined(train):
+        widths += (q + 2 * kv) + 2 * i  # what the joined layers give: queries, keys and values; gate and up
+        fixed = 4 * train.rank * (5 * h + 3 * (q + 2 * kv) + 4 * i)  # their adapters, side by side
+    else:
+        widths += kv + 3 * i  # values; gate, its activation, and up
+        fixed = 0
+    widths += 0 if full else 7 * train.rank  # what each adapter's first matrix gives
+    wide = 2  # the norms' scales
+    if full and working == 2:
+        wide, widths = (
+            wide + 2 * h,
+            widths + h,
+        )  # autocast: the norms' inputs stay wide, linear inputs are copied
+    more, square = _kept_by_peft(train, model, working)
     scores = sum(_kept_by_attention(train, model, row) for row in rows)
-    return sum(rows) * (working * narrow + 4 * wide) + scores + fixed
+    return sum(rows) * (working * widths + 4 * wide + more) + scores + fixed + square
+
+
+def _is_joined(train: TrainConfig) -> bool:
+    """Whether LoRA layers on one input are one operation, as in `studio.engine.fused_lora`."""
+    return train.method == "lora" and not train.dropout and not train.dora
+
+
+def _kept_by_peft(train: TrainConfig, model: ModelFacts, working: int) -> tuple[int, int]:
+    """What PEFT's own layers keep besides, in bytes a token and in bytes at all.
+
+    Dropout: its outputs and masks. A 4-bit base in bfloat16: the adapters' inputs in float32. DoRA: what base and
+    adapter give, each by itself, and the identity matrices by which it works out its norms.
+    """
+    if train.method == "full":
+        return 0, 0
+    inputs, outputs = (sum(sizes) for sizes in zip(*model.layer_shapes, strict=True))
+    each = 4 * (inputs + 3 * model.hidden) if train.dropout else 0
+    if train.method == "qlora" and working == 2:
+        each = max(each, 4 * inputs)
+    if not train.dora:
+        return each, 0
+    return each + 2 * working * outputs, 4 * sum(size * size for size, _ in model.layer_shapes)
 
 
 def _kept_by_attention(train: TrainConfig, model: ModelFacts, row: int) -> int:
-    """Of one row: its scores as a whole while it is short (in float32, the working type, and a mask), else as the
-    flash kernel keeps them: its output and a float32 a head and position."""
+    """Of one row: each head's shares while it is short, else what the flash kernel keeps: its output, and a float32 a
+    head and position."""
     working = _BYTES.get(train.dtype, 4)
     if train.packing and row <= _SHORT:
-        return row * row * (model.heads * (4 + (working if working == 2 else 0)) + 1)
+        return working * model.heads * row * row
     return row * (working * model.query_size + 4 * model.heads)
 
 
 def _logits(train: TrainConfig, model: ModelFacts, tokens: int) -> int:
-    """Three of a chunk's size in float32: the logits, those before, and what their sum is worked out in. In full tuning
-    the gradient of the output layer besides, and the products that add up to it."""
-    chunk = 12 * min(_CHUNK, tokens) * model.vocabulary
+    """A chunk's logits in float32, and those before them. In full tuning the gradient of the output layer besides, and
+    the products that add up to it."""
+    chunk = 8 * min(_CHUNK, tokens) * model.vocabulary
     return chunk + (8 * model.vocabulary * model.hidden if train.method == "full" else 0)
 
 
