@@ -8,7 +8,7 @@ from studio.domain.config import RunConfig, parse_config
 from studio.domain.machine import Machine
 from studio.engine.defaults import recommend
 from studio.engine.fit import Fitted, fit
-from studio.engine.memory import usable
+from studio.engine.memory import parts, usable
 from studio.engine.model_facts import ModelFacts
 from tests.engine.test_defaults import GPU, LAPTOP, LARGE, SMALL
 
@@ -29,6 +29,13 @@ def machine_of(gigabytes: float, machine: Machine = GPU) -> Machine:
     return replace(machine, memory_bytes=int(gigabytes * 1e9))
 
 
+def just_too_small(config: RunConfig) -> Machine:
+    """For one row at once with checkpointing."""
+    least = config.with_values({"train.micro_batch_size": 1, "train.gradient_checkpointing": True})
+    need = sum(parts(least.train, GPU, LARGE, LENGTHS).values())
+    return replace(GPU, memory_bytes=int(need * 0.998 / 0.9))
+
+
 def test_what_fits_is_left_as_it_is() -> None:
     config = resolved(GPU, SMALL, micro_batch_size=1)
     found = fit(config, GPU, SMALL, LENGTHS)
@@ -37,9 +44,11 @@ def test_what_fits_is_left_as_it_is() -> None:
 
 def test_fewer_rows_at_once_come_first_then_recomputing_then_shorter_rows() -> None:
     config = resolved(GPU, LARGE, gradient_checkpointing=False)
-    seen = [changes(fit(config, machine_of(size), LARGE, LENGTHS)) for size in (60, 30, 17.9)]
+    machines = [machine_of(60), machine_of(22), just_too_small(config)]
+    seen = [changes(fit(config, machine, LARGE, LENGTHS)) for machine in machines]
     assert list(seen[0]) == ["micro_batch_size"]
-    assert seen[1] == {"gradient_checkpointing": True}
+    assert seen[1]["gradient_checkpointing"]
+    assert "max_length" not in seen[1]
     assert list(seen[2]) == ["micro_batch_size", "gradient_checkpointing", "max_length"]
     assert seen[2]["micro_batch_size"] == 1
 
@@ -65,7 +74,7 @@ def test_what_it_needs_is_what_the_estimate_says_and_each_change_says_its_share(
 
 def test_shorter_rows_are_as_long_as_fits_and_say_how_many_are_cut() -> None:
     config = resolved(GPU, LARGE)
-    machine = machine_of(17.9)
+    machine = just_too_small(config)
     found = fit(config, machine, LARGE, LENGTHS)
     length = found.config.train.max_length
     assert length
@@ -76,7 +85,8 @@ def test_shorter_rows_are_as_long_as_fits_and_say_how_many_are_cut() -> None:
 
 
 def test_another_method_is_offered_where_rows_would_be_cut_and_never_taken_unasked() -> None:
-    found = fit(resolved(GPU, LARGE), machine_of(17.9), LARGE, LENGTHS)
+    config = resolved(GPU, LARGE)
+    found = fit(config, just_too_small(config), LARGE, LENGTHS)
     assert found.config.train.method == "lora"
     assert found.offer
     assert found.offer.config.train.method == "qlora"
