@@ -19,6 +19,8 @@ from studio.services.progress import Progress
 FEW_STEPS = 20
 _NORMAL = 1.4826 / math.sqrt(2)
 """The standard deviation of normal noise over the median absolute difference of two such."""
+_TIMES_WAVERED = 3.0
+"""How far a held-out loss has to rise, over how far it ever rose before it fell again."""
 _OF_MEDIAN = 1.2533
 """The standard error of a median over that of a mean."""
 _SURE = 4.0
@@ -72,7 +74,7 @@ def overfitting(progress: Progress) -> Warned | None:
     best = int(np.argmin(measured.values))
     low, later = measured.values[best], measured.values[best + 1 :]
     wavered = max((after - before for before, after in pairwise(measured.values[: best + 1])), default=0.0)
-    margin = max(0.02 * low, 1.5 * wavered)
+    margin = max(0.02 * low, _TIMES_WAVERED * wavered)
     if len(later) < 2 or min(later[-2:]) <= low + margin or later[-1] < later[-2] - 0.25 * margin:
         return None
     return Warned(
@@ -105,10 +107,10 @@ def too_slow(progress: Progress) -> Warned | None:
 
 def too_few_steps(progress: Progress) -> Warned | None:
     """A run of few steps that is half done and has not learnt much."""
-    before, now = progress.baseline, progress.measured
+    before, measured = progress.baseline, progress.held_out.from_step(1)
     if not 0 < progress.steps < FEW_STEPS or 2 * progress.step < progress.steps or too_slow(progress):
         return None
-    if before is None or now is None or now < 0.9 * before:
+    if before is None or not measured or (now := float(measured.values.min())) < 0.9 * before:
         return None
     return Warned(
         template="{steps} steps are too few to learn much: the held-out loss went from {before} to {now}.",
