@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 import os
 import shutil
+import threading
 import traceback
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -55,13 +57,15 @@ class Draft:
     """The dataset that general rows are drawn from, or empty for the set that comes with the studio."""
     broad: bool = False
     """Whether the rows are said to be general ones themselves; it explains, and changes nothing in the run."""
+    version: int = 0
+    """Grows with each change that the server makes: what was sent off before it arrived is known by it."""
 
     @classmethod
     def from_json(cls, data: Any) -> Draft:
         """From what the browser kept: anything that does not fit is dropped, as it may be of an older version."""
         data = data if isinstance(data, dict) else {}
         values = data.get("values")
-        row = data.get("row")
+        row, version = data.get("row"), data.get("version")
         return cls(
             dataset=_text(data.get("dataset")),
             values={key: value for key, value in values.items() if key in FORM_KEYS}
@@ -72,6 +76,7 @@ class Draft:
             held_out=_text(data.get("held_out")),
             general=_text(data.get("general")),
             broad=data.get("broad") is True,
+            version=version if isinstance(version, int) else 0,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -115,6 +120,54 @@ class Draft:
         return self.values.get("data.format") or "auto", self.values.get("data.columns"), said or None
 
 
+class Drafts:
+    """The newest draft of each open page, so that changes made at once do not undo each other.
+
+    An event carries the draft as it stood when it was sent off. Where another one was answered meanwhile, only what
+    this one changes goes into the newer draft.
+    """
+
+    _KEPT = 1000
+    """Open pages."""
+
+    def __init__(self) -> None:
+        self._newest: OrderedDict[str, Draft] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def joined(self, session: str, given: Draft, returned: Draft) -> Draft:
+        """What a page is to hold after an event that was `given` a draft and `returned` one."""
+        with self._lock:
+            newest = self._newest.get(session, given)
+            onto = newest if newest.version > given.version else given
+            joined = _with_changes(onto, given, returned)
+            if joined != onto:
+                joined = replace(joined, version=onto.version + 1)
+            self._newest[session] = joined
+            self._newest.move_to_end(session)
+            if len(self._newest) > self._KEPT:
+                self._newest.popitem(last=False)
+            return joined
+
+
+_ABSENT = object()
+
+
+def _with_changes(onto: Draft, given: Draft, returned: Draft) -> Draft:
+    changed = {
+        name: value
+        for name, value in vars(returned).items()
+        if name not in ("values", "version") and value != getattr(given, name)
+    }
+    values = dict(onto.values)
+    for key in given.values.keys() | returned.values.keys():
+        value = returned.values.get(key, _ABSENT)
+        if value is _ABSENT:
+            values.pop(key, None)
+        elif value != given.values.get(key, _ABSENT):
+            values[key] = value
+    return replace(onto, **changed, values=values)
+
+
 @dataclass
 class Page:
     """Handed to each tab's `build(page)`."""
@@ -130,6 +183,7 @@ class Page:
     local: bool = False
     """Whether only this machine reaches the page, so that it may read the files that its user names."""
     entered: dict[str, gr.Tab] = field(default_factory=dict)
+    drafts: Drafts = field(default_factory=Drafts)
 
     @contextmanager
     def tab(self, name: str) -> Iterator[gr.Tab]:
@@ -187,7 +241,7 @@ class Page:
         faster than they are answered are left out, but for the last one. With `js`, its function gets the draft and the
         inputs and gives the same number of values.
         """
-        handler = _handler(fn, len(outputs), event)
+        handler = _handler(fn, len(outputs), event, self.drafts)
         return gr.on(
             [triggers] if callable(triggers) else list(triggers),
             handler,
@@ -247,7 +301,7 @@ class Page:
         self.chat.close_if_idle()  # as above
 
 
-def _handler(fn: Callable[..., Any], outputs: int, event: bool) -> Callable[..., Any]:
+def _handler(fn: Callable[..., Any], outputs: int, event: bool, drafts: Drafts) -> Callable[..., Any]:
     """`fn` as Gradio calls it: words by the request's language, the draft parsed, errors to the last output."""
 
     def unchanged(error: BaseException, say: Words) -> list[Any]:
@@ -258,16 +312,23 @@ def _handler(fn: Callable[..., Any], outputs: int, event: bool) -> Callable[...,
         given = [Draft.from_json(values[0]), *values[1:]]
         return say, [given[0], data, *given[1:]] if event else given
 
-    def answer(result: Any) -> list[Any]:
+    def answer(result: Any, request: gr.Request, sent: Any) -> list[Any]:
         if outputs == 0:
             return [""]
+        given, session = Draft.from_json(sent), getattr(request, "session_hash", None) or ""
         values = [result] if outputs == 1 else list(result)
-        return [*(value.to_json() if isinstance(value, Draft) else value for value in values), ""]
+        return [
+            *(
+                drafts.joined(session, given, value).to_json() if isinstance(value, Draft) else value
+                for value in values
+            ),
+            "",
+        ]
 
     def once(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
         say, given = arguments(request, data, values)
         try:
-            return _single(answer(fn(say, *given)))
+            return _single(answer(fn(say, *given), request, values[0]))
         except Exception as error:  # the page is the boundary where every failure is shown
             return _single(unchanged(error, say))
 
@@ -275,7 +336,7 @@ def _handler(fn: Callable[..., Any], outputs: int, event: bool) -> Callable[...,
         say, given = arguments(request, data, values)
         try:
             for result in fn(say, *given):
-                yield _single(answer(result))
+                yield _single(answer(result, request, values[0]))
         except Exception as error:  # as above
             yield _single(unchanged(error, say))
 

@@ -18,7 +18,7 @@ from studio.services.jobs import Jobs
 from studio.services.plan import load_data
 from studio.services.store import Store
 from studio.ui.i18n import Words
-from studio.ui.page import Draft, Page, _handler
+from studio.ui.page import Draft, Drafts, Page, _handler
 from tests.runs import finished_run
 from tests.tiny import tiny_model
 
@@ -112,7 +112,7 @@ def test_the_mapping_of_the_upload_is_not_applied_to_its_repaired_rows(store: St
 
 
 def call(fn: Any, *values: Any, request: Any = ENGLISH, outputs: int = 1, event: bool = False) -> Any:
-    return _handler(fn, outputs, event)(request, None, *values)
+    return _handler(fn, outputs, event, Drafts())(request, None, *values)
 
 
 def test_a_handler_gets_the_readers_words_and_the_draft_and_empties_the_error_box() -> None:
