@@ -139,7 +139,7 @@ class _Search:
 
     def _sentence(self, name: str, before: Any, after: Any, saved: int) -> Text:
         train: TrainConfig = self.config.train
-        values = {"before": before, "after": after, "saved": f"{max(0, saved) / 2**30:.1f} GiB"}
+        values = {"before": before, "after": after, "saved": _size(max(0, saved))}
         if name == "micro_batch_size":
             portions = -(-train.batch_size // after)
             return Text(
@@ -175,6 +175,14 @@ _SHORTENED: dict[Overlong, str] = {
     "split": "Maximum length {after} instead of {before}: {saved} less. {over} of {rows} rows are longer and are "
     "split.",
 }
+
+
+def _size(number: int) -> str:
+    """
+    >>> _size(3_400_000), _size(25_769_803_776)
+    ('3 MiB', '24.0 GiB')
+    """
+    return f"{number / 2**20:.0f} MiB" if number < 2**30 else f"{number / 2**30:.1f} GiB"
 
 
 def _changed(config: RunConfig, values: dict[str, Any]) -> RunConfig:

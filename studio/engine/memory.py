@@ -15,10 +15,10 @@ _NF4_BYTES = 0.516
 """A weight: 4 bits, an 8-bit scale for each 64 weights, and a float32 for each 256 scales (double quantisation)."""
 _RUNTIME = {"cpu": 480_000_000, "mps": 1_000_000_000, "cuda": 600_000_000}
 """The libraries themselves (resident, measured), or a CUDA context with its kernels."""
-_HEAP = {"cpu": 1.3, "mps": 1.0, "cuda": 1.1}
+_HEAP = {"cpu": 1.25, "mps": 1.0, "cuda": 1.1}
 """What activations take of the heap, over their own size: freed blocks that are not given back, and what is there only
 for a moment. A CPU's is measured (`tests.bench.memory`; docs/estimates.md has the table); a GPU's is not."""
-_HEAP_4_BIT = 1.9
+_HEAP_4_BIT = 1.7
 """The same of QLoRA on a CPU, whose layers' weights are made anew each time."""
 _LAYERS_AT_ONCE = 4.5
 """With checkpointing on a CPU, the heap grows by so many layers' activations, though only one's are in use."""
