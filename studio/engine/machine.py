@@ -88,11 +88,25 @@ def probe() -> Machine:
     )
 
 
+_SLOW = 0.25
+"""Seconds for a product of half the width, from which the real one would take more than two."""
+
+
 def _matmul_flops(device: str, dtype: str) -> float:
-    """FLOP/s of a square matrix product, the best of several, as a training step's inner work."""
+    """FLOP/s of a square matrix product, the best of several, as a training step's inner work.
+
+    A processor without instructions for a number format takes seconds for one product: a small one tells that too.
+    """
+    size = _SIZE if device == "cpu" else 8 * _SIZE
+    small = _product_seconds(device, dtype, size // 2)
+    if small > _SLOW:
+        return 2 * (size // 2) ** 3 / small
+    return 2 * size**3 / _product_seconds(device, dtype, size)
+
+
+def _product_seconds(device: str, dtype: str, size: int) -> float:
     import torch
 
-    size = _SIZE if device == "cpu" else 8 * _SIZE
     a = torch.randn(size, size, device=device, dtype=getattr(torch, dtype))
     best = float("inf")
     for _ in range(6):
@@ -100,7 +114,9 @@ def _matmul_flops(device: str, dtype: str) -> float:
         product = a @ a
         float(product[0, 0])  # waits for the device
         best = min(best, time.perf_counter() - start)
-    return 2 * size**3 / best
+        if best > _SLOW:
+            break
+    return best
 
 
 def _four_bit() -> bool:
