@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from studio.engine.tuned import Pair
 
 NAME = "studio_decoding"
-"""What `model.set_attn_implementation` is given."""
+"""Of the attention of this module, by which transformers knows it."""
 READ = 1024
 """Tokens of prompts that are read in one pass; between passes a stop is heard, and rows that write go on."""
 _SPARE = 64

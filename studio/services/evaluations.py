@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,12 +70,6 @@ def run(store: Store, request: Mapping[str, Any], progress: Progress) -> dict[st
     return evaluate(store, Asked(**request), progress)
 
 
-def kept(store: Store, asked: Asked) -> dict[str, Any] | None:
-    """The result of this evaluation, where it was done before with the same weights and rows."""
-    files = RunFiles(store.run_dir(asked.run))
-    return read_json(_folder(files, asked, _rows(files, asked)) / "result.json")
-
-
 def latest(store: Store, run_id: str) -> dict[str, Any] | None:
     """The newest result of a run, whatever was asked."""
     folder = RunFiles(store.run_dir(run_id)).evaluations
@@ -94,6 +87,9 @@ def evaluate(
     if done := read_json(folder / "result.json"):
         return done
     trained = read_trained(files)
+    # By their place: rows of several files, as a mixture holds, may have the same number.
+    shown = {place: row.row for place, row in enumerate(rows, start=1)}
+    rows = [replace(row, row=place) for place, row in enumerate(rows, start=1)]
     folder.mkdir(parents=True, exist_ok=True)
     progress("loading", 0, 0)
     pair = Subject(files.folder).load()
@@ -110,9 +106,9 @@ def evaluate(
         "data": asked.data,
         "rows": len(rows),
         "answered": len(asking),
-        "left_out": sorted({row.row for row in rows} - {question.row for question in asking}),
+        "left_out": [shown[place] for place in sorted(shown.keys() - {question.row for question in asking})],
         "max_new_tokens": asked.tokens,
-        **_judged(measured, asking, replies),
+        **_judged(measured, asking, replies, shown),
         **_forgotten(measured, general),
     }
     write_json(folder / "result.json", result)
@@ -210,9 +206,15 @@ def _answered(
 
 
 def _judged(
-    measured: _Measured, asking: Sequence[Question], replies: Mapping[tuple[str, int], Mapping[str, Any]]
+    measured: _Measured,
+    asking: Sequence[Question],
+    replies: Mapping[tuple[str, int], Mapping[str, Any]],
+    shown: Mapping[int, int],
 ) -> dict[str, Any]:
-    """Figures of both sides with their intervals, the differences, and every row with both answers."""
+    """Figures of both sides with their intervals, the differences, and every row with both answers.
+
+    `shown` are the rows' numbers in their files.
+    """
     given = {
         side: Answers(
             [replies[side, question.row]["text"] for question in asking],
@@ -242,7 +244,7 @@ def _judged(
             ),
         },
         "language": base.language if asking else None,
-        "samples": _samples(asking, replies, base, tuned),
+        "samples": _samples(asking, replies, base, tuned, shown),
     }
 
 
@@ -261,11 +263,12 @@ def _samples(
     replies: Mapping[tuple[str, int], Mapping[str, Any]],
     base: Answers,
     tuned: Answers,
+    shown: Mapping[int, int],
 ) -> Records:
     """Each row with both answers and how near they come (chrF, 0 to 100), those that gained most first."""
     rows: Records = [
         {
-            "row": question.row,
+            "row": shown[question.row],
             "prompt": question.text,
             "expected": question.expected,
             **{
@@ -299,13 +302,11 @@ def _forgotten(measured: _Measured, general: Mapping[str, Sequence[Encoded]]) ->
         {"task": task, "rows": len(rows), **{side: mean(side, [row.row for row in rows]) for side in SIDES}}
         for task, rows in general.items()
     ]
-    rises = [mean("tuned", [row]) - mean("base", [row]) for row in everything]
     return {
         "forgetting": mean("tuned", everything) - mean("base", everything),
         "general": {
             "rows": len(everything),
             **{side: mean(side, everything) for side in SIDES},
-            "median_rise": statistics.median(rises),
             "tasks": sorted(tasks_, key=lambda item: item["base"] - item["tuned"]),
         },
     }
@@ -319,7 +320,7 @@ def _append(lines: Any, item: Mapping[str, Any]) -> None:
 def _lines(file: Path) -> Iterator[dict[str, Any]]:
     """Whole lines; one that was cut off is left out, and its work done again."""
     if file.is_file():
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        for line in file.read_text(encoding="utf-8", errors="replace").split("\n"):
             try:
                 yield json.loads(line)
             except ValueError:

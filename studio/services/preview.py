@@ -83,6 +83,8 @@ class Measured:
     fates: Fates
     elsewhere: bool
     """Whether they are those of another file."""
+    unfed: int = 0
+    """Rows that nothing is measured on, for whatever reason."""
 
 
 @dataclass(frozen=True)
@@ -275,6 +277,7 @@ def _measured(held_out: plan.EncodedSet, run: RunConfig) -> Measured:
         over=_over(held_out),
         fates=fates(held_out),
         elsewhere=bool(run.data.held_out_path),
+        unfed=_unfed(held_out),
     )
 
 

@@ -10,7 +10,7 @@ import gradio as gr
 from studio.domain.errors import StudioError
 from studio.domain.run import ALIVE
 from studio.services import evaluations, tasks
-from studio.services.evaluations import MOST_TOKENS, ROWS, TOKENS, Asked
+from studio.services.evaluations import ROWS, TOKENS, Asked
 from studio.services.tasks import TaskStatus
 from studio.ui import evaluate_views, run_views, task_views, views
 from studio.ui.chat_tab import usable
@@ -42,7 +42,7 @@ def build(page: Page) -> None:
                 )
                 tokens = gr.Slider(
                     16,
-                    min(1024, MOST_TOKENS),
+                    1024,
                     TOKENS,
                     step=16,
                     label=t("chat.most"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -106,22 +106,28 @@ def state(say: Words, page: Page, draft: Draft, beside: Beside, found: preview.O
         "other": beside.other,
         "loss": beside.loss,
         "run": beside.run,
-        "run_note": _run_note(say, page, config, tokenizer, beside),
+        "run_note": " ".join(_loss_notes(say, page, config, tokenizer, beside)),
         "words": row_views.labels(say),
     }
     return json.dumps(told)
 
 
-def _run_note(say: Words, page: Page, config: RunConfig, tokenizer: Tokenizer, beside: Beside) -> str:
-    """What is to be said of the run whose losses are looked at: that it was trained with another template."""
-    if not (beside.loss and beside.run):
-        return ""
-    try:
-        run = RunFiles(page.store.run_dir(beside.run))
-        alike = preview.is_trained_alike(run, config.template, tokenizer)
-    except StudioError:  # one's own template is being written, or the run was deleted: that is said elsewhere
-        return ""
-    return "" if alike else say("loss.other_template")
+def _loss_notes(
+    say: Words, page: Page, config: RunConfig, tokenizer: Tokenizer, beside: Beside
+) -> Iterator[str]:
+    """While losses are looked at: no other template stands beside, and a run may have been trained with another."""
+    if beside.loss and beside.other:
+        yield say("loss.no_other", other=say(f"template.name.{beside.other}"))
+    if beside.loss and beside.run:
+        try:
+            run = RunFiles(page.store.run_dir(beside.run))
+            alike = preview.is_trained_alike(run, config.template, tokenizer)
+        except (
+            StudioError
+        ):  # one's own template is being written, or the run was deleted: that is said elsewhere
+            return
+        if not alike:
+            yield say("loss.other_template")
 
 
 def key(say: Words, config: RunConfig, other: str) -> str:

@@ -165,8 +165,8 @@ def measured(say: Words, held_out: Measured, max_length: int) -> str:
     if held_out.over:
         over = views.rows(say, held_out.over)
         said += [say("set.over", rows=over, maximum=views.count(max_length)), *_fates(say, held_out.fates)]
-    if held_out.fates.cut or held_out.fates.left_out:
-        said.append(say("set.held_out.part"))
+    if held_out.fates.cut or held_out.unfed:
+        said.append(say("set.held_out.part", rows=views.rows(say, held_out.rows - held_out.unfed)))
     return " ".join(said)
 
 

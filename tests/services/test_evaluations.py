@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +56,7 @@ def test_both_sides_are_judged_on_the_rows_kept_from_training(store: Store, run:
     assert result["general"]["rows"] > 0
     tasks = result["general"]["tasks"]
     assert sum(task["rows"] for task in tasks) == result["general"]["rows"]
-    assert evaluations.kept(store, asked(run)) == result == evaluations.latest(store, run.id)
+    assert evaluations.evaluate(store, asked(run)) == result == evaluations.latest(store, run.id)
 
 
 def test_it_goes_on_where_it_was_cut_off_with_the_same_result(store: Store, run: RunFiles) -> None:
@@ -78,10 +79,20 @@ def test_other_rows_and_weights_are_evaluated_anew(store: Store, run: RunFiles, 
     lines = [json.dumps({"prompt": f"What is {n}?", "response": f"It is {n}."}) for n in range(3)]
     file.write_text("\n".join(lines), encoding="utf-8")
     other = asked(run, data=str(file))
-    assert evaluations.kept(store, other) is None
     result = evaluations.evaluate(store, other)
     assert (result["rows"], result["data"]) == (3, str(file))
     assert len([*run.evaluations.glob("*/result.json")]) == 2
+
+
+def test_rows_of_two_files_with_one_number_are_told_apart(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    files = finished_run(store)
+    files.write_data(ROWS[:4], [ROWS[4], replace(ROWS[5], row=ROWS[4].row, source="general")])
+    result = evaluations.evaluate(store, asked(files))
+    assert [row["row"] for row in result["samples"]] == [ROWS[4].row] * 2
+    assert {row["prompt"] for row in result["samples"]} == {ROWS[4].prompt, ROWS[5].prompt}
+    (folder,) = (file.parent for file in files.evaluations.glob("*/result.json"))
+    assert len((folder / "answers.jsonl").read_text(encoding="utf-8").splitlines()) == 4
 
 
 def test_the_command_line_says_the_same(store: Store, run: RunFiles, capsys: Any) -> None:

@@ -181,7 +181,8 @@ def test_a_run_that_was_trained_with_another_template_is_told(page: Page, draft:
     run = finished_run(page.store)
     said = "This run was trained with another template"
     assert state(page, draft, "", True, run.id)["run_note"] == ""
-    assert state(page, draft, "alpaca", True, run.id)["run_note"] == ""
+    beside = state(page, draft, "alpaca", True, run.id)["run_note"]
+    assert beside == "While losses are shown, the row is not compared with the template Alpaca."
     other = draft.with_value("template.name", "alpaca")
     assert said in state(page, other, "", True, run.id)["run_note"]
     assert state(page, other, "", False, run.id)["run_note"] == ""

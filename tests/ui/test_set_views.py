@@ -94,8 +94,10 @@ def test_long_held_out_rows_are_said_and_that_the_evaluation_sees_a_part() -> No
     assert "Held out, not among the bars: 5 rows, the longest with 18,035 tokens." in html
     assert html.endswith(
         "1 row over the maximum length of 64. Cut: 1 row, by 15,987 tokens in all. "
-        "The evaluation loss is measured on what remains."
+        "The evaluation loss is measured on what remains of 5 rows."
     )
+    unfed = set_views.measured(EN, replace(measured, over=0, fates=Fates(), unfed=2), 64)
+    assert unfed.endswith("The evaluation loss is measured on what remains of 3 rows.")
     short = set_views.measured(EN, replace(measured, longest=40, over=0, fates=Fates()), 64)
     assert short == "Held out, not among the bars: 5 rows, the longest with 40 tokens."
 
