@@ -31,7 +31,6 @@ from studio.services.progress import Progress, Watch
 from studio.services.run_files import RESUME_IT, RunFiles, State
 from studio.services.store import Store
 
-_KILL_AFTER = 20.0
 _GRACE = 10.0
 """Seconds between a run's being written and its process's being written down; within them it counts as queued."""
 _READ = 4 << 20
@@ -122,10 +121,9 @@ class Jobs:
     def delete(self, run_id: str) -> None:
         """Remove a run with all its files; one that works is ended first."""
         files = self._files(run_id)
+        # Killed, not asked to stop: what it would still save goes with the folder.
         state = self._reconciled(files)
-        if state.state in ALIVE:
-            files.stop_request.touch()
-            self._end(run_id, state)
+        process.kill(state.pid, state.started)
         for written in files.exports.glob("*/process.json"):
             export = read_json(written) or {}
             process.kill(export.get("pid"), export.get("started"))
@@ -256,14 +254,6 @@ class Jobs:
             )
             files.write_state(state)
             return state
-
-    def _end(self, run_id: str, state: State) -> None:
-        deadline = time.monotonic() + _KILL_AFTER
-        while time.monotonic() < deadline and process.is_alive(state.pid, state.started):
-            time.sleep(0.1)
-            if self._reconciled(self._files(run_id)).state not in ALIVE:
-                return
-        process.kill(state.pid, state.started)
 
     def _describe(self, files: RunFiles) -> Run:
         run, state, config = files.run(), self._reconciled(files), files.config()

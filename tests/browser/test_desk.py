@@ -89,8 +89,9 @@ def test_rows_are_repaired_edited_and_selected_and_each_step_is_undone(
 
     # The server starts anew; a step that others depend on stays, the others are undone in any order
     server.kill()
+    page.locator("#unreachable").wait_for()
     server.start()
-    page.reload()
+    page.locator("#unreachable").wait_for(state="detached")
     rows_say(page, 2)
     page.locator("#steps [data-undo='2']").click()
     page.get_by_text("Step 4 depends on what step 2 did").wait_for()

@@ -48,7 +48,10 @@ def test_the_terminal_and_a_task_suggest_the_same_rate(
     file.write_text(json.dumps(config.model_dump(mode="json")), encoding="utf-8")
     options = ["lr-range", str(file), "--home", str(store.home)]
     assert cli.main([*options, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == found.result
+    again = json.loads(capsys.readouterr().out)
+    # Two processes: the last digits of a sum depend on how its parts lie in memory.
+    assert (again["rates"], again["suggested"]) == (found.result["rates"], found.result["suggested"])
+    assert again["losses"] == pytest.approx(found.result["losses"], rel=0.01)
     assert cli.main(options) == 0
     assert f"--set train.learning_rate={found.result['suggested']:g}" in capsys.readouterr().out
     assert [*store.home.glob("runs/*")] == []
