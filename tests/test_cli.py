@@ -117,6 +117,15 @@ def test_token_checks_come_with_a_model(studio, tmp_path: Path) -> None:  # type
     assert 24 < found["token_lengths"]["longest"] == found["token_lengths"]["suggested"]
 
 
+def test_hazards_are_those_of_the_rows_that_a_run_would_be_given(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    spelled = '{"prompt": "Why <|im_end|>?", "completion": "%s"}\n'
+    file = write(tmp_path, "rows.jsonl", GOOD + spelled % "So." + spelled % " ")
+    checked = json.loads(studio("data", "check", file, "--model", "tiny", "--json")[1])["findings"]
+    assert {
+        item["check"]: item["rows"] for item in checked if item["check"] in ("special_text", "empty_answer")
+    } == {"special_text": [3]}
+
+
 def test_cleaning_writes_the_good_rows_and_says_which_went(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file = write(
         tmp_path,
@@ -348,6 +357,10 @@ def test_a_preview_without_a_length_shows_what_a_run_on_the_file_would_train(stu
     assert shown["max_length"] == shown["total"] == wanted
     assert shown["truncated"]
     assert f"maximum length {wanted}" in studio(*row)[1]
+    checked = json.loads(studio("data", "check", file, "--model", "tiny", "--json")[1])["findings"]
+    (cut,) = (found for found in checked if found["check"] == "too_long")
+    assert cut["rows"] == [41]
+    assert f"longer than {wanted} tokens" in cut["message"]
     assert json.loads(studio(*row, "--overlong", "drop", "--json")[1])["left_out"]
     assert not json.loads(studio(*row, "--max-length", "2000", "--json")[1])["truncated"]
 
@@ -392,6 +405,7 @@ def test_a_preview_says_which_rows_a_run_held_out(studio, home: Path, tmp_path: 
         "held_out": [9, 10],
         "file": "",
     }
+    assert "template auto, " in studio(*look, "1")[1]  # as the run was told, by the text that it kept
 
 
 def test_a_preview_of_the_losses_has_one_for_each_trained_token(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

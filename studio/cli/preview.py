@@ -21,7 +21,9 @@ from studio.services.store import Store
 
 if TYPE_CHECKING:
     from studio.cli.parsing import Verbs
+    from studio.engine.encode import Encoder
     from studio.engine.token_losses import TokenLosses
+    from studio.engine.tuned import TunedRun
     from studio.services.plan import Preview
     from studio.services.preview import InRun
 
@@ -67,6 +69,17 @@ class _Terms:
     max_length: int | None
     masks: TemplateConfig
     overlong: Overlong = "cut"
+    run: TunedRun | None = None
+    """Whose template and tokenizer these are."""
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """That of the run, but for what is learnt; None where there is no run."""
+        from studio.engine.encode import Encoder
+
+        if self.run is None:
+            return None
+        return Encoder(self.run.template, self.run.tokenizer, self.masks, self.run.for_texts)
 
 
 def preview(options: argparse.Namespace, store: Store) -> int:
@@ -83,6 +96,7 @@ def preview(options: argparse.Namespace, store: Store) -> int:
         max_length=terms.max_length,
         **parsing.reading(options),
         overlong=terms.overlong,
+        encoder=terms.encoder,
     )
     following = _next_hazard(options, store, terms) if options.next_hazard else None
     losses = _losses(options, store, shown) if options.losses else None
@@ -107,11 +121,13 @@ def preview(options: argparse.Namespace, store: Store) -> int:
 def _terms(options: argparse.Namespace, store: Store) -> _Terms:
     """What was given; for the rest a run's own terms, or the defaults."""
     base = _terms_of(store, options.run) if options.run else _Terms("starter", None, TemplateConfig())
+    others = options.model or options.template or options.template_file
     terms = _Terms(
         options.model or base.model,
         options.max_length if options.max_length is not None else base.max_length,
         masks.chosen(options, base.masks),
         options.overlong or base.overlong,
+        None if others else base.run,
     )
     return terms if terms.max_length else replace(terms, max_length=_usual_length(options, store, terms))
 
@@ -136,9 +152,9 @@ def _terms_of(store: Store, run_id: str) -> _Terms:
 
     trained = read_trained(Jobs(store).files(run_id))
     config = trained.config
-    # The very text of the template that trained: what `auto` finds today may be another.
-    own = config.template.model_copy(update={"name": "custom", "source": trained.template.source})
-    return _Terms(str(trained.model_path), config.train.max_length, own, config.data.overlong)
+    return _Terms(
+        str(trained.model_path), config.train.max_length, config.template, config.data.overlong, trained
+    )
 
 
 def _next_hazard(options: argparse.Namespace, store: Store, terms: _Terms) -> int | None:
@@ -147,7 +163,9 @@ def _next_hazard(options: argparse.Namespace, store: Store, terms: _Terms) -> in
     from studio.services.preview import hazard_rows
 
     rows = dataset.read(options.file, **parsing.reading(options)).conversations
-    found = token_report(store, rows, terms.model, terms.masks, terms.max_length, terms.overlong)
+    found = token_report(
+        store, rows, terms.model, terms.masks, terms.max_length, terms.overlong, terms.encoder
+    )
     return next((row for row in hazard_rows(found, len(rows)) if row > options.row), None)
 
 

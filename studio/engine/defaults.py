@@ -117,8 +117,7 @@ def _learning_rate(
 
 def _max_length(train: TrainConfig, machine: Machine, model: ModelFacts, lengths: Sequence[int]) -> _Choices:
     longest = max(lengths, default=0)
-    limit = min(model.context, _USUAL_LENGTH[machine.device])
-    length = min(limit, max(64, math.ceil(longest / 64) * 64))
+    length = usual_length(machine.device, model.context, longest)
     if longest <= length:
         reason = Text("The longest row has {longest} tokens: nothing is cut.", {"longest": longest})
     else:
@@ -127,6 +126,15 @@ def _max_length(train: TrainConfig, machine: Machine, model: ModelFacts, lengths
             {"over": sum(n > length for n in lengths), "rows": len(lengths), "longest": longest},
         )
     return {"max_length": (length, reason)}
+
+
+def usual_length(device: str, context: int, longest: int) -> int:
+    """Tokens of the longest row that a run trains on whole, unless it is told otherwise.
+
+    >>> usual_length("cpu", 8192, 130), usual_length("cpu", 8192, 5000), usual_length("cuda", 2048, 5000)
+    (192, 1024, 2048)
+    """
+    return min(context, _USUAL_LENGTH[device], max(64, math.ceil(longest / 64) * 64))
 
 
 def _fit(train: TrainConfig, machine: Machine, model: ModelFacts, lengths: Sequence[int]) -> _Choices:

@@ -18,8 +18,7 @@ from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding, finding, worst_first
 from studio.domain.text import Text
-from studio.engine import dataset, general, models, optimizers
-from studio.engine.defaults import recommend
+from studio.engine import dataset, defaults, general, models, optimizers
 from studio.engine.encode import EncodedData, Encoder, encoder_for, fingerprint, is_fed, made_of, select
 from studio.engine.hazards import hazard_findings
 from studio.engine.memory import Estimate, estimate
@@ -206,7 +205,7 @@ def _fill(
     general.check(config.train)
     other_logs.check(config.train)
     lengths, held_out_lengths = [row.total for row in train[1]], [row.total for row in held_out[1]]
-    recommended = recommend(config, store.machine(), model, lengths, held_out_lengths)
+    recommended = defaults.recommend(config, store.machine(), model, lengths, held_out_lengths)
     max_length = recommended.config.train.max_length or model.context
     if max_length > model.context:
         raise StudioError(
@@ -316,8 +315,12 @@ def preview_row(
     columns: dict[str, str] | None = None,
     read_as: dict[str, str] | None = None,
     overlong: Overlong = "cut",
+    encoder: Encoder | None = None,
 ) -> Preview:
-    """Row number `row` of a file as a run is fed it. StudioError where there is none, or it is no conversation."""
+    """Row number `row` of a file as a run is fed it. StudioError where there is none, or it is no conversation.
+
+    `encoder`: of a run that there is, instead of the one that the model and `masks` ask for today.
+    """
     data = dataset.read(file, format=format, columns=columns, read_as=read_as)
     conversation = next((item for item in data.conversations if item.row == row), None)
     if conversation is None:
@@ -332,7 +335,7 @@ def preview_row(
             last=data.total,
         )
     path = models.locate(model, store.models_dir, download=False)
-    encoder = encoder_for(masks or TemplateConfig(), load_tokenizer(path))
+    encoder = encoder or encoder_for(masks or TemplateConfig(), load_tokenizer(path))
     context = facts(read_config(path), 0).context if overlong == "keep" else None
     parts = made_of(encoder, conversation, encoder.encode(conversation), max_length, overlong, context)
     first, *others = (_preview(encoder, conversation, part, max_length, overlong) for part in parts)
@@ -359,17 +362,23 @@ def token_report(
     masks: TemplateConfig,
     max_length: int | None,
     overlong: Overlong = "cut",
+    encoder: Encoder | None = None,
 ) -> list[Finding]:
-    """What encoding the rows for a model shows. Without a model the starter is taken, if it is there."""
+    """What encoding the rows that a run would be given shows, for a model and the length that a run would choose.
+
+    Without a model the starter is taken, if it is there. `encoder`: as for `preview_row`.
+    """
     if model is None and not is_prepared(store.models_dir):
         return []
     path = models.locate(model or "starter", store.models_dir, download=False)
-    encoder = encoder_for(masks, load_tokenizer(path))
-    rows = EncodedCache(store.encoded_dir).encode(encoder, conversations)
+    encoder = encoder or encoder_for(masks, load_tokenizer(path))
+    given = [conversation for conversation in conversations if conversation.learnable]
+    rows = EncodedCache(store.encoded_dir).encode(encoder, given)
     context = facts(read_config(path), 0).context
-    length = min(max_length or context, context)
-    lengths = length_findings([row.total for row in rows if row.total], context)
-    return worst_first([*lengths, *select(encoder, conversations, rows, length, overlong, context).findings])
+    lengths = [row.total for row in rows if row.total]
+    usual = defaults.usual_length(store.machine().device, context, max(lengths, default=0))
+    kept = select(encoder, given, rows, min(max_length or usual, context), overlong, context)
+    return worst_first([*length_findings(lengths, context), *kept.findings])
 
 
 TOKEN_SAMPLE = 5_000

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+from studio.domain.config import RunConfig
 from studio.domain.errors import StudioError
 from studio.engine.model_files import weight_files
 from studio.engine.templates import Template
@@ -28,15 +29,21 @@ def read_trained(files: RunFiles) -> TunedRun:
             path=model_path,
         )
     _check_base(files, Path(model_path), name)
-    template, for_texts = kept_template(files.template), kept_template(files.text_template)
+    template, for_texts = kept_templates(files, config)
     assert template is not None
     tokenizer = load_tokenizer(Path(model_path))
     return TunedRun(files.id, name, config, Path(model_path), template, tokenizer, kind, weights, for_texts)
 
 
-def kept_template(file: Path) -> Template | None:
-    """A template as the run began with it; None where it has none."""
-    return Template("run", "The run's own", file.read_text(encoding="utf-8")) if file.is_file() else None
+def kept_templates(files: RunFiles, config: RunConfig) -> tuple[Template | None, Template | None]:
+    """The templates for conversations and for plain texts as the run began with them; None where it has none."""
+
+    def kept(file: Path) -> Template | None:
+        if not file.is_file():
+            return None
+        return Template(config.template.name, "The run's own", file.read_text(encoding="utf-8"))
+
+    return kept(files.template), kept(files.text_template)
 
 
 def _check_base(files: RunFiles, model_path: Path, name: str) -> None:

@@ -39,7 +39,7 @@ from studio.services.other_logs import OtherLogs
 from studio.services.plan import Prepared, prepare
 from studio.services.run_files import RunFiles, State
 from studio.services.store import Store
-from studio.services.trained import kept_template, weight_stamps
+from studio.services.trained import kept_templates, weight_stamps
 
 _POLL = 0.3
 _RESERVE = 256 * 1024
@@ -151,15 +151,16 @@ class Worker:
             progress=self._download_progress(),
         )
         self.emit(Phase(name="encoding"))
+        template, for_texts = kept_templates(self.files, given)  # where it goes on
         prepared = prepare(
             self.store,
             refitted(given, self.files),
             path,
             self.files.train_rows(),
             self.files.held_out_rows(),
-            kept_template(self.files.template),  # where it goes on
+            template,
             self.files.submitted_on(),
-            kept_template(self.files.text_template),
+            for_texts,
         )
         env = self._environment(path, prepared)
         if resolved:
