@@ -27,6 +27,7 @@ let limit = null;  // the last maximum length that was known
 let rows = new Map();
 let losses = null;
 let drawn = {};
+let typing = false;  // a row's number, which is not to be overwritten
 let drawing = 0;  // number of the last drawing, so that an older one that still goes on can stop
 
 // Ranges [first, last] of numbers, ascending
@@ -131,8 +132,9 @@ const draw = (row) => {
 
 const drawSide = (pane, side, turn) => {
   const last = pane.side;
-  if (side.kept && last) return;
+  if (side.kept && last && pane.place === place) return;
   pane.side = side;
+  pane.place = place;
   pane.key = view.key;
   pane.head.innerHTML = side.head;
   pane.lossHead.innerHTML = '';
@@ -252,7 +254,7 @@ const hazard = (way) => {
   return found ? placeOf(view.numbers, found) : 0;
 };
 const navigate = () => {
-  number.value = nth(view.numbers, place) || '';  // general rows that are mixed in have none
+  if (!typing) number.value = nth(view.numbers, place) || '';  // general rows that are mixed in have none
   find('#previous-row').disabled = place <= 1;
   find('#next-row').disabled = place >= view.total;
   find('#previous-hazard').disabled = !hazard(-1);
@@ -290,7 +292,18 @@ element.addEventListener('click', (event) => {
   if (clicks[button.id]) clicks[button.id]();
   if (button.dataset.word === 'copy') copy(button, view.words.copied, view.words.marked);
 });
-number.addEventListener('change', () => view && jump(number.value));
+const typed = () => {
+  if (!view || !view.total) return;  // asked for once there are rows
+  typing = false;
+  jump(number.value);
+};
+number.addEventListener('input', () => { typing = true; });
+number.addEventListener('change', typed);
+number.addEventListener('blur', () => {
+  if (!view || !view.total) return;
+  typing = false;
+  navigate();
+});
 const jumped = (event) => {
   if (!element.isConnected) {
     document.removeEventListener('click', jumped);
@@ -427,6 +440,7 @@ const told = () => {
   note.hidden = !view.run_note;
   age();
   show(other ? view.draft.row : place);
+  if (typing && document.activeElement !== number) typed();
   ageSet();
   if (!view.settled) rest('settle', () => trigger('submit', {key: view.key}), REST * 2);
 };

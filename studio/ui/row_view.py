@@ -94,8 +94,10 @@ def state(say: Words, page: Page, draft: Draft, beside: Beside, found: preview.O
     tokenizer, _ = preview.tokenizer_and_context(page.store, config)
     shown = apart.work(config, preview.outline, page.store, config)
     hazards = preview.hazard_rows(found.findings, shown.own) if found else []
+    # While losses are looked at, the tuned model's stand where the other template's tokens would.
+    other = "" if beside.loss else beside.other
     told = {
-        "key": key(say, config, beside.other),
+        "key": key(say, config, other),
         "settings": settings_key(config),
         "draft": replace(draft, run="").to_json(),
         "total": shown.total,
@@ -103,7 +105,7 @@ def state(say: Words, page: Page, draft: Draft, beside: Beside, found: preview.O
         "hazards": preview.ranges(row for row in hazards if preview.is_among(row, shown.numbers)),
         "limit": found.max_length if found else config.train.max_length,
         "settled": found is not None,
-        "other": beside.other,
+        "other": other,
         "loss": beside.loss,
         "run": beside.run,
         "run_note": " ".join(_loss_notes(say, page, config, tokenizer, beside)),

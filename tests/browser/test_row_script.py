@@ -120,6 +120,32 @@ def test_no_rows_are_fetched_ahead_of_one_that_fails(page: Page) -> None:
     assert page.evaluate("window.asked.map(({asked}) => asked.places)") == [[1], [2, 3], [1]]
 
 
+def test_the_tokens_of_another_row_do_not_stand_under_a_template_that_fails(page: Page) -> None:
+    """While one's own template is written the last tokens of the row stay, but they are those of that row alone."""
+    begin(page)
+    answer(page, 1, "ahead")
+    page.evaluate("(state) => window.tell('state', state)", state(key="half-written", settled=False))
+    fail = """([at, place]) => {
+      const side = {head: '', pieces: [], runs: '', text: '', ids: [], problem: '<p>A bracket is open.</p>', kept: true};
+      window.asked[at].answer({[place]: {number: place, position: '', sides: [side]}});
+    }"""
+    page.evaluate(fail, [2, 1])
+    page.locator(".stale #tokens").get_by_text("whole 1").wait_for()
+    page.locator("#next-row").click()
+    page.wait_for_function("window.asked.length == 4")
+    page.evaluate(fail, [3, 2])
+    page.locator("#tokens").get_by_text("A bracket is open.").wait_for()
+
+
+def test_a_row_that_is_asked_for_before_rows_are_there_is_shown_once_they_are(page: Page) -> None:
+    page.evaluate(RUN, [row_views.shell(), row_view.script(), ""])
+    page.locator("#row-number").fill("4")
+    page.locator("#row-number").press("Tab")
+    page.evaluate("(state) => window.tell('state', state)", state())
+    page.wait_for_function("window.asked.some(({asked}) => asked.places[0] == 4)")
+    assert page.locator("#row-number").input_value() == "4"
+
+
 def test_a_question_for_losses_says_itself_which_row_at_which_length_and_settings_it_is_about(
     page: Page,
 ) -> None:
