@@ -126,7 +126,7 @@ def test_the_tokens_of_another_row_do_not_stand_under_a_template_that_fails(page
     answer(page, 1, "ahead")
     page.evaluate("(state) => window.tell('state', state)", state(key="half-written", settled=False))
     fail = """([at, place]) => {
-      const side = {head: '', pieces: [], runs: '', text: '', ids: [], problem: '<p>A bracket is open.</p>', kept: true};
+      const side = {head: '', pieces: [], runs: '', text: '', ids: [], problem: 'A bracket is open.', kept: true};
       window.asked[at].answer({[place]: {number: place, position: '', sides: [side]}});
     }"""
     page.evaluate(fail, [2, 1])
