@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from studio.cli.parsing import add_verb
 from studio.cli.printing import AT_FAULT, DONE, print_json, size
 from studio.cli.progress import shown_progress
-from studio.domain.answer import SIDES, ChatSettings, Side
+from studio.domain.answer import BASE, SIDES, TUNED, ChatSettings, Side
 from studio.domain.chat import Message
 from studio.domain.config import ExportConfig, parse_section
 from studio.services.store import Store
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 def add_to(verbs: Verbs) -> None:
     """Declare the verbs of this module."""
-    talk = add_verb(verbs, "chat", chat, "base and tuned model answer the same prompt")
+    talk = add_verb(
+        verbs, "chat", chat, "base and tuned model, and others beside them, answer the same prompt"
+    )
     talk.add_argument("run")
     talk.add_argument("--prompt", required=True)
     talk.add_argument("--system")
@@ -29,7 +31,15 @@ def add_to(verbs: Verbs) -> None:
     talk.add_argument("--temperature", type=float, default=0.0, help="0 takes the likeliest token each time")
     talk.add_argument("--top-p", type=float, default=1.0)
     talk.add_argument("--max-new-tokens", type=int, default=256)
-    talk.add_argument("--only", choices=["base", "tuned"])
+    talk.add_argument("--only", choices=[BASE, TUNED])
+    talk.add_argument(
+        "--with",
+        dest="beside",
+        action="append",
+        default=[],
+        metavar="RUN[@STEP]",
+        help="another run of the same base, or a checkpoint, that answers too; can be repeated",
+    )
     judge = add_verb(
         verbs, "evaluate", evaluate, "base and tuned model on rows kept from training, in figures"
     )
@@ -45,7 +55,7 @@ def add_to(verbs: Verbs) -> None:
 
 
 def chat(options: argparse.Namespace, store: Store) -> int:
-    """Base and tuned model answer the same prompt."""
+    """Base and tuned model, and others beside them, answer the same prompt in one pass."""
     from studio.services.chat import ChatProcess
 
     messages = [Message("system", options.system)] if options.system else []
@@ -54,11 +64,14 @@ def chat(options: argparse.Namespace, store: Store) -> int:
     settings = ChatSettings(options.seed, options.temperature, options.top_p, options.max_new_tokens)
     process = ChatProcess(store)
     try:
-        answers = process.complete(options.run, messages, settings, sides)
+        answers = process.complete(options.run, messages, settings, sides, beside=options.beside)
     finally:
         process.close()
     if options.json:
-        return print_json({side: answer.to_json() for side, answer in answers.items()})
+        shown = ("text", "tokens", "seconds", "stop_reason", "prompt_tokens")
+        return print_json(
+            {side: {name: getattr(one, name) for name in shown} for side, one in answers.items()}
+        )
     for side, answer in answers.items():
         print(f"--- {side} ({answer.tokens} tokens, {answer.seconds:.1f} s)\n{answer.text}")
     return DONE

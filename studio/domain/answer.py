@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-Side = Literal["base", "tuned"]
-SIDES: tuple[Side, ...] = get_args(Side)
+Side = str
+"""Who answers: BASE or TUNED, or a run or checkpoint beside them by its name, as `domain/beside.py` writes it."""
+BASE: Side = "base"
+TUNED: Side = "tuned"
+SIDES: tuple[Side, ...] = (BASE, TUNED)
+"""What every run has."""
 
-StopReason = Literal["", "end", "length", "stopped"]
-"""'end': the model ended its turn. 'length': the most tokens, or the model's context, was reached."""
+StopReason = Literal["", "end", "length", "context", "stopped"]
+"""'end': the model ended its turn. 'length': the most tokens were reached. 'context': the model's context was full."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +33,7 @@ class ChatSettings:
 class Piece:
     """The next words of one side's answer; `text` may be empty. The last piece of a side has `done` and says why."""
 
-    side: Side | Literal[""] = ""
+    side: Side = ""
     text: str = ""
     done: bool = False
     tokens: int = 0
@@ -38,6 +43,9 @@ class Piece:
     stop_reason: StopReason = ""
     phase: Literal["", "waiting", "loading"] = ""
     """Set on pieces that belong to no side: waiting for another answer to end, or loading the model."""
+    ids: tuple[int, ...] = ()
+    """The tokens that came since the last piece, the end token among them."""
+    prompt_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -48,13 +56,23 @@ class Answer:
     tokens: int = 0
     seconds: float = 0.0
     stop_reason: StopReason = ""
+    ids: tuple[int, ...] = ()
+    """Its tokens, with the end token where the model wrote one."""
+    prompt_tokens: int = 0
 
     @property
     def done(self) -> bool:
         return self.stop_reason != ""
 
     def plus(self, piece: Piece) -> Answer:
-        return Answer(self.text + piece.text, piece.tokens, piece.seconds, piece.stop_reason)
+        ids = (*self.ids, *piece.ids)
+        return Answer(
+            self.text + piece.text, piece.tokens, piece.seconds, piece.stop_reason, ids, piece.prompt_tokens
+        )
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "ids": list(self.ids)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Answer:
+        return cls(**{**data, "ids": tuple(data["ids"])})

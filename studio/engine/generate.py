@@ -1,9 +1,10 @@
-"""Base and tuned model answer the same conversation, token by token and side by side."""
+"""The sides of a chat answer the same conversation, token by token and side by side."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 
@@ -17,12 +18,20 @@ _LIKELY = 256
 """Tokens looked at first for the likeliest ones; sorting a whole vocabulary costs milliseconds."""
 
 
+@dataclass(frozen=True)
+class Prompt:
+    """What one side is given, by the template of its own run."""
+
+    ids: Sequence[int]
+    stop_ids: Sequence[int]
+    """The tokens that end its answer."""
+
+
 def stream(
     pair: Pair,
     tokenizer: Tokenizer,
-    prompts: Mapping[Side, Sequence[int]],
+    prompts: Mapping[Side, Prompt],
     settings: ChatSettings,
-    stop_ids: Sequence[int],
     should_stop: Callable[[], bool],
 ) -> Iterator[Piece]:
     """The answers of all sides in `prompts`, one token of each in turn, until every side is done.
@@ -31,9 +40,9 @@ def stream(
     same text alone or together.
     """
     for prompt in prompts.values():
-        _check_length(len(prompt), pair.context)
+        _check_length(len(prompt.ids), pair.context)
     decoder = Decoder(pair)
-    answers = [_Answer(pair, tokenizer, side, ids, settings, stop_ids) for side, ids in prompts.items()]
+    answers = [_Answer(pair, tokenizer, side, prompt, settings) for side, prompt in prompts.items()]
     while answers:
         if should_stop():
             yield from (answer.stopped() for answer in answers)
@@ -91,15 +100,15 @@ class _Answer:
         pair: Pair,
         tokenizer: Tokenizer,
         side: Side,
-        prompt: Sequence[int],
+        prompt: Prompt,
         settings: ChatSettings,
-        stop_ids: Sequence[int],
     ) -> None:
-        self.row = Row(side, list(prompt))
+        self.row = Row(side, list(prompt.ids))
         self.done = False
         self._settings = settings
-        self._stop_ids = frozenset(stop_ids)
-        self._room = min(settings.max_new_tokens, pair.context - len(prompt))
+        self._stop_ids = frozenset(prompt.stop_ids)
+        self._prompt_tokens = len(prompt.ids)
+        self._room = pair.context - len(prompt.ids)
         self._generator = torch.Generator().manual_seed(settings.seed)
         self._text = Detokenizer(tokenizer)
         self._tokens = 0
@@ -109,22 +118,32 @@ class _Answer:
         """Add one token."""
         token = draw(logits, self._settings, self._generator)
         if token in self._stop_ids:
-            return self._last("end")
+            return self._last("end", "", (token,))
         self._tokens += 1
         self.row.pending = [token]
         text = self._text.add(token)
-        return self._last("length", text) if self._tokens >= self._room else self.piece(text)
+        if self._tokens >= min(self._settings.max_new_tokens, self._room):
+            return self._last("context" if self._tokens >= self._room else "length", text, (token,))
+        return self.piece(text, ids=(token,))
 
     def stopped(self) -> Piece:
         return self._last("stopped")
 
-    def piece(self, text: str, reason: StopReason = "") -> Piece:
-        seconds = round(time.monotonic() - self._begun, 3)
-        return Piece(self.row.side, text, self.done, self._tokens, seconds, reason)
+    def piece(self, text: str, reason: StopReason = "", ids: tuple[int, ...] = ()) -> Piece:
+        return Piece(
+            self.row.side,
+            text,
+            self.done,
+            self._tokens,
+            round(time.monotonic() - self._begun, 3),
+            reason,
+            ids=ids,
+            prompt_tokens=self._prompt_tokens,
+        )
 
-    def _last(self, reason: StopReason, text: str = "") -> Piece:
+    def _last(self, reason: StopReason, text: str = "", ids: tuple[int, ...] = ()) -> Piece:
         self.done = True
-        return self.piece(text + self._text.rest(), reason)
+        return self.piece(text + self._text.rest(), reason, ids)
 
 
 def draw(logits: torch.Tensor, settings: ChatSettings, generator: torch.Generator) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from studio.domain.answer import Side
+from studio.domain.answer import SIDES, Side
 from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.errors import Stopped, StudioError
 
@@ -39,7 +39,7 @@ def token_losses(
     done, from 0 to 1. Raises StudioError where the model cannot read the row, Stopped once `should_stop()` is true.
     """
     _check(pair, ids)
-    sides = list(pair.sides)
+    sides = [side for side in SIDES if side in pair.sides]
     found: dict[Side, Losses] = {}
     for done, side in enumerate(sides):
 

@@ -1,19 +1,20 @@
-"""Models ready to answer: what a run has made, base and tuned over one copy of the weights, or a base model alone."""
+"""Models ready to answer: what runs have made, base and tuned over one copy of the weights, or a base model alone."""
 
 from __future__ import annotations
 
 import inspect
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from studio.domain.answer import SIDES, Side
+from studio.domain.answer import BASE, TUNED, Side
 from studio.domain.chat import Message
 from studio.domain.config import RunConfig
+from studio.domain.errors import StudioError
 from studio.engine.encode import Encoder
 from studio.engine.machine import default_device
 from studio.engine.templates import Template
@@ -69,9 +70,9 @@ class TunedRun:
 
 @dataclass
 class Pair:
-    """Base and tuned model, or a base model alone.
+    """Base and tuned model, with other runs and checkpoints beside them if they were asked for; or a base model alone.
 
-    With an adapter both are one: the base is the tuned model with its adapter switched off.
+    With adapters all are one: the base is the same model with every adapter switched off.
     """
 
     sides: dict[Side, Any]
@@ -130,10 +131,17 @@ def only_last(model: Any, last: int) -> dict[str, int]:
     return {"logits_to_keep": last} if known else {}
 
 
-def load_pair(run: TunedRun, *, device: str | None = None, quantize: bool | None = None) -> Pair:
+def load_pair(
+    run: TunedRun,
+    *,
+    beside: Mapping[Side, TunedRun] | None = None,
+    device: str | None = None,
+    quantize: bool | None = None,
+) -> Pair:
     """Load both sides as they were trained: same number format, and for QLoRA the same 4-bit base.
 
-    `quantize` false puts a QLoRA run's adapter on the full-precision base instead.
+    `beside` are other adapters on the same copy of the weights; `check_beside` says which can be. `quantize` false
+    puts a QLoRA run's adapter on the full-precision base instead.
     """
     from studio.engine.models import load_base
 
@@ -147,20 +155,61 @@ def load_pair(run: TunedRun, *, device: str | None = None, quantize: bool | None
         # The numbers that 4 bits stand for, unpacked once and not for each token: the same answers in half the time.
         base = base.dequantize()
     if run.full:
-        tuned = load_base(
-            run.model_path if run.kind == "checkpoint" else run.weights,
-            dtype=dtype,
-            device=device,
-            quantize=False,
-        )
-        if run.kind == "checkpoint":
-            _put(tuned, run.weights / "weights.safetensors")
-        return Pair({"base": base.eval(), "tuned": tuned.eval()}, device, _context(base))
+        tuned = _load_full(run, dtype, device)
+        return Pair({BASE: base.eval(), TUNED: tuned.eval()}, device, _context(base))
     from studio.engine.adapter_rows import attach
 
     model = with_adapter(base, run)
-    sides: dict[Side, Any] = {side: model.get_base_model() for side in SIDES}
-    return Pair(sides, device, _context(base), {"tuned": "default"}, attach(model))
+    adapters = {TUNED: "default"}
+    for number, (side, other) in enumerate((beside or {}).items(), start=1):
+        adapters[side] = f"beside_{number}"
+        _add_adapter(model, other, adapters[side])
+    sides: dict[Side, Any] = {side: model.get_base_model() for side in (BASE, *adapters)}
+    return Pair(sides, device, _context(base), adapters, attach(model))
+
+
+def check_beside(run: TunedRun, other: TunedRun) -> None:
+    """StudioError where `other` cannot share one copy of the weights with `run`."""
+    for one in (run, other):
+        if one.full:
+            raise StudioError(
+                "The run {run} trained every weight: it shares none with another run.",
+                "Put runs beside each other that trained an adapter.",
+                run=one.name,
+            )
+    if other.model_path.resolve() != run.model_path.resolve():
+        raise StudioError(
+            "The run {other} was trained on the model {its}, and {run} on {own}.",
+            "Put runs of one base model beside each other.",
+            other=other.name,
+            its=other.config.model.id,
+            run=run.name,
+            own=run.config.model.id,
+        )
+    if _reading(other) != _reading(run):
+        raise StudioError(
+            "The run {other} reads its base in {its}, and {run} in {own}: one copy of the weights cannot be both.",
+            "Put runs beside each other that read the base alike, or compare them one after the other.",
+            other=other.name,
+            its=_reading(other),
+            run=run.name,
+            own=_reading(run),
+        )
+
+
+def _reading(run: TunedRun) -> str:
+    """How a run has its base's weights in memory."""
+    return f"4-bit {run.config.train.dtype}" if run.config.train.method == "qlora" else run.config.train.dtype
+
+
+def _load_full(run: TunedRun, dtype: Dtype, device: str) -> Any:
+    from studio.engine.models import load_base
+
+    folder = run.model_path if run.kind == "checkpoint" else run.weights
+    tuned = load_base(folder, dtype=dtype, device=device, quantize=False)
+    if run.kind == "checkpoint":
+        _put(tuned, run.weights / "weights.safetensors")
+    return tuned
 
 
 def load_alone(model_path: Path, dtype: Dtype, *, device: str | None = None) -> Pair:
@@ -169,7 +218,7 @@ def load_alone(model_path: Path, dtype: Dtype, *, device: str | None = None) -> 
 
     device = device or default_device()
     base = load_base(model_path, dtype=dtype, device=device, quantize=False).eval()
-    return Pair({"base": base}, device, _context(base))
+    return Pair({BASE: base}, device, _context(base))
 
 
 def _context(model: Any) -> int:
@@ -182,6 +231,13 @@ def with_adapter(base: Any, run: TunedRun) -> Any:
 
     with tempfile.TemporaryDirectory() as scratch:
         return PeftModel.from_pretrained(base, str(adapter_folder(run, Path(scratch)))).eval()
+
+
+def _add_adapter(model: Any, run: TunedRun, name: str) -> None:
+    """Load another run's adapter into a PeftModel under a name of its own; none becomes active by it."""
+    with tempfile.TemporaryDirectory() as scratch:
+        model.load_adapter(str(adapter_folder(run, Path(scratch))), adapter_name=name)
+    model.eval()
 
 
 def adapter_folder(run: TunedRun, scratch: Path) -> Path:

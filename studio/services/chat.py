@@ -1,4 +1,4 @@
-"""Talking with a run's base and tuned model, and measuring rows with them, in a process of their own.
+"""Talking with a run's models, and measuring rows with them, in a process of their own.
 
 Ending that process frees the models' memory.
 """
@@ -14,21 +14,22 @@ import threading
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from studio.domain.answer import SIDES, Answer, ChatSettings, Piece, Side
 from studio.domain.chat import Message
 from studio.domain.encoded import Encoded
 from studio.domain.errors import StudioError
+from studio.engine.choices import Choice
 from studio.services import failures
 from studio.services.losses import KeptLosses, Measured, TokenLosses, key_of
 from studio.services.process import environment
 from studio.services.store import Store
-from studio.services.subject import Subject, subject_of
+from studio.services.subject import Subject, beside_run, check_number, subject_of
 
-__all__ = ["Answer", "ChatProcess", "ChatSettings", "Measured", "Piece", "TokenLosses"]
+__all__ = ["Answer", "ChatProcess", "ChatSettings", "Explained", "Measured", "Piece", "TokenLosses"]
 
 IDLE_MINUTES = 10.0
 """After so long without a question the model is unloaded."""
@@ -36,11 +37,19 @@ _LOOK = 0.2
 """Seconds from look to look at whether who waits still wants an answer."""
 
 Messages = Sequence[Message] | Mapping[Side, Sequence[Message]]
-"""The conversation so far: one for both sides, or one a side, as their answers differ from the second turn on."""
+"""The conversation so far: one for all sides, or one a side, as their answers differ from the second turn on."""
 
 
 Said = dict[str, Any]
 """What is said of a question until it is done, as JSON: a Piece of a chat's answer, Measured for a row's losses."""
+
+
+@dataclass(frozen=True)
+class Explained:
+    """How far an explanation is; the last one has the choices, one a token."""
+
+    phase: Literal["", "waiting", "loading"] = ""
+    choices: tuple[Choice, ...] = ()
 
 
 class ChatProcess:
@@ -64,21 +73,46 @@ class ChatProcess:
         settings: ChatSettings | None = None,
         sides: Sequence[Side] = SIDES,
         *,
+        beside: Sequence[str] = (),
         token: str = "",
     ) -> Iterator[Piece]:
         """The answers of all sides as they come; pieces without a side say what is waited for.
 
-        Closing the iterator ends the answer, and so does `stop` with its token.
+        `beside` names other runs and checkpoints (`RUN` or `RUN@STEP`) that answer too, in the same pass. Closing the
+        iterator ends the answer, and so does `stop` with its token.
         """
-        asked = messages if isinstance(messages, Mapping) else dict.fromkeys(sides, messages)
+        # What is wrong with a run is said before anyone waits.
+        subject = beside_run(self.store, run_id, beside)
+        every = (*sides, *subject.beside)
+        asked = messages if isinstance(messages, Mapping) else dict.fromkeys(every, messages)
+        check_number([*asked])
         question = {
             "messages": {side: [message.to_json() for message in turns] for side, turns in asked.items()},
             "settings": asdict(settings or ChatSettings()),
         }
-        subject = subject_of(self.store, run_id)  # what is wrong with the run is said before anyone waits
         with closing(self._asked(subject, question, token)) as heard:
             for said in heard:
                 yield Piece(**said)
+
+    def explain(
+        self,
+        run_id: str,
+        side: Side,
+        messages: Sequence[Message],
+        answer: Sequence[int],
+        *,
+        beside: Sequence[str] = (),
+        token: str = "",
+    ) -> Iterator[Explained]:
+        """How likely each token of an answer of a side's was, given as ids; the last one has it."""
+        question = {
+            "explain": side,
+            "messages": {side: [message.to_json() for message in messages]},
+            "answer": [*answer],
+        }
+        with closing(self._asked(beside_run(self.store, run_id, beside), question, token)) as heard:
+            for said in heard:
+                yield Explained(said.get("phase", ""), tuple(map(Choice.from_json, said.get("choices", ()))))
 
     def measure(
         self,
@@ -151,10 +185,12 @@ class ChatProcess:
         messages: Messages,
         settings: ChatSettings | None = None,
         sides: Sequence[Side] = SIDES,
+        *,
+        beside: Sequence[str] = (),
     ) -> dict[Side, Answer]:
         """The whole answers."""
         answers: dict[Side, Answer] = {}
-        for piece in self.answer(run_id, messages, settings, sides):
+        for piece in self.answer(run_id, messages, settings, sides, beside=beside):
             if piece.side != "":
                 answers[piece.side] = answers.get(piece.side, Answer()).plus(piece)
         return answers
@@ -231,7 +267,7 @@ class _Child:
 
     def answers_for(self, subject: Subject) -> bool:
         """Whether it still lives and holds the newest weights of this run or model."""
-        return self.alive and subject == self.subject and subject.stamps() == self._stamps
+        return self.alive and self.subject.covers(subject) and self.subject.stamps() == self._stamps
 
     def ask(self, question: Said) -> Iterator[Said]:
         self._asked += 1

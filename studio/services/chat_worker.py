@@ -1,9 +1,9 @@
-"""The process that holds a model for the chat and the losses: python -m studio.services.chat_worker RUN_DIR
+"""The process that holds a model for the chat and the losses: python -m studio.services.chat_worker RUN_DIR "" [SIDE …]
 
 or MODEL_DIR DTYPE for a base model alone. One JSON object a line. In: {"ask": 1, "messages": {"base": [...], "tuned":
-[...]}, "settings": {...}}, {"ask": 2, "ids": [...], "labels": [...]} and {"stop": 1}. Out: {"ask": 1, "said": {...}} …,
-a Piece of an answer or Measured for losses, then {"ask": 1, "end": true} or {"ask": 1, "error": {...}}. It ends with
-its input.
+[...]}, "settings": {...}}, {"ask": 2, "ids": [...], "labels": [...]}, {"ask": 3, "explain": "tuned", "messages":
+{"tuned": [...]}, "answer": [...]} and {"stop": 1}. Out: {"ask": 1, "said": {...}} …, a Piece of an answer, Measured for
+losses or choices, then {"ask": 1, "end": true} or {"ask": 1, "error": {...}}. It ends with its input.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from studio.domain.answer import ChatSettings
+from studio.domain.answer import BASE, ChatSettings, Side
 from studio.domain.chat import Message
 from studio.domain.errors import Stopped, StudioError
 from studio.services import failures
 from studio.services.losses import Measured
 from studio.services.subject import Subject
-from studio.services.trained import read_trained
 
 if TYPE_CHECKING:
+    from studio.engine.tokenizer import Tokenizer
     from studio.engine.tuned import Pair
 
 Say = Callable[[dict[str, Any]], None]
@@ -40,7 +40,7 @@ class ChatWorker:
 
     def __init__(self, subject: Subject, say: Say) -> None:
         self.subject = subject
-        self.run = read_trained(subject.run) if subject.run else None
+        self.trained = subject.trained() if subject.run else {}
         self.say = say
         self.asked: queue.Queue[dict[str, Any]] = queue.Queue()
         self.stopped = 0
@@ -60,7 +60,9 @@ class ChatWorker:
     def reply(self, question: dict[str, Any]) -> None:
         """Say all there is to say of one question, or why there is nothing."""
         number = int(question["ask"])
-        if "messages" in question:
+        if "explain" in question:
+            work, no_memory, failed = self._explain, _NO_MEMORY_TO_ANSWER, _not_answered
+        elif "messages" in question:
             work, no_memory, failed = self._answer, _NO_MEMORY_TO_ANSWER, _not_answered
         else:
             work, no_memory, failed = self._measure, _NO_MEMORY_TO_MEASURE, _not_measured
@@ -76,20 +78,32 @@ class ChatWorker:
             self.say({"ask": number, "error": failures.to_json(told)})
 
     def _answer(self, number: int, question: dict[str, Any]) -> None:
-        from studio.engine.generate import stream
+        from studio.engine.generate import Prompt, stream
 
-        run = self.run
-        assert run is not None, "a base model alone is not talked to"
         prompts = {
-            side: run.prompt([Message.from_json(message) for message in messages])
+            side: Prompt(self._prompt(side, messages), self.trained[side].stop_ids)
             for side, messages in question["messages"].items()
         }
         settings = ChatSettings(**question["settings"])
-        pieces = stream(
-            self._loaded(), run.tokenizer, prompts, settings, run.stop_ids, lambda: self.stopped >= number
-        )
+        pieces = stream(self._loaded(), self._tokenizer, prompts, settings, lambda: self.stopped >= number)
         for piece in pieces:
             self.say({"ask": number, "said": asdict(piece)})
+
+    def _explain(self, number: int, question: dict[str, Any]) -> None:
+        from studio.engine.choices import choices
+
+        side = question["explain"]
+        prompt = self._prompt(side, question["messages"][side])
+        found = choices(self._loaded(), self._tokenizer, side, prompt, question["answer"])
+        self.say({"ask": number, "said": {"choices": [choice.to_json() for choice in found]}})
+
+    def _prompt(self, side: Side, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        return self.trained[side].prompt([Message.from_json(message) for message in messages])
+
+    @property
+    def _tokenizer(self) -> Tokenizer:
+        """The same on all sides, as they have one base."""
+        return self.trained[BASE].tokenizer
 
     def _measure(self, number: int, question: dict[str, Any]) -> None:
         from studio.engine.token_losses import token_losses

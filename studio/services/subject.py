@@ -1,4 +1,7 @@
-"""What can be asked: a run's base and tuned model, or a base model alone; read here, loaded in a process of its own."""
+"""What can be asked: a run's base and tuned model with others beside them, or a base model alone.
+
+Read here, loaded in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from studio.domain.answer import BASE, TUNED, Side
+from studio.domain.beside import MOST_SIDES, Beside
 from studio.domain.config import DataConfig, ModelConfig, RunConfig
 from studio.domain.errors import StudioError
 from studio.engine import models
 from studio.engine.defaults import recommend
 from studio.engine.model_facts import facts
 from studio.engine.starter import FOLDER
+from studio.engine.tuned import TunedRun, check_beside
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
 from studio.services.trained import read_trained
@@ -32,6 +38,8 @@ class Subject:
     folder: Path
     dtype: Dtype | None = None
     """None for a run: it says itself how its models are loaded."""
+    beside: tuple[Side, ...] = ()
+    """Other runs and checkpoints on the same copy of the weights, by names that `beside_run` has checked."""
 
     @property
     def run(self) -> RunFiles | None:
@@ -39,28 +47,79 @@ class Subject:
 
     def to_arguments(self) -> list[str]:
         """For the command line of another process."""
-        return [str(self.folder), self.dtype] if self.dtype else [str(self.folder)]
+        return [str(self.folder), self.dtype or "", *self.beside]
 
     @classmethod
     def from_arguments(cls, arguments: Sequence[str]) -> Subject:
-        folder, *dtype = arguments
-        return cls(Path(folder).resolve(), cast("Dtype", dtype[0]) if dtype else None)
+        folder, dtype, *beside = arguments
+        return cls(Path(folder).resolve(), cast("Dtype", dtype) if dtype else None, tuple(beside))
+
+    def trained(self) -> dict[Side, TunedRun]:
+        """What answers on each side of a run, the base by the template of the run itself.
+
+        Raises StudioError where a run cannot be used, or cannot stand beside the first.
+        """
+        assert self.run is not None, "a base model alone is not talked to"
+        main = read_trained(self.run)
+        found = {BASE: main, TUNED: main}
+        for name in self.beside:
+            other = Beside.parse(name)
+            found[name] = read_trained(RunFiles(self.folder.parent / other.run), other.checkpoint)
+            check_beside(main, found[name])
+        return found
+
+    def covers(self, asked: Subject) -> bool:
+        """Whether what is loaded for this one can answer for `asked`."""
+        alone = (self.folder, self.dtype) == (asked.folder, asked.dtype)
+        return alone and set(asked.beside) <= set(self.beside)
 
     def stamps(self) -> Stamps:
         """Of the weights as they are now. Raises StudioError where a run cannot be used."""
         if self.run is None:
             return _stamps(self.folder)
-        trained = read_trained(self.run)
-        return (*_stamps(trained.model_path), *_stamps(trained.weights))
+        trained = self.trained()
+        folders = [trained[TUNED].model_path, *(one.weights for side, one in trained.items() if side != BASE)]
+        return tuple(stamp for folder in folders for stamp in _stamps(folder))
 
     def load(self) -> Pair:
-        """Both sides of a run, as it was trained; the base side alone of a base model."""
+        """All sides of a run, as it was trained; the base side alone of a base model."""
         from studio.engine.tuned import load_alone, load_pair
 
         if self.run is None:
             assert self.dtype is not None
             return load_alone(self.folder, self.dtype)
-        return load_pair(read_trained(self.run))
+        trained = self.trained()
+        return load_pair(trained[TUNED], beside={side: trained[side] for side in self.beside})
+
+
+def beside_run(store: Store, run_id: str, beside: Sequence[str] = ()) -> Subject:
+    """A run with others beside it, by names as a person writes them.
+
+    Raises StudioError where one is not there, cannot share the weights, or there are too many.
+    """
+    named = [Beside.parse(name) for name in beside]
+    for other in named:
+        store.run_dir(other.run)
+        if other == Beside(run_id):
+            raise StudioError(
+                "The run {run} is on the tuned side already.",
+                "Name another run, or one of its checkpoints as {run}@STEP.",
+                run=run_id,
+            )
+    subject = Subject(store.run_dir(run_id), beside=tuple(dict.fromkeys(other.side for other in named)))
+    subject.trained()
+    return subject
+
+
+def check_number(sides: Sequence[Side]) -> None:
+    """StudioError where more are asked than can answer together."""
+    if len(sides) > MOST_SIDES:
+        raise StudioError(
+            "{count} sides were asked to answer together.",
+            "At most {most} can, base and tuned model among them.",
+            count=len(sides),
+            most=MOST_SIDES,
+        )
 
 
 def subject_of(

@@ -14,13 +14,16 @@ from studio.engine.tuned import ADAPTER_WEIGHTS, TunedRun
 from studio.services.run_files import RunFiles
 
 
-def read_trained(files: RunFiles) -> TunedRun:
-    """Raises StudioError where the run has trained nothing yet, or its base model is gone."""
+def read_trained(files: RunFiles, checkpoint: str = "") -> TunedRun:
+    """What a run ended with, or one of its checkpoints by the name of its folder.
+
+    Raises StudioError where the run has trained nothing yet, or its base model is gone.
+    """
     name = str(files.run()["name"])
     config, model_path = files.resolved_config(), files.env().get("model_path")
     if config is None or model_path is None or not files.template.is_file():
         raise _nothing_yet(name)
-    kind, weights = _weights(files, name)
+    kind, weights = _checkpoint(files, name, checkpoint) if checkpoint else _weights(files, name)
     if not (Path(model_path) / "config.json").is_file():
         raise StudioError(
             "The base model of the run {run} is no longer in {path}.",
@@ -68,10 +71,28 @@ def _weights(files: RunFiles, name: str) -> tuple[Literal["adapter", "model", "c
         return "adapter", files.adapter
     if (files.model / "config.json").is_file():
         return "model", files.model
-    checkpoints = sorted(marker.parent for marker in files.checkpoints.glob("step-*/progress.json"))
-    if not checkpoints:
+    kept = checkpoints(files)
+    if not kept:
         raise _nothing_yet(name)
-    return "checkpoint", checkpoints[-1]
+    return "checkpoint", files.checkpoints / kept[-1]
+
+
+def checkpoints(files: RunFiles) -> list[str]:
+    """The names of a run's whole checkpoints, in the order of their steps."""
+    return sorted(marker.parent.name for marker in files.checkpoints.glob("step-*/progress.json"))
+
+
+def _checkpoint(files: RunFiles, name: str, checkpoint: str) -> tuple[Literal["checkpoint"], Path]:
+    kept = checkpoints(files)
+    if checkpoint not in kept:
+        raise StudioError(
+            "The run {run} has no checkpoint {checkpoint}.",
+            "It has: {known}.",
+            run=name,
+            checkpoint=checkpoint,
+            known=", ".join(kept) or "–",
+        )
+    return "checkpoint", files.checkpoints / checkpoint
 
 
 def _nothing_yet(name: str) -> StudioError:

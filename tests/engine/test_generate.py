@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from studio.domain.answer import ChatSettings, Piece, Side
 from studio.domain.chat import Message
 from studio.domain.errors import StudioError
-from studio.engine.generate import Detokenizer, draw, greedy, stream
+from studio.engine.generate import Detokenizer, Prompt, draw, greedy, stream
 from studio.engine.models import load_base
 from studio.engine.tokenizer import load_tokenizer
 from studio.engine.tuned import Pair, TunedRun, load_pair
@@ -42,9 +42,9 @@ def answer(
     should_stop: Callable[[], bool] = lambda: False,
     stop_ids: Sequence[int] = (END,),
 ) -> list[Piece]:
-    prompts = {side: run.prompt(QUESTION) for side in sides}
+    prompts = {side: Prompt(run.prompt(QUESTION), stop_ids) for side in sides}
     settings = settings or ChatSettings(seed=3, temperature=1.0, top_p=1.0, max_new_tokens=24)
-    return list(stream(pair, run.tokenizer, prompts, settings, stop_ids, should_stop))
+    return list(stream(pair, run.tokenizer, prompts, settings, should_stop))
 
 
 def text(pieces: Sequence[Piece], side: Side) -> str:
@@ -206,7 +206,7 @@ def test_it_ends_where_the_context_is_full(pair: Pair, run: TunedRun) -> None:
     prompt = run.prompt(QUESTION)
     narrow = replace(pair, context=len(prompt) + 3)
     pieces = answer(narrow, run, ["tuned"], stop_ids=())
-    assert (pieces[-1].stop_reason, pieces[-1].tokens) == ("length", 3)
+    assert (pieces[-1].stop_reason, pieces[-1].tokens) == ("context", 3)
 
 
 def test_it_ends_when_asked_to(pair: Pair, run: TunedRun) -> None:
@@ -219,9 +219,9 @@ def test_it_ends_when_asked_to(pair: Pair, run: TunedRun) -> None:
 
 
 def test_a_prompt_longer_than_the_context_is_refused_with_both_counts(pair: Pair, run: TunedRun) -> None:
-    prompts: dict[Side, list[int]] = {"tuned": [5] * 512}
+    prompts = {"tuned": Prompt([5] * 512, [END])}
     with pytest.raises(StudioError) as error:
-        next(stream(pair, run.tokenizer, prompts, ChatSettings(), [END], lambda: False))
+        next(stream(pair, run.tokenizer, prompts, ChatSettings(), lambda: False))
     assert error.value.message == (
         "The conversation has 512 tokens, and the model reads at most 512: no room for an answer."
     )

@@ -71,6 +71,24 @@ def slow(store: Store) -> str:
     return "slow"
 
 
+def beside(store: Store, run: RunFiles) -> RunFiles:
+    """Another run of the same base, with other weights; both have a checkpoint with weights between the two."""
+    from safetensors.torch import load_file, save_file
+
+    other = finished_run(store, "other")
+    other.write_env({**other.env(), "model_path": run.env()["model_path"]})
+    for files, factor in ((run, 0.5), (other, 2.0)):
+        weights = load_file(files.adapter / "adapter_model.safetensors")
+        kept = files.checkpoints / "step-000005"
+        kept.mkdir(parents=True)
+        early = {
+            name.replace(".weight", ".default.weight"): factor * tensor for name, tensor in weights.items()
+        }
+        save_file(early, kept / "weights.safetensors")
+        (kept / "progress.json").write_text("{}")
+    return other
+
+
 def pid(chat: ChatProcess) -> int:
     assert chat._child is not None
     return chat._child._process.pid
@@ -103,7 +121,8 @@ def test_whole_answers(shared: ChatProcess, run: RunFiles) -> None:
     for answer in answers.values():
         assert answer.done
         assert answer.stop_reason in ("end", "length")
-        assert set(answer.to_json()) == {"text", "tokens", "seconds", "stop_reason"}
+        assert len(answer.ids) == answer.tokens + (answer.stop_reason == "end")
+        assert answer.prompt_tokens > len(QUESTION[0].content)  # the tokens of a tiny model are bytes
 
 
 def test_one_side_alone_says_what_it_says_beside_the_other(shared: ChatProcess, run: RunFiles) -> None:
@@ -111,6 +130,37 @@ def test_one_side_alone_says_what_it_says_beside_the_other(shared: ChatProcess, 
     alone = shared.complete(run.id, QUESTION, SHORT, ["tuned"])
     assert list(alone) == ["tuned"]
     assert alone["tuned"].text == both["tuned"].text
+
+
+def test_other_runs_and_checkpoints_answer_beside_them(
+    shared: ChatProcess, store: Store, run: RunFiles
+) -> None:
+    """One process holds them all, and goes on to answer for the run alone."""
+    other = beside(store, run)
+    early = f"{run.id}@step-000005"
+    four = shared.complete(run.id, QUESTION, SHORT, beside=[other.id, f"{run.id}@5"])
+    assert list(four) == ["base", "tuned", other.id, early]
+    assert four[early].text != four["tuned"].text
+    process = pid(shared)
+    assert shared.complete(run.id, QUESTION, SHORT)["tuned"].text == four["tuned"].text
+    assert pid(shared) == process
+    with pytest.raises(StudioError, match=r"has no checkpoint step-000007\. It has: step-000005\."):
+        shared.complete(run.id, QUESTION, SHORT, beside=[f"{run.id}@7"])
+    with pytest.raises(StudioError, match="is on the tuned side already"):
+        shared.complete(run.id, QUESTION, SHORT, beside=[run.id])
+    with pytest.raises(StudioError, match="5 sides were asked"):
+        shared.complete(run.id, QUESTION, SHORT, beside=[other.id, early, f"{other.id}@5"])
+    with pytest.raises(StudioError, match="There is no run nowhere"):
+        shared.complete(run.id, QUESTION, SHORT, beside=["nowhere"])
+
+
+def test_each_token_of_an_answer_is_explained(shared: ChatProcess, run: RunFiles) -> None:
+    answer = shared.complete(run.id, QUESTION, SHORT)["tuned"]
+    *_, last = shared.explain(run.id, "tuned", QUESTION, answer.ids)
+    assert len(last.choices) == len(answer.ids)
+    for choice in last.choices:
+        assert 0 < choice.chosen.probability < 1
+        assert choice.chosen.text not in [other.text for other in choice.others]
 
 
 def test_each_side_can_have_its_own_conversation(shared: ChatProcess, run: RunFiles) -> None:
