@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from studio.domain.answer import Side, StopReason
-from studio.domain.chat import Conversation
+from studio.domain.chat import Conversation, Message
 from studio.domain.encoded import Encoded
 from studio.domain.errors import StudioError
 from studio.engine import mixing
@@ -29,9 +29,10 @@ class Question:
     row: int
     prompt: Sequence[int]
     """As ids."""
-    text: str
-    """The last message of the prompt."""
+    messages: Sequence[Message]
+    """The same as a conversation."""
     expected: str
+    """Empty where nobody says what the answer is to be."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def questions(run: TunedRun, rows: Sequence[Conversation], context: int, room: i
         except StudioError:
             continue
         if len(prompt) + room <= context:
-            found.append(Question(row.row, prompt, before[-1].content, row.messages[len(before)].content))
+            found.append(Question(row.row, prompt, before, row.messages[len(before)].content))
     return found
 
 

@@ -133,7 +133,7 @@ def measures(answers: Answers) -> dict[str, Measure]:
     `exact_match`; where most expected answers are JSON objects `json_valid` and `json_fields`; where they are a few
     labels `accuracy`, and `f1` (macro average over the labels). `length_ratio`: characters written for one expected.
     """
-    return {name: _with_interval(figure, len(answers.given)) for name, figure in _figures(answers).items()}
+    return {name: with_interval(figure, len(answers.given)) for name, figure in _figures(answers).items()}
 
 
 Figure = Callable[[NDArray[numpy.int64]], float]
@@ -168,7 +168,18 @@ def _of_corpus(metric: Any, answers: Answers) -> Figure:
     return lambda places: float(metric._compute_score_from_stats(counts[places].sum(0)).score)
 
 
-def _with_interval(figure: Figure, rows: int) -> Measure:
+def mean(rows: Sequence[float]) -> Measure:
+    """The mean of rows, with its interval."""
+    return with_interval(_mean(numpy.array(rows, dtype=float)), len(rows))
+
+
+def difference_of_means(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """Second minus first, of the same rows in the same order."""
+    return difference_of_losses(first, second, [1] * len(first))
+
+
+def with_interval(figure: Figure, rows: int) -> Measure:
+    """A figure of rows, with the percentiles of its resamples."""
     value = figure(numpy.arange(rows))
     drawn = [figure(sample) for sample in _resamples(rows)]
     low, high = numpy.percentile(drawn, [2.5, 97.5])
@@ -220,7 +231,7 @@ def differences(first: Answers, second: Answers) -> dict[str, Difference]:
 def of_losses(losses: Sequence[float], tokens: Sequence[int]) -> dict[str, Measure]:
     """Loss in nats a trained token, and perplexity, of rows with summed losses and numbers of trained tokens."""
     summed, counts = numpy.array(losses), numpy.array(tokens, dtype=float)
-    loss = _with_interval(lambda places: float(summed[places].sum() / counts[places].sum()), len(losses))
+    loss = with_interval(lambda places: float(summed[places].sum() / counts[places].sum()), len(losses))
     return {
         "loss": loss,
         "perplexity": Measure(*(math.exp(min(value, 700.0)) for value in (loss.value, loss.low, loss.high))),

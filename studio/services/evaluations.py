@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, float, float], None]
 Records = list[dict[str, Any]]
-SCHEMA = 1
+SCHEMA = 2
 ROWS, TOKENS = 64, 256
 """Rows that are asked, and tokens of an answer at most, unless others are named."""
 MOST_TOKENS = 4096
@@ -97,7 +97,7 @@ def evaluate(
     general = general_rows(trained, pair.context)
     measured = _measured(pair, folder, encoded, general, progress)
     asking = questions(trained, rows, pair.context, asked.tokens)
-    replies = _answered(pair, trained, folder, asking, asked.tokens, progress)
+    replies = answered(pair, trained, folder, asking, asked.tokens, progress)
     progress("counting", 0, 0)
     result = {
         "schema": SCHEMA,
@@ -176,7 +176,7 @@ def _measured(
     return _Measured(found["own"], found["general"])
 
 
-def _answered(
+def answered(
     pair: Pair,
     run: TunedRun,
     folder: Path,
@@ -184,7 +184,7 @@ def _answered(
     tokens: int,
     progress: Progress,
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """By side and row; answers that were written before are read back."""
+    """What both sides say, by side and row, kept in `folder` as it comes; what was written before is read back."""
     file = folder / "answers.jsonl"
     found = {(item["side"], item["row"]): item for item in _lines(file)}
     missing = [(side, question) for side in SIDES for question in asking if (side, question.row) not in found]
@@ -269,7 +269,8 @@ def _samples(
     rows: Records = [
         {
             "row": shown[question.row],
-            "prompt": question.text,
+            "prompt": question.messages[-1].content,
+            "messages": [message.to_json() for message in question.messages],
             "expected": question.expected,
             **{
                 side: {

@@ -92,6 +92,10 @@ class RunFiles:
         return self.folder / "evaluations"
 
     @property
+    def ratings(self) -> Path:
+        return self.folder / "ratings"
+
+    @property
     def reserve(self) -> Path:
         """Some room on the disk, given back where it is full, so that the worker can say so."""
         return self.folder / ".reserve"

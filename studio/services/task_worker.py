@@ -25,6 +25,7 @@ MODULES: dict[Kind, str] = {
     "fetch": "uploads",
     "rates": "rate_range",
     "evaluate": "evaluations",
+    "compare": "ratings",
 }
 """Which module does the work: its function `run`."""
 

@@ -21,7 +21,7 @@ from studio.services.files import explained
 from studio.ui import export_views, run_views, views
 from studio.ui.chat_tab import usable
 from studio.ui.i18n import Words, t
-from studio.ui.live import LIVE
+from studio.ui.live import LIVE, SAVE
 from studio.ui.page import Draft, Page
 from studio.ui.training_tab import LOOKED
 
@@ -29,13 +29,6 @@ if TYPE_CHECKING:
     from studio.engine.tuned import TunedRun
 
 EVERY = 1.0
-_SAVE = """(file) => {
-  if (!file) return;
-  const link = document.createElement('a');
-  link.href = file.url;
-  link.download = file.orig_name;
-  link.click();
-}"""
 
 
 def export_settings() -> list[Setting]:
@@ -150,7 +143,7 @@ def build(page: Page) -> None:
     acted = page.on(
         listed.click, done, [before, run], [packing, download, deleting, *outputs], error=error, event=True
     )
-    acted.then(None, download, None, js=_SAVE, api_visibility="private", show_progress="hidden")
+    acted.then(None, download, None, js=SAVE, api_visibility="private", show_progress="hidden")
 
 
 def _widget(setting: Setting) -> gr.Radio:

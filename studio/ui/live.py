@@ -96,6 +96,15 @@ observer.observe(element, {childList: true, characterData: true, subtree: true})
 )
 """For gr.HTML(js_on_load=…), where any of the pieces below, a chart, or an `.act` stands in the HTML."""
 
+SAVE = """(file) => {
+  if (!file) return;
+  const link = document.createElement('a');
+  link.href = file.url;
+  link.download = file.orig_name;
+  link.click();
+}"""
+"""After an event that gave a hidden gr.DownloadButton a file: the browser saves it."""
+
 
 def fold(key: str, summary: str, inner: str, *, opened: bool = False) -> str:
     """A fold that stays as its reader left it; `key` tells it from others of the same HTML, `inner` is HTML."""

@@ -1,0 +1,189 @@
+"""The part of the Evaluation tab where people judge: what is to be compared, the blind desk itself, what came of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from studio.domain.errors import StudioError
+from studio.engine.assets import ASSETS
+from studio.services import ratings, tasks
+from studio.services.files import write_text
+from studio.services.ratings import Given
+from studio.ui import live, rating_views, task_views, views
+from studio.ui.i18n import Words, language_of, t, words
+from studio.ui.page import Draft, Page
+
+if TYPE_CHECKING:
+    from studio.services.tasks import TaskStatus
+
+EVERY = 1.0
+
+
+@dataclass(frozen=True)
+class _Looked:
+    """What is looked at: the desk that is open, or whose results are, and the one that is about to be ended."""
+
+    run: str = ""
+    opened: str = ""
+    results: str = ""
+    ending: str = ""
+
+
+def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
+    """The panel for the run that `run` holds; who shows it decides when."""
+    with gr.Column(elem_classes="surface", elem_id="rating", visible=False) as panel:
+        gr.HTML(t("rating.title"), elem_classes="section-title")
+        gr.HTML(t("rating.about"), elem_classes="muted")
+        with gr.Row(elem_classes="actions"):
+            from_evaluation = gr.Button(t("rating.from_evaluation"), elem_id="rating-from-evaluation")
+        with gr.Accordion(t("rating.own"), open=False, elem_id="rating-own"):
+            prompts = gr.Textbox(
+                label=t("rating.prompts"), info=t("rating.prompts.info"), lines=4, elem_id="rating-prompts"
+            )
+            with gr.Row(elem_classes="actions"):
+                from_prompts = gr.Button(t("rating.from_prompts"), elem_id="rating-from-prompts")
+                cancel = gr.Button(t("self_written.cancel"), visible=False, elem_id="rating-cancel")
+            told = gr.HTML(elem_id="rating-progress")
+        listed = gr.HTML(elem_id="rating-desks", js_on_load=live.LIVE)
+        desk = gr.HTML(
+            html_template=rating_views.shell(),
+            elem_id="rating-desk",
+            js_on_load=(ASSETS / "rating_desk.js").read_text(encoding="utf-8"),
+            apply_default_css=False,
+            server_functions=[_turn_of(page)],
+            state="",
+        )
+        result = gr.HTML(elem_id="rating-result", js_on_load=live.LIVE)
+        download = gr.DownloadButton(visible="hidden")
+        timer = gr.Timer(EVERY, active=False)
+        task, looked = gr.State(""), gr.State(_Looked())
+    watched = [task, from_prompts, cancel, told, timer]
+    shown = [looked, listed, desk, result]
+
+    def showing(say: Words, found: _Looked) -> tuple[Any, ...]:
+        """In the order of `shown`."""
+        desks = ratings.desks(page.store, found.run) if found.run else []
+        ended = next((one for one in desks if one.id == found.results and one.closed), None)
+        told = rating_views.result(say, ratings.summary(ended)) if ended else ""
+        at = {"run": found.run, "desk": found.opened, "failed": views.error_text(say, say("template.failed"))}
+        return (
+            found,
+            rating_views.listed(say, desks, found.opened or found.results, found.ending),
+            gr.HTML(state=json.dumps(at) if found.opened else ""),
+            told,
+        )
+
+    def picked(say: Words, draft: Draft, run_id: str | None, name: str, last: _Looked) -> tuple[Any, ...]:
+        found = last if last.run == run_id else _Looked(run_id or "")
+        return (*showing(say, found), *watching(say, name))
+
+    def evaluated(say: Words, draft: Draft, run_id: str) -> tuple[Any, ...]:
+        made = ratings.from_evaluation(page.store, run_id)
+        return showing(say, _Looked(run_id, opened=made.id))
+
+    def asked(say: Words, draft: Draft, run_id: str, texts: str) -> tuple[Any, ...]:
+        page.chat.close_if_idle()
+        return watching(say, ratings.start(page.store, run_id, texts.splitlines()))
+
+    def ticked(say: Words, draft: Draft, name: str, last: _Looked) -> tuple[Any, ...]:
+        found = tasks.status(page.store, name) if name else None
+        ended = found is not None and found.state == "finished" and found.result is not None
+        if ended and found.result["run"] == last.run:  # type: ignore[union-attr, index]
+            last = _Looked(last.run, opened=found.result["desk"])  # type: ignore[union-attr, index]
+            return (*showing(say, last), *watching(say, name))
+        return (*[gr.skip()] * len(shown), *watching(say, name))
+
+    def cancelled(say: Words, draft: Draft, name: str) -> tuple[Any, ...]:
+        if name:
+            tasks.cancel(page.store, name)
+        return watching(say, name)
+
+    def watching(say: Words, name: str) -> tuple[Any, ...]:
+        """In the order of `watched`."""
+        found = tasks.status(page.store, name) if name else None
+        busy = found is not None and found.state == "running"
+        buttons = gr.Button(visible=not busy), gr.Button(visible=busy)
+        return (name if busy else "", *buttons, told_of(say, found) if found else "", gr.Timer(active=busy))
+
+    def acted(say: Words, draft: Draft, event: gr.EventData, last: _Looked) -> tuple[Any, ...]:
+        act, name = str(event._data.get("act")), str(event._data.get("desk"))
+        one = ratings.desk_of(page.store, last.run, name)
+        if act == "end":
+            ratings.close(one)
+        if act == "csv":
+            file = one.folder / "ratings.csv"
+            write_text(file, ratings.as_csv(one))
+            served = page.offer(file, f"ratings-{one.run}-{one.id}.csv")
+            return (*showing(say, last), gr.DownloadButton(value=served))
+        found = {
+            "rate": _Looked(last.run, opened=name),
+            "ask": _Looked(last.run, last.opened, last.results, ending=name),
+            "keep": _Looked(last.run, last.opened, last.results),
+            "end": _Looked(last.run, results=name),
+            "results": _Looked(last.run, results=name),
+        }[act]
+        return (*showing(say, found), None)
+
+    def rated(say: Words, draft: Draft, last: _Looked) -> str:
+        return rating_views.listed(say, ratings.desks(page.store, last.run), last.opened, last.ending)
+
+    page.on_enter("evaluate", picked, [*shown, *watched], inputs=[run, task, looked], error=error)
+    page.on(run.change, picked, [run, task, looked], [*shown, *watched], error=error)
+    page.on(from_evaluation.click, evaluated, [run], shown, error=error)
+    page.on(from_prompts.click, asked, [run, prompts], watched, error=error)
+    page.on(timer.tick, ticked, [task, looked], [*shown, *watched], error=error)
+    page.on(cancel.click, cancelled, [task], watched, error=error)
+    done = page.on(listed.click, acted, [looked], [*shown, download], error=error, event=True)
+    done.then(None, download, None, js=live.SAVE, api_visibility="private", show_progress="hidden")
+    page.on(desk.change, rated, [looked], [listed], error=error, latest=True)
+    return panel
+
+
+def _turn_of(page: Page) -> Any:
+    def turn(asked: dict[str, Any], request: gr.Request) -> dict[str, Any]:
+        """Keep what was said of a pair, if anything was, and show the next one: HTML, or what is wrong."""
+        return _turn(page, words(language_of(request)), asked)
+
+    return turn
+
+
+def _turn(page: Page, say: Words, asked: Mapping[str, Any]) -> dict[str, Any]:
+    rater, place, vote = (asked.get(name) for name in ("rater", "place", "vote"))
+    answer: dict[str, Any] = {"html": "", "problem": "", "rated": False}
+    if not isinstance(rater, str) or not rater.strip():
+        return {**answer, "html": rating_views.who(say, "")}
+    try:
+        desk = ratings.desk_of(page.store, str(asked.get("run")), str(asked.get("desk")))
+        at = place if isinstance(place, int) else None
+        if vote is not None and at is not None:
+            given = asked.get("scores")
+            ratings.rate(desk, rater, at, Given(vote, given if isinstance(given, dict) else {}))
+            following = ratings.look(desk, rater, at + 1)
+            first_open = ratings.look(desk, rater)
+            # On to the next pair; from the last one back to those that were passed over.
+            shown = following if at < following.total else first_open
+            answer["rated"] = True
+        else:
+            shown = ratings.look(desk, rater, at)
+        return {**answer, "html": rating_views.pair(say, ratings.rater_name(rater), shown)}
+    except StudioError as problem:
+        return {**answer, "problem": views.error(say, problem)}
+
+
+def told_of(say: Words, found: TaskStatus) -> str:
+    """How far the answers to one's own prompts are, or how that ended."""
+    if found.error is not None:
+        return views.error(say, found.error)
+    if found.state == "stopped":
+        return task_views.note(say("rating.stopped"))
+    if found.state == "finished":
+        return ""
+    if not found.total:
+        return task_views.note(say("evaluate.loading"))
+    done, total = views.count(int(found.done)), views.count(int(found.total))
+    return task_views.progress(say, found, say("evaluate.answering", done=done, total=total))
