@@ -1,13 +1,16 @@
-"""What people said of answers: `studio ratings`."""
+"""What people said of answers, and what a judge model says: `studio ratings` and `studio judge`."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.cli.parsing import add_verb
 from studio.cli.printing import DONE, print_json
+from studio.cli.progress import shown_progress
 from studio.domain.errors import StudioError
 from studio.services.store import Store
 
@@ -21,6 +24,19 @@ def add_to(verbs: Verbs) -> None:
     show.add_argument("run")
     show.add_argument("--desk", help="one comparison alone; its name is in the list")
     show.add_argument("--csv", help="write the ratings of --desk to this file")
+    ask = add_verb(
+        verbs, "judge", judge, "ask a model at an OpenAI-compatible endpoint which answers are better"
+    )
+    ask.add_argument("run")
+    ask.add_argument("--url", required=True, help="such as http://127.0.0.1:8000/v1")
+    ask.add_argument("--model", required=True, help="the name that the endpoint knows it by")
+    ask.add_argument("--desk", help="default: the newest comparison, or the newest evaluation's answers")
+    ask.add_argument(
+        "--prices", type=float, nargs=2, metavar=("READ", "WRITTEN"), help="of a million tokens, for the cost"
+    )
+    ask.add_argument(
+        "--yes", action="store_true", help="send; the key, if any, is in the variable STUDIO_JUDGE_KEY"
+    )
 
 
 def ratings(options: argparse.Namespace, store: Store) -> int:
@@ -44,6 +60,7 @@ def ratings(options: argparse.Namespace, store: Store) -> int:
             "done": desks.done(desk),
             "closed": desk.closed or None,
             "summary": desks.summary(desk) if desk.closed else None,
+            "judges": desks.judges(desk),
         }
         for desk in found
     ]
@@ -52,17 +69,56 @@ def ratings(options: argparse.Namespace, store: Store) -> int:
     for one in told:
         raters = ", ".join(f"{rater} {count}" for rater, count in one["done"].items()) or "nobody"
         print(f"{one['desk']}  {one['source']}, {one['pairs']} pairs, rated by: {raters}")
-        if one["summary"]:
-            rate = one["summary"]["win_rate"]
-            alpha = one["summary"]["agreement"]
-            print(
-                f"  the tuned model wins {rate['value']:.0%} ({rate['low']:.0%} to {rate['high']:.0%}), "
-                f"chance {rate['p']:.3f}, agreement {'not known' if alpha is None else format(alpha, '.2f')}"
-            )
-            for name, item in one["summary"]["dimensions"].items():
-                print(
-                    f"  {name:14}{item['base']:6.2f}{item['tuned']:6.2f}  {item['difference']['value']:+.2f}"
-                )
-        else:
+        for name, said in one["judges"].items():
+            print(f"  judge {name}:")
+            _print_summary(said)
+        if one["summary"] and one["summary"]["ratings"]:
+            print("  people:")
+            _print_summary(one["summary"])
+        elif not one["closed"]:
             print("  blind: ended on the page, it tells which model is which")
     return DONE
+
+
+def judge(options: argparse.Namespace, store: Store) -> int:
+    """Ask a judge model which answers are better; without --yes only what that costs."""
+    from studio.services import judging
+    from studio.services import ratings as desks
+
+    known = desks.desks(store, options.run)
+    desk = (
+        desks.desk_of(store, options.run, options.desk)
+        if options.desk
+        else known[0]
+        if known
+        else desks.from_evaluation(store, options.run)
+    )
+    endpoint = judging.Endpoint(options.url, options.model, os.environ.get("STUDIO_JUDGE_KEY", ""))
+    cost = judging.cost(store, desk, endpoint, tuple(options.prices) if options.prices else None)
+    if not options.yes:
+        if options.json:
+            return print_json({"desk": desk.id, "cost": asdict(cost)})
+        price = f", about {cost.price:.4g} at these prices" if cost.price is not None else ""
+        print(
+            f"{desk.id}: {cost.pairs} pairs, {cost.requests} requests, about {cost.read:,} tokens to read and "
+            f"{cost.written:,} to write{price}. Prompts and answers go to {endpoint.url}: add --yes to send them."
+        )
+        return DONE
+    with shown_progress() as progress:
+        found = judging.judge(desk, endpoint, lambda done, total: progress("judging", done, total))
+    if options.json:
+        return print_json({"desk": desk.id, **asdict(found)})
+    if found.summary["ratings"]:
+        _print_summary(found.summary)
+    print(f"{found.unclear} pairs unclear; {found.read:,} tokens read, {found.written:,} written")
+    return DONE
+
+
+def _print_summary(summary: dict[str, Any]) -> None:
+    rate, alpha = summary["win_rate"], summary["agreement"]
+    print(
+        f"    the tuned model wins {rate['value']:.0%} ({rate['low']:.0%} to {rate['high']:.0%}), "
+        f"chance {rate['p']:.3f}, agreement {'not known' if alpha is None else format(alpha, '.2f')}"
+    )
+    for name, item in summary["dimensions"].items():
+        print(f"    {name:14}{item['base']:6.2f}{item['tuned']:6.2f}  {item['difference']['value']:+.2f}")

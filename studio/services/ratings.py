@@ -367,6 +367,11 @@ def done(desk: Desk) -> dict[str, int]:
     return dict(Counter(rater for rater, _ in _newest(desk)))
 
 
+def rated_by(desk: Desk, rater: str) -> set[int]:
+    """Numbers of the pairs that a rater has rated, person or model."""
+    return {number for name, number in _newest(desk) if name == rater}
+
+
 def close(desk: Desk) -> Desk:
     """End the ratings; from now on it is known which model is which. StudioError where nobody rated."""
     if not done(desk):
@@ -377,18 +382,24 @@ def close(desk: Desk) -> Desk:
     return closed
 
 
-def summary(desk: Desk, raters: Callable[[str], bool] = lambda name: True) -> dict[str, Any]:
-    """Figures of the ratings of these raters (see `engine.ratings.summary`). StudioError before the end."""
+def summary(desk: Desk) -> dict[str, Any]:
+    """Figures of what people said (see `engine.ratings.summary`). StudioError before the end."""
     _refuse_blind(desk)
-    return of_raters(desk, raters)
+    return _of_raters(desk, lambda name: not name.startswith(JUDGE))
 
 
-def of_raters(desk: Desk, raters: Callable[[str], bool]) -> dict[str, Any]:
-    """As `summary`, also before the end: for raters who are no people, and may be known of at any time."""
+def judges(desk: Desk) -> dict[str, dict[str, Any]]:
+    """The same figures of each judge model, by name; they tell no rater which answer is whose, and may be known at any
+    time."""
+    names = [name for name in done(desk) if name.startswith(JUDGE)]
+    return {name.removeprefix(JUDGE): _of_raters(desk, name.__eq__) for name in names}
+
+
+def _of_raters(desk: Desk, wanted: Callable[[str], bool]) -> dict[str, Any]:
     said = [
         Rating(rater, number, item["vote"], item["scores"])
         for (rater, number), item in _newest(desk).items()
-        if raters(rater)
+        if wanted(rater)
     ]
     return figures.summary(said, len(desk.pairs) - len(desk.asked) if said else 0)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -14,24 +13,15 @@ from studio.engine.assets import ASSETS
 from studio.services import ratings, tasks
 from studio.services.files import write_text
 from studio.services.ratings import Given
-from studio.ui import live, rating_views, task_views, views
+from studio.ui import judge_panel, live, rating_views, task_views, views
 from studio.ui.i18n import Words, language_of, t, words
+from studio.ui.judge_panel import Looked
 from studio.ui.page import Draft, Page
 
 if TYPE_CHECKING:
     from studio.services.tasks import TaskStatus
 
 EVERY = 1.0
-
-
-@dataclass(frozen=True)
-class _Looked:
-    """What is looked at: the desk that is open, or whose results are, and the one that is about to be ended."""
-
-    run: str = ""
-    opened: str = ""
-    results: str = ""
-    ending: str = ""
 
 
 def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
@@ -59,42 +49,44 @@ def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
             state="",
         )
         result = gr.HTML(elem_id="rating-result", js_on_load=live.LIVE)
+        task, looked = gr.State(""), gr.State(Looked())
+        if page.local:
+            judge_panel.build(page, looked, listed, error)
         download = gr.DownloadButton(visible="hidden")
         timer = gr.Timer(EVERY, active=False)
-        task, looked = gr.State(""), gr.State(_Looked())
     watched = [task, from_prompts, cancel, told, timer]
     shown = [looked, listed, desk, result]
 
-    def showing(say: Words, found: _Looked) -> tuple[Any, ...]:
+    def showing(say: Words, found: Looked) -> tuple[Any, ...]:
         """In the order of `shown`."""
         desks = ratings.desks(page.store, found.run) if found.run else []
         ended = next((one for one in desks if one.id == found.results and one.closed), None)
-        told = rating_views.result(say, ratings.summary(ended)) if ended else ""
+        told = rating_views.results(say, ended) if ended else ""
         at = {"run": found.run, "desk": found.opened, "failed": views.error_text(say, say("template.failed"))}
         return (
             found,
-            rating_views.listed(say, desks, found.opened or found.results, found.ending),
+            rating_views.listed(say, desks, found.shown, found.ending),
             gr.HTML(state=json.dumps(at) if found.opened else ""),
             told,
         )
 
-    def picked(say: Words, draft: Draft, run_id: str | None, name: str, last: _Looked) -> tuple[Any, ...]:
-        found = last if last.run == run_id else _Looked(run_id or "")
+    def picked(say: Words, draft: Draft, run_id: str | None, name: str, last: Looked) -> tuple[Any, ...]:
+        found = last if last.run == run_id else Looked(run_id or "")
         return (*showing(say, found), *watching(say, name))
 
     def evaluated(say: Words, draft: Draft, run_id: str) -> tuple[Any, ...]:
         made = ratings.from_evaluation(page.store, run_id)
-        return showing(say, _Looked(run_id, opened=made.id))
+        return showing(say, Looked(run_id, opened=made.id))
 
     def asked(say: Words, draft: Draft, run_id: str, texts: str) -> tuple[Any, ...]:
         page.chat.close_if_idle()
         return watching(say, ratings.start(page.store, run_id, texts.splitlines()))
 
-    def ticked(say: Words, draft: Draft, name: str, last: _Looked) -> tuple[Any, ...]:
+    def ticked(say: Words, draft: Draft, name: str, last: Looked) -> tuple[Any, ...]:
         found = tasks.status(page.store, name) if name else None
         ended = found is not None and found.state == "finished" and found.result is not None
         if ended and found.result["run"] == last.run:  # type: ignore[union-attr, index]
-            last = _Looked(last.run, opened=found.result["desk"])  # type: ignore[union-attr, index]
+            last = Looked(last.run, opened=found.result["desk"])  # type: ignore[union-attr, index]
             return (*showing(say, last), *watching(say, name))
         return (*[gr.skip()] * len(shown), *watching(say, name))
 
@@ -110,7 +102,7 @@ def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
         buttons = gr.Button(visible=not busy), gr.Button(visible=busy)
         return (name if busy else "", *buttons, told_of(say, found) if found else "", gr.Timer(active=busy))
 
-    def acted(say: Words, draft: Draft, event: gr.EventData, last: _Looked) -> tuple[Any, ...]:
+    def acted(say: Words, draft: Draft, event: gr.EventData, last: Looked) -> tuple[Any, ...]:
         act, name = str(event._data.get("act")), str(event._data.get("desk"))
         one = ratings.desk_of(page.store, last.run, name)
         if act == "end":
@@ -121,16 +113,16 @@ def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
             served = page.offer(file, f"ratings-{one.run}-{one.id}.csv")
             return (*showing(say, last), gr.DownloadButton(value=served))
         found = {
-            "rate": _Looked(last.run, opened=name),
-            "ask": _Looked(last.run, last.opened, last.results, ending=name),
-            "keep": _Looked(last.run, last.opened, last.results),
-            "end": _Looked(last.run, results=name),
-            "results": _Looked(last.run, results=name),
+            "rate": Looked(last.run, opened=name),
+            "ask": Looked(last.run, last.opened, last.results, ending=name),
+            "keep": Looked(last.run, last.opened, last.results),
+            "end": Looked(last.run, results=name),
+            "results": Looked(last.run, results=name),
         }[act]
         return (*showing(say, found), None)
 
-    def rated(say: Words, draft: Draft, last: _Looked) -> str:
-        return rating_views.listed(say, ratings.desks(page.store, last.run), last.opened, last.ending)
+    def rated(say: Words, draft: Draft, last: Looked) -> str:
+        return rating_views.listed(say, ratings.desks(page.store, last.run), last.shown, last.ending)
 
     page.on_enter("evaluate", picked, [*shown, *watched], inputs=[run, task, looked], error=error)
     page.on(run.change, picked, [run, task, looked], [*shown, *watched], error=error)

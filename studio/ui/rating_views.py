@@ -145,8 +145,21 @@ def _votes(say: Words, shown: Shown) -> str:
     return f'<div class="votes" role="group" aria-label="{escape(say("rating.vote"))}">{buttons}</div>'
 
 
-def result(say: Words, found: Summary) -> str:
-    """What a desk that was ended came to; see `engine.ratings.summary`."""
+def results(say: Words, desk: Desk) -> str:
+    """What came of a desk that was ended: what people said, and each judge model."""
+    people = ratings.summary(desk)
+    judged = "".join(judge(say, name, found) for name, found in ratings.judges(desk).items())
+    return (result(say, people) if people["ratings"] else "") + judged
+
+
+def judge(say: Words, name: str, found: Summary) -> str:
+    """What one judge model said."""
+    title = say("rating.judge", name=name)
+    return f'<p class="section-title">{escape(title)}</p>{result(say, found, judged=True)}'
+
+
+def result(say: Words, found: Summary, *, judged: bool = False) -> str:
+    """Who wins, and the scores; see `engine.ratings.summary`. A judge agrees with nobody: it is alone."""
     rate, votes = found["win_rate"], found["votes"]
     verdict = "same" if rate["p"] >= SURE else "tuned" if rate["value"] > 0.5 else "base"
     share, low, high = (f"{100 * rate[name]:.0f} %" for name in ("value", "low", "high"))
@@ -160,10 +173,11 @@ def result(say: Words, found: Summary) -> str:
     )
     alike = f" {say('rating.alike', count=found['alike'])}" if found["alike"] else ""
     kind = {"same": "warn", "tuned": "good", "base": "bad"}[verdict]
+    agreed = "" if judged else f'<p class="muted small">{escape(_agreed(say, found["agreement"]))}</p>'
+    name = "judge-told" if judged else "rating-told"
     return (
-        f'<div class="proof {kind}" id="rating-told"><p>{escape(told)}</p>'
-        f'<p class="muted small">{escape(counts + alike)}</p>'
-        f'<p class="muted small">{escape(_agreed(say, found["agreement"]))}</p></div>'
+        f'<div class="proof {kind}" id="{name}"><p>{escape(told)}</p>'
+        f'<p class="muted small">{escape(counts + alike)}</p>{agreed}</div>'
         f"{_dimensions(say, found['dimensions'])}"
     )
 

@@ -1,0 +1,143 @@
+"""The part of the blind desk where a judge model is asked: what it would cost first, then the judgement itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from studio.services import judging, ratings
+from studio.services.judging import Endpoint, Judging
+from studio.services.ratings import Desk
+from studio.ui import live, rating_views, views
+from studio.ui.i18n import Words, t
+from studio.ui.page import Draft, Page
+
+EVERY = 1.0
+USUAL = "http://127.0.0.1:8000/v1"
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What is looked at: the desk that is open, or whose results are, and the one that is about to be ended."""
+
+    run: str = ""
+    opened: str = ""
+    results: str = ""
+    ending: str = ""
+
+    @property
+    def shown(self) -> str:
+        return self.opened or self.results
+
+
+def build(page: Page, looked: gr.State, listed: gr.HTML, error: gr.HTML) -> None:
+    """The panel, for the desk that is looked at or else the newest; `listed` shows all of them."""
+    work = Judging()
+    with gr.Accordion(t("judge.title"), open=False, elem_id="judge"):
+        gr.HTML(t("judge.about"), elem_classes="muted")
+        with gr.Row():
+            url = gr.Textbox(USUAL, label=t("judge.url"), info=t("judge.url.info"), elem_id="judge-url")
+            model = gr.Textbox(label=t("judge.model"), info=t("judge.model.info"), elem_id="judge-model")
+            key = gr.Textbox(
+                label=t("judge.key"), info=t("judge.key.info"), type="password", elem_id="judge-key"
+            )
+        with gr.Row():
+            read = gr.Number(label=t("judge.price.read"), info=t("judge.price.info"), minimum=0)
+            written = gr.Number(label=t("judge.price.written"), info=t("judge.price.info"), minimum=0)
+        with gr.Row(elem_classes="actions"):
+            count = gr.Button(t("judge.cost"), elem_id="judge-cost")
+            send = gr.Button(t("judge.send"), variant="primary", visible=False, elem_id="judge-send")
+            stop = gr.Button(t("self_written.cancel"), visible=False, elem_id="judge-stop")
+        told = gr.HTML(elem_id="judge-progress")
+        result = gr.HTML(elem_id="judge-result")
+    timer = gr.Timer(EVERY, active=False)
+    form = [url, model, key, read, written]
+    watched = [count, send, stop, told, result, listed, timer]
+
+    def counted(say: Words, draft: Draft, last: Looked, *given: Any) -> tuple[Any, ...]:
+        endpoint, prices = _asked(*given)
+        desk = _desk(page, last)
+        found = judging.cost(page.store, desk, endpoint, prices)
+        price = f" {say('judge.price', price=f'{found.price:.4g}')}" if found.price is not None else ""
+        text = say(
+            "judge.would",
+            pairs=views.count(found.pairs),
+            requests=views.count(found.requests),
+            read=views.count(found.read),
+            written=views.count(found.written),
+            url=endpoint.url,
+        )
+        return (gr.Button(visible=found.pairs > 0), _note(text + price), _known(say, desk))
+
+    def sent(say: Words, draft: Draft, last: Looked, *given: Any) -> tuple[Any, ...]:
+        endpoint, _ = _asked(*given)
+        work.start(_desk(page, last), endpoint)
+        return watching(say, last)
+
+    def ticked(say: Words, draft: Draft, last: Looked) -> tuple[Any, ...]:
+        return watching(say, last)
+
+    def stopped(say: Words, draft: Draft, last: Looked) -> tuple[Any, ...]:
+        work.stop()
+        return watching(say, last)
+
+    def watching(say: Words, last: Looked) -> tuple[Any, ...]:
+        """In the order of `watched`."""
+        busy = work.busy
+        desks = ratings.desks(page.store, last.run)
+        return (
+            gr.Button(visible=not busy),
+            gr.Button(visible=False),
+            gr.Button(visible=busy),
+            _told(say, work),
+            _known(say, _desk(page, last)),
+            rating_views.listed(say, desks, last.shown, last.ending),
+            gr.Timer(active=busy),
+        )
+
+    page.on(count.click, counted, [looked, *form], [send, told, result], error=error)
+    page.on(send.click, sent, [looked, *form], watched, error=error)
+    page.on(timer.tick, ticked, [looked], watched, error=error)
+    page.on(stop.click, stopped, [looked], watched, error=error)
+
+
+def _asked(
+    url: str, model: str, key: str, read: float | None, written: float | None
+) -> tuple[Endpoint, tuple[float, float] | None]:
+    prices = (read or 0.0, written or 0.0) if read or written else None
+    return Endpoint(url.strip(), model or "", key.strip()), prices
+
+
+def _desk(page: Page, last: Looked) -> Desk:
+    """The one that is looked at, or else the newest; where there is none, of the newest evaluation's answers."""
+    if last.shown:
+        return ratings.desk_of(page.store, last.run, last.shown)
+    return next(iter(ratings.desks(page.store, last.run)), None) or ratings.from_evaluation(
+        page.store, last.run
+    )
+
+
+def _known(say: Words, desk: Desk) -> str:
+    return "".join(rating_views.judge(say, name, found) for name, found in ratings.judges(desk).items())
+
+
+def _told(say: Words, work: Judging) -> str:
+    if work.busy:
+        share = work.done / work.total if work.total else 0.0
+        return live.bar(say, share) + _note(say("judge.done", done=work.done, total=work.total))
+    if work.error is not None:
+        return views.error(say, work.error)
+    if work.result is None:
+        return ""
+    found = work.result
+    unclear = f" {say('judge.unclear', count=found.unclear)}" if found.unclear else ""
+    return _note(
+        say("judge.took", read=views.count(found.read), written=views.count(found.written)) + unclear
+    )
+
+
+def _note(text: str) -> str:
+    return f'<p class="note" role="status">{escape(text)}</p>'
