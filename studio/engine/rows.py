@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
+import weakref
 from abc import abstractmethod
 from array import array
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from studio.domain.chat import Conversation
+from studio.engine.workers import Workers
 
 if TYPE_CHECKING:
     import numpy
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
 
     Whole = NDArray[numpy.int64]
 
+Part = TypeVar("Part")
+Seen = TypeVar("Seen")
 _OFFSETS, _NUMBERS = ".offsets.npy", ".numbers.npy"
 
 
@@ -96,8 +102,7 @@ class Rows(RowsByNumber):
         self.path = path
         self._offsets = numpy.load(path.with_name(path.name + _OFFSETS), mmap_mode="r")
         self.numbers = numpy.load(path.with_name(path.name + _NUMBERS), mmap_mode="r")
-        with path.open("rb") as file:
-            self._bytes = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if len(self) else b""
+        self._read = _reader(path) if len(self) else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Rows, (self.path,)
@@ -107,7 +112,26 @@ class Rows(RowsByNumber):
             yield from map(decoded, file)
 
     def _at(self, position: int) -> Conversation:
-        return decoded(self._bytes[int(self._offsets[position]) : int(self._offsets[position + 1])])
+        assert self._read is not None
+        return decoded(self._read(int(self._offsets[position]), int(self._offsets[position + 1])))
+
+
+def _reader(path: Path) -> Callable[[int, int], bytes]:
+    """What gives the bytes of a file from one place to another, to several threads at once.
+
+    A file that is mapped would count as memory of each process that looks rows up in it.
+    """
+    if hasattr(os, "pread"):
+        file = os.open(path, os.O_RDONLY)
+
+        def read(start: int, end: int) -> bytes:
+            return os.pread(file, end - start, start)
+
+        weakref.finalize(read, os.close, file)
+        return read
+    with path.open("rb") as opened:
+        mapped = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
+    return lambda start, end: mapped[start:end]
 
 
 class Chosen(RowsByNumber):
@@ -119,6 +143,29 @@ class Chosen(RowsByNumber):
 
     def _at(self, position: int) -> Conversation:
         return self._rows[int(self._places[position])]
+
+
+class SharedRows(RowsByNumber):
+    """Rows that several processes can look at."""
+
+    def __init__(self, rows: Rows, workers: Workers) -> None:
+        self.numbers = rows.numbers
+        self._rows, self._workers = rows, workers
+
+    def _at(self, position: int) -> Conversation:
+        return self._rows[position]
+
+    def seen(
+        self, look: Callable[[Sequence[Conversation], Part], Seen], parts: Iterable[Part]
+    ) -> Iterator[Seen]:
+        return self._workers(partial(look, self._rows), parts)
+
+
+def seen(
+    rows: Sequence[Conversation], look: Callable[[Sequence[Conversation], Part], Seen], parts: Iterable[Part]
+) -> Iterator[Seen]:
+    """`look(rows, part)` for each part of a work, in order; side by side where the rows are shared."""
+    return rows.seen(look, parts) if isinstance(rows, SharedRows) else map(partial(look, rows), parts)
 
 
 def encoded(conversation: Conversation) -> bytes:

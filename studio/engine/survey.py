@@ -8,16 +8,10 @@ and look at each (`scoring.look`); what comes back is laid end to end, and the r
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
-import signal
-import sys
-import threading
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -31,12 +25,11 @@ from studio.engine.checks.scoring import Looked, Report
 from studio.engine.checks.sketches import Sketches
 from studio.engine.conversion import Converted, Reading
 from studio.engine.records import Problem, Quarantined, Record, SourceRows
-from studio.engine.rows import Rows, RowsWriter, encoded
+from studio.engine.rows import Rows, RowsWriter, SharedRows, encoded
+from studio.engine.workers import workers
 
 SHARD = 500
 """Records that one process looks at in one go."""
-AHEAD = 3
-"""Shards a process that wait or are at work, so that reading never runs far ahead of checking."""
 _GLANCE = 1_000
 """Records by which format and columns are recognised."""
 _ROWS, _SKETCHES, _RESULT = "rows.jsonl", "sketches.npy", "survey.json"
@@ -102,21 +95,24 @@ def survey(
     form = conversion.settle_format(_named(source), format, columns, names, values)
     how = Reading(form, columns, names, reading.kind in ("parquet", "arrow", "mixed"))
     found, parts, done = Converted(), [], 0
-    with RowsWriter(folder / _ROWS) as kept, _workers(how, processes) as work:
-        for part in work(_shards(chain(first, records))):
-            kept.add(part.lines, part.looked.numbers)
-            found.take(part.rest)
-            parts.append(part.looked)
-            done += len(part.lines) + len(part.rest.problems)
-            progress("check", done, max(done, reading.count / share.read))
-    problems = [*(Problem(item.row, item.reason) for item in reading.quarantined), *found.problems]
-    problems.sort(key=lambda problem: problem.row)
-    rows = Rows(folder / _ROWS)
-    if not len(rows):
-        raise _nothing_usable(source, problems)
-    looked = _all(parts)
-    numpy.save(folder / _SKETCHES, looked.table)
-    report = scoring.judge(rows, looked, progress=lambda share: progress("compare", share, 1.0))
+    with workers(processes) as work:
+        with RowsWriter(folder / _ROWS) as kept:
+            for part in work(partial(_look, how=how), _shards(chain(first, records))):
+                kept.add(part.lines, part.looked.numbers)
+                found.take(part.rest)
+                parts.append(part.looked)
+                done += len(part.lines) + len(part.rest.problems)
+                progress("check", done, max(done, reading.count / share.read))
+        problems = [*(Problem(item.row, item.reason) for item in reading.quarantined), *found.problems]
+        problems.sort(key=lambda problem: problem.row)
+        rows = Rows(folder / _ROWS)
+        if not len(rows):
+            raise _nothing_usable(source, problems)
+        looked = _all(parts)
+        numpy.save(folder / _SKETCHES, looked.table)
+        report = scoring.judge(
+            SharedRows(rows, work), looked, progress=lambda share: progress("compare", share, 1.0)
+        )
     own = conversion.about_own_format(_named(source), form) if columns and form != "columns" else []
     about = [*reading.findings, *own, *conversion.about_problems(problems), *found.findings]
     result = Survey(
@@ -229,47 +225,3 @@ def _look(shard: list[Record], how: Reading) -> _Done:
     looked = scoring.look(found.conversations)
     lines = [encoded(conversation) for conversation in found.conversations]
     return _Done(lines, replace(found, conversations=[]), looked)
-
-
-@contextmanager
-def _workers(
-    how: Reading, processes: int | None
-) -> Iterator[Callable[[Iterator[list[Record]]], Iterator[_Done]]]:
-    """What turns shards into what was seen of them, in their order."""
-    count = (os.cpu_count() or 1) if processes is None else processes
-    if not count:
-        yield lambda shards: (_look(shard, how) for shard in shards)
-        return
-    # A fork is ready at once; it is safe as long as no thread has begun, which the survey's own process sees to.
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-    with ProcessPoolExecutor(count, context, begin_worker) as pool:
-        try:
-            yield lambda shards: _in_order(pool, shards, how, count * AHEAD)
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def begin_worker() -> None:
-    """Ctrl-C is for the process that started this one and ends it; where that is killed itself, this one ends too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _in_order(
-    pool: ProcessPoolExecutor, shards: Iterator[list[Record]], how: Reading, ahead: int
-) -> Iterator[_Done]:
-    """BrokenProcessPool where one of the processes is killed, as one is that takes too much memory."""
-    waiting: deque[Future[_Done]] = deque()
-    for shard in shards:
-        waiting.append(pool.submit(_look, shard, how))
-        if len(waiting) >= ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()

@@ -11,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 
 from studio.domain.config import RunConfig
 from studio.domain.errors import StudioError
-from studio.engine.survey import begin_worker
+from studio.engine.workers import begin_worker
 from studio.services import surveys
 
 IDLE_SECONDS = 600.0

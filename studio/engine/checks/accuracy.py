@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, islice, pairwise
 
 from studio.domain.chat import Conversation
 from studio.engine.checks.gaps import gap_in
@@ -32,7 +32,8 @@ from studio.engine.checks.registry import (
 from studio.engine.checks.similar import alike
 from studio.engine.checks.sketches import Sketches, groups, sketched
 from studio.engine.checks.sums import wrong_sum
-from studio.engine.checks.text import ends_open, is_structured, plain, repair_mojibake
+from studio.engine.checks.text import ends_open, is_structured, outline, plain, repair_mojibake
+from studio.engine.rows import seen
 
 # ---- empty, repeated, unfinished --------------------------------------------------------------------------------
 
@@ -215,8 +216,14 @@ _DIRECTION = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _RIGHT_TO_LEFT = re.compile("[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]")
 
 
+_PRINTABLE = bytes(range(32, 127)) + b"\t\n\r"
+
+
 def _without_controls(text: str) -> str:
-    if text.replace("\n", "").replace("\t", "").replace("\r", "").isprintable():
+    if text.isascii():
+        if not outline(text).translate(None, _PRINTABLE):
+            return text
+    elif text.replace("\n", "").replace("\t", "").replace("\r", "").isprintable():
         return text
     text = _CONTROL.sub("", _ANSI.sub("", text))
     return text if _RIGHT_TO_LEFT.search(text) else _DIRECTION.sub("", text)
@@ -285,11 +292,22 @@ def _keep_commonest(
     source="Northcutt et al. 2021, 'Pervasive Label Errors', arXiv:2103.14749",
 )
 def conflicting_responses(conversations: Sequence[Conversation], table: Sketches) -> Evidence:
-    flagged: list[int] = []
-    for group in groups(table["asked"]):
-        if _any_is_unlike(conversations, group.tolist(), table["reply"][group].tolist()):
-            flagged += group.tolist()
+    alike_asked = ((group.tolist(), table["reply"][group].tolist()) for group in groups(table["asked"]))
+    parts = iter(lambda: list(islice(alike_asked, _GROUPS)), [])
+    flagged = chain.from_iterable(seen(conversations, _conflicting, parts))
     return Flagged(conversations, flagged, lambda row: row.prompt)
+
+
+_GROUPS = 1_000
+"""Groups of rows of one part of the work."""
+
+
+def _conflicting(
+    conversations: Sequence[Conversation], groups_and_replies: list[tuple[list[int], list[int]]]
+) -> list[int]:
+    """Positions of those groups whose rows answer differently."""
+    unlike = (group for group, replies in groups_and_replies if _any_is_unlike(conversations, group, replies))
+    return list(chain.from_iterable(unlike))
 
 
 def _any_is_unlike(conversations: Sequence[Conversation], group: list[int], replies: list[int]) -> bool:

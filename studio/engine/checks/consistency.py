@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 def _stripped(text: str) -> str:
     """Without space at both ends; an indented first line of code keeps its indentation."""
     body = text.rstrip().lstrip("\r\n")
+    if not body[:1].isspace():
+        return body
     lines = [line for line in body.split("\n") if line.strip()]
     if len(lines) > 1 and all(line[0] in " \t" for line in lines[:2]):
         return body

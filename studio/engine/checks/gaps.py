@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 
 from studio.engine.checks.registry import without_code
-from studio.engine.checks.text import holds_any, lowered
+from studio.engine.checks.text import Marks
 
-_GAP_WORDS = ("lorem", "todo", "tbd", "fixme")
 _WHOLE_PLACEHOLDER = re.compile(
     r"\W*(?:n/?a|tbd|tba|todo\b.{0,40}|fixme\b.{0,40}|xxx+|asdf\w*|nan|null|undefined|placeholder(?: text)?|"
     r"lorem ipsum|no ?input|no ?output|"
@@ -44,28 +44,36 @@ _EMPTY_FORM = re.compile(
     re.IGNORECASE,
 )
 """A whole response that is built like a form which was not filled in."""
+
+
+def _bracketed(brackets: str, *parts: str) -> str:
+    """Marks: a bracket, and behind it a word of each part; a part is written as `|please `, in which nothing counts."""
+    return "|".join(map("".join, product(brackets, *(part.split("|") for part in parts))))
+
+
 _PLACEHOLDERS = (
-    (("lorem",), re.compile(r"\blorem ipsum dolor\b", re.IGNORECASE)),
+    ("lorem", re.compile(r"\blorem ipsum dolor\b", re.IGNORECASE)),
     (
-        ("insert", "add", "fill in", "put", "enter"),
+        _bracketed("[<{(", "|please ", "insert|add|fill in|put|enter"),
         re.compile(
             r"[\[<{(](?:please )?(?:insert|add|fill in|put|enter)\b[^\])}>\n]{0,40}[\])}>]", re.IGNORECASE
         ),
     ),
     (
-        ("填", "输入", "插入", "补充"),
+        _bracketed("【[<（(", "|请|在此|此处|在这里", "填写|输入|插入|补充|填入"),
         re.compile(
-            r"[【\[<（(](?:请|在此|此处|在这里)?(?:填写|输入|插入|补充|填入)[^\]】>）)\n]{0,20}[】\]>）)]"
+            r"[【\[<（(](?:请|在此|此处|在这里)?(?:填写|输入|插入|补充|填入)[^\]】>）)\n]{0,20}[\]】>）)]"
         ),
     ),
     (
-        ("answer", "response", "output"),
+        _bracketed("[<{(", "your |the ", "answer|response|output"),
         re.compile(r"[\[<{(](?:your|the) (?:answer|response|output)(?: here)?[\])}>]", re.IGNORECASE),
     ),
-    (("todo", "tbd", "fixme"), re.compile(r"(?:\A\W*|^\s*(?:#|//)?\s*)(?:TODO|TBD|FIXME)\b", re.MULTILINE)),
-    (("{{",), re.compile(r"\{\{\s*[A-Z]\w*(?: \w+){0,3}\s*\}\}")),
+    ("todo|tbd|fixme", re.compile(r"(?:\A\W*|^\s*(?:#|//)?\s*)(?:TODO|TBD|FIXME)\b", re.MULTILINE)),
+    ("{{", re.compile(r"\{\{\s*[A-Z]\w*(?: \w+){0,3}\s*\}\}")),
 )
-"""Words of which one stands in the text, in small letters, and what is looked for then."""
+"""Marks of which one stands in the text, in small letters, and what is looked for then."""
+_MARKS = Marks(*(marks for marks, _ in _PLACEHOLDERS))
 
 
 def gap_in(response: str) -> str:
@@ -73,10 +81,7 @@ def gap_in(response: str) -> str:
     response = response.strip()
     if 0 < len(response) < 80 and (_WHOLE_PLACEHOLDER.fullmatch(response) or _EMPTY_FORM.fullmatch(response)):
         return response
-    if not (holds_any(response, "[<{(【（") or holds_any(lowered(response), _GAP_WORDS)):
-        return ""
     text = without_code(response).strip()
-    small = lowered(text)
-    likely = (pattern for words, pattern in _PLACEHOLDERS if holds_any(small, words))
+    likely = (_PLACEHOLDERS[number][1] for number in _MARKS.lists_in(text))
     found = next((match for pattern in likely if (match := pattern.search(text))), None)
     return found.group() if found else ""

@@ -21,7 +21,7 @@ Rewrite = Callable[[str], str]
 def texts(conversation: Conversation, *parts: Part) -> Iterator[str]:
     """The texts that are such parts. Arguments come as `key: value`, one a value, so that a key tells what it holds."""
     for message in conversation.messages:
-        if _content_part(message) in parts:
+        if ("result" if message.role == "tool" else "content") in parts:
             yield message.content
         if message.reasoning and "reasoning" in parts:
             yield message.reasoning

@@ -9,6 +9,8 @@ import difflib
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from studio.domain.chat import Conversation
@@ -16,6 +18,7 @@ from studio.engine import near_duplicates
 from studio.engine.checks.sketches import Sketches, done
 from studio.engine.checks.text import plain
 from studio.engine.near_duplicates import jaccard
+from studio.engine.rows import seen
 
 if TYPE_CHECKING:
     import numpy
@@ -32,6 +35,10 @@ BAND_ROWS = 3
 NEIGHBOURS = 8
 """With so many earlier rows a row is compared at most: those whose signatures agree most."""
 _AT_ONCE = 2_000
+_PAIRS = 5_000
+"""Pairs of one part of the work."""
+_ODD_WORDS = 0.05
+"""Of so many of its words a prompt may have no counterpart in the other, if they ask the same."""
 
 
 def similar_rows(
@@ -41,9 +48,10 @@ def similar_rows(
 
     A row that is alike to an earlier one is not compared with later ones, so that what remains is unlike.
     """
-    pairs = candidate_pairs(table[places])
+    pairs = places[candidate_pairs(table[places])]
+    parts = (pairs[start : start + _PAIRS] for start in range(0, len(pairs), _PAIRS))
     gone: set[int] = set()
-    for earlier, later in alike_pairs(conversations, ((int(places[a]), int(places[b])) for a, b in pairs)):
+    for earlier, later in chain.from_iterable(seen(conversations, _alike_among, parts)):
         if earlier not in gone:
             gone.add(later)
     return sorted(gone)
@@ -93,16 +101,36 @@ def alike_pairs(
             yield earlier, later
 
 
+def _alike_among(conversations: Sequence[Conversation], pairs: NDArray[numpy.int64]) -> list[tuple[int, int]]:
+    return list(alike_pairs(conversations, ((earlier, later) for earlier, later in pairs.tolist())))
+
+
 class _Texts:
-    """Prompt and response of a row, and their pieces."""
+    """Prompt and response of a row, and their pieces once they are asked for: most pairs differ in their prompts."""
 
     def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
         self.prompt = plain(conversation.prompt)
-        self.asked, self.said = _pieces(self.prompt), _pieces(done(conversation))
+        words = self.prompt.split()
+        self.words, self.small = len(words), sum(map(SMALL_WORDS.__contains__, words))
+
+    @cached_property
+    def asked(self) -> NDArray[numpy.uint64]:
+        return _pieces(self.prompt)
+
+    @cached_property
+    def said(self) -> NDArray[numpy.uint64]:
+        return _pieces(done(self._conversation))
 
     def alike(self, other: _Texts) -> bool:
+        return self._asks_the_same(other) and jaccard(self.said, other.said) >= ALIKE
+
+    def _asks_the_same(self, other: _Texts) -> bool:
+        if self.prompt == other.prompt:
+            return True
+        odd = abs((self.words - self.small) - (other.words - other.small))
         return (
-            jaccard(self.said, other.said) >= ALIKE
+            odd <= _ODD_WORDS * max(self.words, other.words)  # as `differ_in_form_only` finds in the end
             and jaccard(self.asked, other.asked) >= PROMPTS_ALIKE
             and differ_in_form_only(self.prompt, other.prompt)
         )
@@ -133,7 +161,7 @@ def differ_in_form_only(left: str, right: str) -> bool:
     missing = [word for word in (ours - theirs).elements() if word not in SMALL_WORDS]
     added = [word for word in (theirs - ours).elements() if word not in SMALL_WORDS]
     wanted = len(missing)
-    allowed = 0.05 * max(ours.total(), theirs.total())
+    allowed = _ODD_WORDS * max(ours.total(), theirs.total())
     for place, word in enumerate(list(missing)):
         near = difflib.get_close_matches(word, added, n=1, cutoff=0.75)
         if near or (word[:-1] in added or word + "s" in added):

@@ -97,8 +97,10 @@ def groups(column: NDArray[numpy.uint64]) -> list[NDArray[numpy.int64]]:
 
     places = numpy.flatnonzero(column)
     order = places[numpy.argsort(column[places], kind="stable")]
-    borders = numpy.flatnonzero(numpy.diff(column[order])) + 1
-    found = [group for group in numpy.split(order, borders) if len(group) > 1]
+    nothing = numpy.uint64(0)
+    borders = numpy.flatnonzero(numpy.diff(column[order], prepend=nothing, append=nothing))
+    several = numpy.flatnonzero(numpy.diff(borders) > 1)
+    found = [order[borders[place] : borders[place + 1]] for place in several]
     return sorted(found, key=lambda group: int(group[0]))
 
 

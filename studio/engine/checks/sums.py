@@ -21,12 +21,14 @@ _PERCENT = re.compile(
     rf"*[-+*/×÷=])"
 )
 _TERM = re.compile(rf"({_SIGN})?\s*({_NUMBER})")
-_SPOKEN = (
-    (re.compile(r"(?<=\d)\s?(?:plus|加上?)\s?(?=\d)"), " + "),
-    (re.compile(r"(?<=\d)\s?(?:minus|减去?)\s?(?=\d)"), " - "),
-    (re.compile(r"(?<=\d)\s?(?:times|multiplied by|乘以?)\s?(?=\d)"), " × "),
-    (re.compile(r"(?<=\d)\s?(?:divided by|除以)\s?(?=\d)"), " ÷ "),
-)
+_SIGN_WORDS = {
+    "plus|加上?": " + ",
+    "minus|减去?": " - ",
+    "times|multiplied by|乘以?": " × ",
+    "divided by|除以": " ÷ ",
+}
+_SPOKEN = [(re.compile(rf"(?<=\d)\s?(?:{words})\s?(?=\d)"), sign) for words, sign in _SIGN_WORDS.items()]
+_ANY_SPOKEN = re.compile(rf"\d\s?(?:{'|'.join(_SIGN_WORDS)})\s?\d")
 _SPOKEN_EQUALS = re.compile(r"(?<=\d)\s?(?:equals|is equal to|makes|is|等于|是)\s?(?=[$€£¥]?\d)")
 _SUM_WORDS = (" plus ", " minus ", " times ", " multiplied by ", " divided by ", "加", "减", "乘", "除以")
 _OTHER_ARITHMETIC = re.compile(
@@ -53,7 +55,7 @@ def wrong_sum(text: str, asked: str) -> str:
     >>> wrong_sum("So 12 + 7 × 2 = 38 in all.", ""), wrong_sum("6 times 7 is 42.", "")
     ('12 + 7 × 2 = 38', '')
     """
-    spoken = holds_any(text, _SUM_WORDS)
+    spoken = holds_any(text, _SUM_WORDS) and _ANY_SPOKEN.search(text)
     if not spoken and "=" not in text and "% of" not in text:
         return ""
     written = _written(text) if spoken else text
