@@ -121,12 +121,21 @@ def answers(
         writing = going
 
 
-def general_rows(run: TunedRun, context: int) -> dict[str, list[Encoded]]:
-    """The general set's English rows that are never learnt, by their kind of task; what does not fit is left out."""
+@dataclass(frozen=True)
+class GeneralRow:
+    """A row of the general set, as it stands there and as ids and labels."""
+
+    task: str
+    conversation: Conversation
+    encoded: Encoded
+
+
+def general_rows(run: TunedRun, context: int) -> list[GeneralRow]:
+    """The general set's English rows that are never learnt; what does not fit is left out."""
     gauged = [row for row in general_candidates(mixing.SHIPPED)[0] if row.gauge and row.language == "en"]
     encoded = run.encoder.encode_many([row.conversation for row in gauged])
-    found: dict[str, list[Encoded]] = {}
-    for candidate, row in zip(gauged, encoded, strict=True):
-        if row.problem is None and row.trained and row.total <= context:
-            found.setdefault(candidate.task, []).append(row)
-    return found
+    return [
+        GeneralRow(candidate.task, candidate.conversation, row)
+        for candidate, row in zip(gauged, encoded, strict=True)
+        if row.problem is None and row.trained and row.total <= context
+    ]

@@ -19,7 +19,7 @@ from studio.domain.chat import Conversation
 from studio.domain.encoded import Encoded
 from studio.domain.errors import StudioError
 from studio.engine import dataset, metrics
-from studio.engine.evaluate import Question, RowLoss, answers, general_rows, losses, questions
+from studio.engine.evaluate import GeneralRow, Question, RowLoss, answers, general_rows, losses, questions
 from studio.engine.metrics import Answers
 from studio.services import tasks
 from studio.services.files import now, read_json, write_json
@@ -37,6 +37,8 @@ SCHEMA = 2
 ROWS, TOKENS = 64, 256
 """Rows that are asked, and tokens of an answer at most, unless others are named."""
 MOST_TOKENS = 4096
+WORST = 6
+"""General rows that suffered most, whose answers are shown."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,12 @@ def evaluate(
     general = general_rows(trained, pair.context)
     measured = _measured(pair, folder, encoded, general, progress)
     asking = questions(trained, rows, pair.context, asked.tokens)
-    replies = answered(pair, trained, folder, asking, asked.tokens, progress)
+    worst = _worst(measured, general)
+    also = questions(trained, [row.conversation for row in worst], pair.context, asked.tokens)
+    written = [
+        answered(pair, trained, folder / name, part, asked.tokens, progress)
+        for name, part in (("answers.jsonl", asking), ("general.jsonl", also))
+    ]
     progress("counting", 0, 0)
     result = {
         "schema": SCHEMA,
@@ -108,8 +115,8 @@ def evaluate(
         "answered": len(asking),
         "left_out": [shown[place] for place in sorted(shown.keys() - {question.row for question in asking})],
         "max_new_tokens": asked.tokens,
-        **_judged(measured, asking, replies, shown),
-        **_forgotten(measured, general),
+        **_judged(measured, asking, written[0], shown),
+        **_forgotten(measured, general, _worst_answers(worst, also, written[1])),
     }
     write_json(folder / "result.json", result)
     return result
@@ -154,11 +161,11 @@ def _measured(
     pair: Pair,
     folder: Path,
     own: Sequence[Encoded],
-    general: Mapping[str, Sequence[Encoded]],
+    general: Sequence[GeneralRow],
     progress: Progress,
 ) -> _Measured:
     """Losses of one's own rows and of general ones; those that were measured before are read back."""
-    by_set = {"own": [*own], "general": [row for rows in general.values() for row in rows]}
+    by_set = {"own": [*own], "general": [row.encoded for row in general]}
     total = sum(len(rows) for rows in by_set.values()) * len(pair.sides)
     file, done = folder / "losses.jsonl", 0
     found: dict[str, list[RowLoss]] = {}
@@ -179,13 +186,12 @@ def _measured(
 def answered(
     pair: Pair,
     run: TunedRun,
-    folder: Path,
+    file: Path,
     asking: Sequence[Question],
     tokens: int,
     progress: Progress,
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """What both sides say, by side and row, kept in `folder` as it comes; what was written before is read back."""
-    file = folder / "answers.jsonl"
+    """What both sides say, by side and row, kept in `file` as it comes; what it has is read back."""
     found = {(item["side"], item["row"]): item for item in _lines(file)}
     missing = [(side, question) for side in SIDES for question in asking if (side, question.row) not in found]
     total = len(asking) * len(SIDES)
@@ -288,20 +294,53 @@ def _samples(
     return sorted(rows, key=lambda row: row["base"]["chrf"] - row["tuned"]["chrf"])
 
 
-def _forgotten(measured: _Measured, general: Mapping[str, Sequence[Encoded]]) -> dict[str, Any]:
+def _worst(measured: _Measured, general: Sequence[GeneralRow]) -> list[GeneralRow]:
+    """The general rows whose loss a token rose most, the worst first; none that it fell for."""
+    by_row = {(item.side, item.row): item.loss / item.tokens for item in measured.general}
+
+    def rise(row: GeneralRow) -> float:
+        return by_row["tuned", row.encoded.row] - by_row["base", row.encoded.row]
+
+    return [row for row in sorted(general, key=rise, reverse=True)[:WORST] if rise(row) > 0]
+
+
+def _worst_answers(
+    worst: Sequence[GeneralRow],
+    asking: Sequence[Question],
+    replies: Mapping[tuple[str, int], Mapping[str, Any]],
+) -> Records:
+    """What both sides say to the general rows that suffered most, in that order, as `samples` has it."""
+    if not asking:
+        return []
+    base, tuned = (
+        Answers([replies[side, one.row]["text"] for one in asking], [one.expected for one in asking])
+        for side in SIDES
+    )
+    tasks_ = {row.encoded.row: row.task for row in worst}
+    found = {
+        item["row"]: {**item, "task": tasks_[item["row"]]}
+        for item in _samples(asking, replies, base, tuned, {row: row for row in tasks_})
+    }
+    return [found[row] for row in tasks_ if row in found]
+
+
+def _forgotten(measured: _Measured, general: Sequence[GeneralRow], worst: Records) -> dict[str, Any]:
     """What general rows lost: nats a token more than before, in all and by kind of task, the worst first."""
     if not measured.general:
-        return {"forgetting": None, "general": {"rows": 0, "tasks": []}}
+        return {"forgetting": None, "general": {"rows": 0, "tasks": [], "worst": []}}
     by_row = {(item.side, item.row): item for item in measured.general}
 
     def mean(side: Side, rows: Sequence[int]) -> float:
         found = [by_row[side, row] for row in rows]
         return sum(item.loss for item in found) / sum(item.tokens for item in found)
 
+    by_task: dict[str, list[int]] = {}
+    for row in general:
+        by_task.setdefault(row.task, []).append(row.encoded.row)
     everything = sorted({item.row for item in measured.general})
     tasks_ = [
-        {"task": task, "rows": len(rows), **{side: mean(side, [row.row for row in rows]) for side in SIDES}}
-        for task, rows in general.items()
+        {"task": task, "rows": len(rows), **{side: mean(side, rows) for side in SIDES}}
+        for task, rows in by_task.items()
     ]
     return {
         "forgetting": mean("tuned", everything) - mean("base", everything),
@@ -309,6 +348,7 @@ def _forgotten(measured: _Measured, general: Mapping[str, Sequence[Encoded]]) ->
             "rows": len(everything),
             **{side: mean(side, everything) for side in SIDES},
             "tasks": sorted(tasks_, key=lambda item: item["base"] - item["tuned"]),
+            "worst": worst,
         },
     }
 

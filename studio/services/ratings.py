@@ -193,7 +193,7 @@ def compare(store: Store, asked: Asked, progress: Progress) -> Desk:
                 context=pair.context,
             )
         asking.append(Question(number, ids, messages, ""))
-    replies = evaluations.answered(pair, trained, folder, asking, asked.tokens, progress)
+    replies = evaluations.answered(pair, trained, folder / "answers.jsonl", asking, asked.tokens, progress)
     compared = [
         Compared(
             [message.to_json() for message in question.messages],

@@ -136,9 +136,9 @@ def _samples(say: Words, rows: Sequence[Mapping[str, Any]]) -> str:
     return f'<div class="panel evaluated">{"".join(parts)}</div>'
 
 
-def _sample(say: Words, row: Mapping[str, Any]) -> str:
+def _sample(say: Words, row: Mapping[str, Any], name: str = "") -> str:
     sides = "".join(_side(say, side, row[side]) for side in SIDES)
-    number = say("evaluate.row", row=row["row"])
+    number = name or say("evaluate.row", row=row["row"])
     asked = (
         f'<div class="asked"><span class="muted small">{escape(number)}</span>{prose(row["prompt"])}</div>'
     )
@@ -161,6 +161,15 @@ def _side(say: Words, side: Side, answer: Mapping[str, Any]) -> str:
         f'<section class="answer answer-{side}"><header><b>{escape(say(f"chat.{side}"))}</b>{mark}</header>'
         f'<div class="said">{body}</div><p class="cost num">{escape(" · ".join(told))}</p></section>'
     )
+
+
+def _worst(say: Words, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Both answers to the general rows whose loss rose most."""
+    if not rows:
+        return ""
+    body = "".join(_sample(say, row, row["task"].replace("_", " ")) for row in rows)
+    title = f'<p class="section-title">{escape(say("evaluate.suffered"))}</p>'
+    return f'<div class="panel evaluated">{title}{body}</div>'
 
 
 def _general(say: Words, found: Result) -> str:
@@ -189,4 +198,4 @@ def _general(say: Words, found: Result) -> str:
     ]
     return views.panel(
         say("evaluate.general"), f'<p class="note">{escape(told)}</p>{views.table(heads, lines)}'
-    )
+    ) + _worst(say, general.get("worst", []))

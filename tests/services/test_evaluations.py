@@ -56,6 +56,10 @@ def test_both_sides_are_judged_on_the_rows_kept_from_training(store: Store, run:
     assert result["general"]["rows"] > 0
     tasks = result["general"]["tasks"]
     assert sum(task["rows"] for task in tasks) == result["general"]["rows"]
+    worst = result["general"]["worst"]
+    assert 0 < len(worst) <= evaluations.WORST
+    assert {row["task"] for row in worst} <= {task["task"] for task in tasks}
+    assert all(row["base"]["text"] and row["tuned"]["text"] for row in worst)
     assert evaluations.evaluate(store, asked(run)) == result == evaluations.latest(store, run.id)
 
 
