@@ -13,6 +13,7 @@ from studio.cli.progress import shown_progress
 from studio.domain.answer import BASE, SIDES, TUNED, ChatSettings, Side
 from studio.domain.chat import Message
 from studio.domain.config import ExportConfig, parse_section
+from studio.domain.errors import StudioError
 from studio.services.store import Store
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ def add_to(verbs: Verbs) -> None:
     judge.add_argument("--data", help="rows to evaluate on, instead of those that the run kept from training")
     judge.add_argument("--rows", type=int, default=64, help="so many of them at most")
     judge.add_argument("--max-new-tokens", type=int, default=256)
+    hand_on = add_verb(verbs, "report", report, "a run as one HTML file: figures, plots, answers, settings")
+    hand_on.add_argument("run")
+    hand_on.add_argument("--out", required=True, help="the file to write (HTML)")
+    hand_on.add_argument("--language", choices=["en", "zh"], default="en")
     send = add_verb(verbs, "export", export, "export a run's model, and prove that it answers like the chat")
     send.add_argument("run")
     send.add_argument("--to", choices=["merged", "adapter"], default="merged")
@@ -97,6 +102,26 @@ def evaluate(options: argparse.Namespace, store: Store) -> int:
         print(f"{name:14}{base:12.4g}{tuned:12.4g}{change}")
     if result["forgetting"] is not None:
         print(f"loss on {result['general']['rows']} general rows: {result['forgetting']:+.4f} nats a token")
+    return DONE
+
+
+def report(options: argparse.Namespace, store: Store) -> int:
+    """A run as one HTML file to hand on."""
+    from studio.services.files import write_text
+    from studio.services.jobs import Jobs
+    from studio.ui import run_report
+    from studio.ui.i18n import words
+
+    text = run_report.as_html(words(options.language), Jobs(store), options.run)
+    out = Path(options.out).expanduser().resolve()
+    if not out.parent.is_dir():
+        raise StudioError(
+            "There is no folder {folder}.", "Make it, or choose another file.", folder=str(out.parent)
+        )
+    write_text(out, text)
+    if options.json:
+        return print_json({"path": str(out), "bytes": out.stat().st_size})
+    print(f"{out}: {size(out.stat().st_size)}")
     return DONE
 
 

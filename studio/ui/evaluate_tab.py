@@ -11,11 +11,12 @@ from studio.domain.errors import StudioError
 from studio.domain.run import ALIVE
 from studio.services import evaluations, tasks
 from studio.services.evaluations import ROWS, TOKENS, Asked
+from studio.services.files import write_text
 from studio.services.tasks import TaskStatus
-from studio.ui import evaluate_views, rating_panel, run_views, task_views, views
+from studio.ui import evaluate_views, rating_panel, run_report, run_views, task_views, views
 from studio.ui.chat_tab import usable
 from studio.ui.i18n import Words, t
-from studio.ui.live import LIVE
+from studio.ui.live import LIVE, SAVE
 from studio.ui.page import Draft, Page
 
 EVERY = 1.0
@@ -50,11 +51,13 @@ def build(page: Page) -> None:
                 )
             with gr.Row(elem_classes="actions"):
                 start = gr.Button(t("evaluate.start"), variant="primary", elem_id="evaluate-start")
+                save = gr.Button(t("report.save"), elem_id="report-save")
                 cancel = gr.Button(t("self_written.cancel"), visible=False, elem_id="evaluate-cancel")
             told = gr.HTML(elem_id="evaluate-progress")
         shown = gr.HTML(elem_id="evaluate-result", js_on_load=LIVE)
         judged = rating_panel.build(page, run, error)
         page.next_button("export")
+        download = gr.DownloadButton(visible="hidden")
         timer = gr.Timer(EVERY, active=False)
         task = gr.State("")
     watched = [task, start, cancel, told, shown, timer]
@@ -120,11 +123,18 @@ def build(page: Page) -> None:
             gr.Timer(active=busy),
         )
 
+    def reported(say: Words, draft: Draft, run_id: str) -> Any:
+        file = page.jobs.files(run_id).folder / "report.html"
+        write_text(file, run_report.as_html(say, page.jobs, run_id))
+        return gr.DownloadButton(value=page.offer(file, f"report-{run_id}.html"))
+
     page.on_enter("evaluate", enter, whole, inputs=[task], error=error)
     page.on(run.input, picked, [run, task], [page.draft, *watched], error=error)
     page.on(start.click, begun, [run, rows, tokens], watched, error=error)
     page.on(timer.tick, ticked, [run, task], watched, error=error)
     page.on(cancel.click, ended, [run, task], watched, error=error)
+    saved = page.on(save.click, reported, [run], [download], error=error)
+    saved.then(None, download, None, js=SAVE, api_visibility="private", show_progress="hidden")
 
 
 def asked(run_id: str, rows: float, tokens: float) -> Asked:

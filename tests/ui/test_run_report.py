@@ -1,0 +1,66 @@
+"""A run as one HTML file: whole, self-contained, and nothing in it but text."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from studio import cli
+from studio.domain.answer import SIDES
+from studio.services import evaluations, ratings
+from studio.services.files import read_json, write_json
+from studio.services.jobs import Jobs
+from studio.services.run_files import RunFiles
+from studio.services.store import Store
+from studio.ui import run_report
+from studio.ui.i18n import words
+from tests.runs import finished_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> RunFiles:
+    store = Store(tmp_path_factory.mktemp("home"))
+    files = finished_run(store)
+    evaluations.evaluate(store, evaluations.Asked(files.id, tokens=8))
+    file = next(files.evaluations.glob("*/result.json"))
+    found = read_json(file)
+    assert found
+    found["samples"][0]["tuned"]["text"] = "<script>alert(1)</script>"
+    write_json(file, found)
+    desk = ratings.from_evaluation(store, files.id)
+    ratings.rate(desk, "Ann", 1, ratings.Given("left", {}))
+    ratings.close(desk)
+    return files
+
+
+def test_it_has_figures_answers_ratings_and_what_the_run_was_made_of(run: RunFiles) -> None:
+    text = run_report.as_html(words("en"), Jobs(Store(run.folder.parent.parent)), run.id)
+    for wanted in (
+        "chrF",
+        "Question 9?",
+        "Ratings: 1",
+        "What was forgotten",
+        "ab12",
+        "2.13.0",
+        "learning_rate",
+    ):
+        assert wanted in text, wanted
+    assert all(f"answer-{side}" in text for side in SIDES)
+
+
+def test_it_needs_no_other_file_and_runs_nothing(run: RunFiles) -> None:
+    text = run_report.as_html(words("en"), Jobs(Store(run.folder.parent.parent)), run.id)
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert re.findall(r"""(?:src|href)\s*=|@import|url\((?!["']?data:)""", text) == []
+    assert "default-src 'none'" in text
+
+
+def test_the_terminal_writes_it_in_either_language(run: RunFiles, tmp_path: Path) -> None:
+    home = str(run.folder.parent.parent)
+    out = tmp_path / "report.html"
+    assert cli.main(["report", run.id, "--out", str(out), "--language", "zh", "--home", home]) == 0
+    assert '<html lang="zh">' in out.read_text(encoding="utf-8")
+    assert cli.main(["report", run.id, "--out", str(tmp_path / "no" / "r.html"), "--home", home]) == 1
