@@ -254,11 +254,14 @@ const hazard = (way) => {
   return found ? placeOf(view.numbers, found) : 0;
 };
 const navigate = () => {
+  const focused = element.contains(document.activeElement) ? document.activeElement : null;
   if (!typing) number.value = nth(view.numbers, place) || '';  // general rows that are mixed in have none
   find('#previous-row').disabled = place <= 1;
   find('#next-row').disabled = place >= view.total;
   find('#previous-hazard').disabled = !hazard(-1);
   find('#next-hazard').disabled = !hazard(1);
+  // A button that is of no use any more gives the focus up: it stays here, where the rows are.
+  if (focused && focused.disabled) number.focus();
 };
 const resting = {};
 const rest = (name, then, pause = REST) => {

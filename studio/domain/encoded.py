@@ -24,6 +24,7 @@ Hazard = Literal[
     "doubled_bos",
     "missing_bos",
     "special_text",
+    "mark_in_words",
     "merged_border",
     "unknown_token",
     "not_shown",

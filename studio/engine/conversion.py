@@ -191,6 +191,6 @@ def _about_inline_reasoning(rows: Sequence[int]) -> list[Finding]:
             rows,
             "Rows with reasoning between <think> and </think> at the start of an answer: {count}. It stays there, and "
             "the chat template says what becomes of it.",
-            "Nothing needs to be done. The tab Template shows what is trained.",
+            "Look at them under Template, which names the rows whose reasoning a template leaves out.",
         )
     ]

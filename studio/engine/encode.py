@@ -269,7 +269,10 @@ class Encoder:
         finished = self._finished(row, item, array("i", ids), array("i", labels), hazards, ended)
         if not shown:
             return finished
-        return replace(finished, text=item.text, spans=tuple(places[len(places) - finished.total :]))
+        kept = places[len(places) - finished.total :]
+        gone = kept[0][0] if 0 < len(kept) < len(places) else 0  # a second beginning of the text
+        spans = tuple((start - gone, end - gone) for start, end in kept)
+        return replace(finished, text=item.text[gone:], spans=spans)
 
     def _finished(
         self,

@@ -80,6 +80,12 @@ MEANINGS: dict[Hazard, Meaning] = {
         "Rows whose words hold the text of special tokens, which is encoded as plain text: {count}.",
         "Nothing needs doing if they are meant as words; else repair them under Data.",
     ),
+    "mark_in_words": Meaning(
+        "info",
+        "Rows whose prompts hold marks of the vocabulary, such as <think> or <tool_call>, which stay these tokens: "
+        "{count}.",
+        "Nothing needs doing if they are meant so; else repair them under Data.",
+    ),
     "not_shown": Meaning(
         "warning",
         "Rows of which the template does not write everything (a message, reasoning, a call or a tool): {count}.",

@@ -33,6 +33,7 @@ from studio.engine.written import is_written, strips
 Span = tuple[int, int]
 
 _GENERATION = re.compile(r"\{%[-+]?\s*generation\b")
+_THOUGHT = re.compile("</?think>")
 _PLAIN = Reading()
 _REPAIRS: tuple[tuple[Hazard, ...], ...] = (
     (),
@@ -211,6 +212,8 @@ class Renderer:
             hazards = (*hazards, "not_shown")
         if any(strips(self._said(text, turn), shown[turn.message].content) for turn in turns):
             hazards = (*hazards, "stripped")
+        if self._holds_marks(messages):
+            hazards = (*hazards, "mark_in_words")
         return self._finished(text, turns, shown, hazards, safe.guard)
 
     def _said(self, text: str, turn: Turn) -> str:
@@ -235,7 +238,7 @@ class Renderer:
         """Whether these are plain turns of user and assistant, in which nobody writes special tokens or reasoning."""
         if tools or self.marked or not self.shape.direct:
             return False
-        pattern = self.tokenizer.special_pattern
+        special, marks = self.tokenizer.special_pattern, self.tokenizer.in_words
         first = messages[0].role == "system" if messages else False
         if (first and self.shape.system != "written") or len(
             messages
@@ -249,6 +252,7 @@ class Renderer:
                 return False
             if message.reasoning or message.tool_calls or "think>" in content:
                 return False
+            pattern = special if message.role == "assistant" else marks
             if pattern is not None and pattern.search(content):
                 return False
         return True
@@ -315,9 +319,19 @@ class Renderer:
         assert first is not None
         raise first
 
+    def _holds_marks(self, messages: Sequence[Message]) -> bool:
+        """Whether somebody but the model writes a mark of the vocabulary that is not special, such as <think>."""
+        pattern, special = self.tokenizer.in_words, self.tokenizer.special
+        return pattern is not None and any(
+            found not in special
+            for message in messages
+            if message.role != "assistant"
+            for found in pattern.findall(message.content)
+        )
+
     def _leaves_out(self, text: str, messages: Sequence[Message], tools: Sequence[str]) -> bool:
         """Whether something that a person gave is nowhere in the text."""
-        said = [message.content for message in messages if "</think>" not in message.content]
+        said = [part for message in messages for part in _words(message)]
         said += [message.reasoning for message in messages]
         said += [
             part
@@ -561,6 +575,13 @@ class Renderer:
         return Rendered(
             clean.text, said, moved, clean.controls, (*hazards, "special_text"), marked=self.marked
         )
+
+
+def _words(message: Message) -> list[str]:
+    """The content, or where it has reasoning in it, what is said before, within and after, as templates part it."""
+    if message.role != "assistant" or "</think>" not in message.content:
+        return [message.content]
+    return _THOUGHT.split(message.content)
 
 
 def _shown(messages: Sequence[Message], reading: Reading) -> list[dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -81,8 +81,30 @@ class Tokenizer:
     @cached_property
     def special_pattern(self) -> re.Pattern[str] | None:
         """Finds the text of any special token, the longest first."""
-        texts = sorted((text for text in self.special if text), key=len, reverse=True)
-        return re.compile("|".join(map(re.escape, texts))) if texts else None
+        return _any_of(self.special)
+
+    @cached_property
+    def marks(self) -> dict[str, int]:
+        """Text and id of the vocabulary's further marks, such as <think> or <tool_call>: never split, yet not special.
+
+        Every program encodes them so wherever they stand, also in a person's words.
+        """
+        added = self.backend.get_added_tokens_decoder().items()
+        return {
+            token.content: token_id
+            for token_id, token in sorted(added)
+            if token.content not in self.special and _MARK.fullmatch(token.content)
+        }
+
+    @cached_property
+    def controls(self) -> frozenset[int]:
+        """The ids of special tokens and marks: what a view tells apart from words."""
+        return frozenset((*self.special.values(), *self.marks.values()))
+
+    @cached_property
+    def in_words(self) -> re.Pattern[str] | None:
+        """Finds the text of any special token or mark."""
+        return _any_of([*self.special, *self.marks])
 
     @cached_property
     def unknown_id(self) -> int | None:
@@ -114,6 +136,12 @@ class Tokenizer:
 
 
 _BYTE = re.compile("<0x([0-9A-F]{2})>")
+_MARK = re.compile(r"<[^\s<>]+>|\[[^\s\[\]]+\]")
+
+
+def _any_of(texts: Iterable[str]) -> re.Pattern[str] | None:
+    longest_first = sorted((text for text in texts if text), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, longest_first))) if longest_first else None
 
 
 @lru_cache(maxsize=1)

@@ -270,8 +270,8 @@ def _select_mixed(
 class Preview:
     """One row as it will be trained. `tokens` are (id, text, trained) of kept and then of cut tokens.
 
-    `special` are the ids of special tokens. `left_out`: a run is not given it. `others` are the further rows that its
-    turns are split over.
+    `special` are the ids of special tokens and of other marks of the vocabulary. `left_out`: a run is not given it.
+    `others` are the further rows that its turns are split over.
     """
 
     template: str
@@ -351,8 +351,7 @@ def _preview(
     tokens = tuple((i, tokenizer.token(i), label != IGNORED) for i, label in zip(ids, labels, strict=True))
     found = tuple(hazard_findings([shown], max_length, overlong))
     left_out = not is_fed(shown, overlong)
-    special = frozenset(tokenizer.special.values())
-    return Preview(encoder.template.name, shown, tokens, found, conversation, special, left_out)
+    return Preview(encoder.template.name, shown, tokens, found, conversation, tokenizer.controls, left_out)
 
 
 def token_report(

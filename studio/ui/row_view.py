@@ -214,6 +214,6 @@ def _drawn(say: Words, sight: _Sight, row: preview.Row, other: str, position: st
             held_out=row.held_out,
             mixed_in=bool(conversation.source),
         )
-        sides.append(row_views.side(say, title, rows, frozenset(sight.tokenizer.special.values()), notes))
+        sides.append(row_views.side(say, title, rows, sight.tokenizer.controls, notes))
     number = 0 if conversation.source else conversation.row
     return row_views.Drawn(number=number, position=position, sides=sides)

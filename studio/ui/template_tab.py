@@ -92,7 +92,14 @@ def build(page: Page) -> None:
         return panel, told(say, draft, *given, found=found), draft.dataset, about
 
     def placed(say: Words, draft: Draft, *given: Any) -> tuple[Any, ...]:
-        return gr.Dropdown(visible=Beside.chosen(*given).loss), told(say, draft, *given)
+        chosen = Beside.chosen(*given)
+        if not chosen.loss or not draft.dataset:
+            return gr.Dropdown(visible=False), told(say, draft, *given)
+        # Offered anew: a run may have ended since the tab came up.
+        tokenizer = tokenizer_of(page, draft)
+        labelled = [_choice(page, say, tokenizer, run) for run in _runs(page, draft)]
+        runs = [(say("template.loss.base_alone"), ""), *labelled]
+        return gr.Dropdown(choices=runs, value=chosen.run, visible=True), told(say, draft, *given)
 
     def measured(say: Words, _: Draft, event: gr.EventData) -> Iterator[Any]:
         for losses in _measured(page, say, Asked.from_json(event._data)):

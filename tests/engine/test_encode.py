@@ -414,6 +414,50 @@ def test_reasoning_inside_the_content_is_reasoning_too(tokenizer: Tokenizer) -> 
     assert learnt(row, CHATML, tokenizer, reasoning=False) == "Hello.<|im_end|>"
 
 
+LAST_THOUGHT = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' }}"
+    "{% set said = m.content.split('</think>') %}"
+    "{% if said | length > 1 and loop.last %}{{ '<think>' + said[0].split('<think>')[-1] + '</think>' }}{% endif %}"
+    "{{ said[-1].lstrip() + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+"""As Qwen 3's: of reasoning inside the content, only that of the last turn is written, and nothing before it."""
+
+
+@pytest.mark.parametrize(
+    ("answers", "hazards"),
+    [
+        (("<think>Hm.</think>Hello.",), set()),
+        (("Hello.", "<think>Hm.</think>Hello."), set()),
+        (("<think>Early.</think>Hello.", "Bye."), {"not_shown"}),
+        (("First words <think>Hm.</think> and last.",), {"not_shown"}),
+    ],
+)
+def test_reasoning_in_the_content_that_a_template_drops_is_named(
+    answers: tuple[str, ...], hazards: set[str], tokenizer: Tokenizer
+) -> None:
+    turns = [turn for said in answers for turn in (Message("user", "Hi"), Message("assistant", said))]
+    row = Encoder(Template("x", "x", LAST_THOUGHT), tokenizer).encode(Conversation(tuple(turns), 1))
+    assert {*row.hazards} & {"not_shown"} == hazards
+
+
+def test_a_mark_of_the_vocabulary_in_a_prompt_stays_a_token_and_is_named(tmp_path: Path) -> None:
+    folder = tiny_tokenizer(tmp_path)
+    backend = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    backend.add_tokens(["<think>", "</think>", "   "])
+    backend.save(str(folder / "tokenizer.json"))
+    tokenizer = load_tokenizer(folder)
+    assert [*tokenizer.marks] == ["<think>", "</think>"]
+    encoder = Encoder(resolve("model", tokenizer), tokenizer)
+    asked, thought = said("What is <think>?", "A mark."), said("Hi", "<think>Hm.</think>Hello.")
+    assert encoder.encode(asked).hazards == ("mark_in_words",)
+    assert encoder.encode(thought).hazards == ()
+    for row in (asked, thought):
+        (quick,) = encoder.encode_many([row])
+        assert [*quick.input_ids].count(tokenizer.marks["<think>"]) == 1
+        assert quick.hazards == encoder.encode(row).hazards
+
+
 def test_with_prompts_everything_is_learnt(tokenizer: Tokenizer) -> None:
     encoder = Encoder(resolve("model", tokenizer), tokenizer, TemplateConfig(prompts=True))
     row = encoder.encode(said("Hi", "Hello.", system="S"))
