@@ -5,14 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from studio.cli.parsing import add_verb
 from studio.cli.printing import AT_FAULT, DONE, print_json, size
 from studio.cli.progress import shown_progress
 from studio.domain.answer import BASE, SIDES, TUNED, ChatSettings, Side
 from studio.domain.chat import Message
-from studio.domain.config import ExportConfig, parse_section
+from studio.domain.config import ExportConfig, Quantization, Target, parse_section
 from studio.domain.errors import StudioError
 from studio.services.store import Store
 
@@ -54,8 +54,9 @@ def add_to(verbs: Verbs) -> None:
     hand_on.add_argument("--language", choices=["en", "zh"], default="en")
     send = add_verb(verbs, "export", export, "export a run's model, and prove that it answers like the chat")
     send.add_argument("run")
-    send.add_argument("--to", choices=["merged", "adapter"], default="merged")
+    send.add_argument("--to", choices=get_args(Target), default="merged")
     send.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
+    send.add_argument("--quantization", default="q8_0", choices=get_args(Quantization), help="of a GGUF file")
     send.add_argument("--out", required=True, help="the folder to write")
 
 
@@ -129,7 +130,8 @@ def export(options: argparse.Namespace, store: Store) -> int:
     """Write a run's model to a folder, and prove that it answers like the chat."""
     from studio.services import exports
 
-    config = parse_section(ExportConfig, {"to": options.to, "dtype": options.dtype}, source="export")
+    given = {"to": options.to, "dtype": options.dtype, "quantization": options.quantization}
+    config = parse_section(ExportConfig, given, source="export")
     with shown_progress() as progress:
         result = exports.run_export(store, options.run, config, Path(options.out), progress)
     if options.json:

@@ -27,6 +27,8 @@ Scheduler = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
 AdapterStart = Literal["zero", "pissa"]
 Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
 Result = Literal["best", "last"]
+Target = Literal["merged", "adapter", "gguf"]
+Quantization = Literal["q8_0", "f16", "q4_1", "q4_0"]
 LogTo = Literal["tensorboard", "trackio", "wandb"]
 Overlong = Literal["cut", "drop", "split", "keep"]
 Turns = Literal["all", "last"]
@@ -506,15 +508,28 @@ class EvalConfig(Section):
 class ExportConfig(Section):
     """Not part of a run: asked for when a finished run is exported."""
 
-    to: Literal["merged", "adapter"] = setting(
+    to: Target = setting(
         "merged",
         "Export as",
-        "`merged`: one model that needs no adapter. `adapter`: the small file of differences.",
+        "`merged`: one model that needs no adapter. `adapter`: the small file of differences. `gguf`: one file for "
+        "llama.cpp, Ollama and LM Studio.",
         advanced=False,
     )
     dtype: Literal["bfloat16", "float16", "float32"] = setting(
-        "bfloat16", "Number format", "Of the exported weights."
+        "bfloat16", "Number format", "Of the exported weights.", only_with=("to", ("merged", "adapter"))
     )
+    quantization: Quantization = setting(
+        "q8_0",
+        "GGUF precision",
+        "`q8_0`: half the size of `f16`, hardly a difference. `q4_1` and `q4_0`: a quarter, with losses that small "
+        "models feel; the proof says how large.",
+        only_with=("to", ("gguf",)),
+    )
+
+    @property
+    def precision(self) -> str:
+        """How the exported weights are written."""
+        return self.quantization if self.to == "gguf" else self.dtype
 
 
 class RunConfig(Section):

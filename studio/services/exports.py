@@ -39,7 +39,7 @@ class ExportStatus:
 
     name: str
     to: str
-    dtype: str
+    precision: str
     created: str
     state: Literal["running", "finished", "failed", "interrupted"]
     """`failed` with a `result`: it is there, but did not pass the comparison with the live model."""
@@ -108,9 +108,9 @@ def start(store: Store, run_id: str, config: ExportConfig) -> str:
     """Start an export in the background and return its name; one that is just being made is not started again."""
     files = _ready(store, run_id)
     for status in list_exports(store, run_id):
-        if status.state == "running" and (status.to, status.dtype) == (config.to, config.dtype):
+        if status.state == "running" and (status.to, status.precision) == (config.to, config.precision):
             return status.name
-    export = ExportFiles(_fresh(files.exports, f"{config.to}-{config.dtype}"))
+    export = ExportFiles(_fresh(files.exports, f"{config.to}-{config.precision}"))
     write_json(export.request, {"schema": 1, "config": config.model_dump(mode="json"), "created": now()})
     process.start_detached(
         ["studio.services.export_worker", str(files.folder), export.folder.name],
@@ -134,7 +134,7 @@ def status(store: Store, run_id: str, name: str) -> ExportStatus:
     return ExportStatus(
         name=name,
         to=config.to,
-        dtype=config.dtype,
+        precision=config.precision,
         created=request["created"],
         state=state,
         phase=phase.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +53,7 @@ def build(page: Page) -> None:
         deleting = gr.State("")
         looked = gr.JSON(visible=False)
     outputs = [before, listed, timer]
-    whole = [page.draft, empty, new, run, fields[0], need, deleting, *outputs]
+    whole = [page.draft, empty, new, run, *fields, need, deleting, *outputs]
 
     def drawn(say: Words, run_id: str, doomed: str, last: Mapping[str, Any]) -> tuple[Any, ...]:
         """The exports of a run, where they differ from what stands there."""
@@ -75,7 +75,12 @@ def build(page: Page) -> None:
         runs = usable(page)
         if not runs:
             text = views.empty(say("export.none"), say("export.none.next"))
-            return (gr.skip(), gr.HTML(text, visible=True), gr.Column(visible=False), *[gr.skip()] * 7)
+            return (
+                gr.skip(),
+                gr.HTML(text, visible=True),
+                gr.Column(visible=False),
+                *[gr.skip()] * (6 + len(fields)),
+            )
         chosen = next((r for r in runs if r.id == run_id), runs[0])
         config = _possible(chosen, _config(given))
         return (
@@ -83,7 +88,8 @@ def build(page: Page) -> None:
             gr.HTML(visible=False),
             gr.Column(visible=True),
             gr.Dropdown(choices=[run_views.choice(r) for r in runs], value=chosen.id),
-            gr.Radio(value=config.to, interactive=chosen.method != "full"),
+            gr.Radio(value=config.to, choices=_targets(chosen)),
+            *_shown(config),
             needed(say, page, chosen.id, config),
             "",
             *drawn(say, chosen.id, "", last),
@@ -95,8 +101,8 @@ def build(page: Page) -> None:
     def picked(say: Words, draft: Draft, last: dict[str, Any], run_id: str, *given: Any) -> tuple[Any, ...]:
         return opened(say, draft, run_id, last, given)
 
-    def changed(say: Words, draft: Draft, run_id: str, *given: Any) -> str:
-        return needed(say, page, run_id, _config(given))
+    def changed(say: Words, draft: Draft, run_id: str, *given: Any) -> tuple[Any, ...]:
+        return (*_shown(_config(given)), needed(say, page, run_id, _config(given)))
 
     def started(say: Words, draft: Draft, last: dict[str, Any], run_id: str, *given: Any) -> tuple[Any, ...]:
         from studio.services import exports
@@ -130,7 +136,14 @@ def build(page: Page) -> None:
 
     page.on_enter("export", enter, whole, inputs=[before, *fields], error=error)
     page.on(run.input, picked, [before, run, *fields], whole, error=error)
-    page.on([field.input for field in fields], changed, [run, *fields], [need], error=error, latest=True)
+    page.on(
+        [field.input for field in fields],
+        changed,
+        [run, *fields],
+        [*fields[1:], need],
+        error=error,
+        latest=True,
+    )
     page.on(start.click, started, [before, run, *fields], outputs, error=error)
     page.on(
         timer.tick,
@@ -148,14 +161,33 @@ def build(page: Page) -> None:
 
 def _widget(setting: Setting) -> gr.Radio:
     """Every setting of an export is a choice."""
-    choices = [(t(f"choice.{setting.key}.{choice}"), choice) for choice in setting.choices]
     return gr.Radio(
-        choices,
+        _choices(setting, setting.choices),
         value=setting.default,
         label=t(f"setting.{setting.key}.label"),
         info=t(f"setting.{setting.key}.help"),
+        visible=_does_something(setting, ExportConfig()),
         elem_id=f"set-{setting.key.replace('.', '-')}",
     )
+
+
+def _choices(setting: Setting, values: Sequence[str]) -> list[tuple[str, str]]:
+    return [(t(f"choice.{setting.key}.{value}"), value) for value in values]
+
+
+def _targets(run: Run) -> list[tuple[str, str]]:
+    """Full tuning leaves no adapter to export."""
+    setting = export_settings()[0]
+    return _choices(setting, [to for to in setting.choices if not (to == "adapter" and run.method == "full")])
+
+
+def _shown(config: ExportConfig) -> list[Any]:
+    """All settings but the target are for some targets alone."""
+    return [gr.update(visible=_does_something(setting, config)) for setting in export_settings()[1:]]
+
+
+def _does_something(setting: Setting, config: ExportConfig) -> bool:
+    return setting.only_with is None or config.to in setting.only_with[1]
 
 
 def _config(given: tuple[Any, ...]) -> ExportConfig:
@@ -165,8 +197,8 @@ def _config(given: tuple[Any, ...]) -> ExportConfig:
 
 
 def _possible(run: Run, config: ExportConfig) -> ExportConfig:
-    """Full tuning leaves no adapter to export."""
-    return config.model_copy(update={"to": "merged"}) if run.method == "full" else config
+    no_adapter = run.method == "full" and config.to == "adapter"
+    return config.model_copy(update={"to": "merged"}) if no_adapter else config
 
 
 def needed(say: Words, page: Page, run_id: str, config: ExportConfig) -> str:
@@ -179,13 +211,13 @@ def needed(say: Words, page: Page, run_id: str, config: ExportConfig) -> str:
 
 def expected_bytes(run: TunedRun, config: ExportConfig) -> int:
     """Size of the weights to be written."""
-    if config.to == "merged" or run.full:
+    if config.to != "adapter" or run.full:
         weights = models.inspect(run.model_path, run.config.model.id).parameters
     else:
         weights = sum(
             tensor.size for file in run.weights.glob("*.safetensors") for tensor in read_header(file).values()
         )
-    return weights * export_views.WIDTHS[config.dtype]
+    return round(weights * export_views.WIDTHS[config.precision])
 
 
 def packed(page: Page, folder: Path, name: str) -> str:

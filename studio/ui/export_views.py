@@ -17,10 +17,18 @@ if TYPE_CHECKING:
     from studio.services.exports import ExportStatus
 
 STATE_CHIPS = {"running": "info", "finished": "good", "failed": "bad", "interrupted": "warn"}
-WIDTHS = {"bfloat16": 2, "float16": 2, "float32": 4}
-"""Bytes a weight."""
-_FOLDER = re.compile(r'^folder = "\."[^\n]*', re.MULTILINE)
-_CODE = re.compile(r"```python\n(.*?)\n```", re.DOTALL)
+WIDTHS = {
+    "bfloat16": 2,
+    "float16": 2,
+    "float32": 4,
+    "f16": 2,
+    "q8_0": 34 / 32,
+    "q4_1": 20 / 32,
+    "q4_0": 18 / 32,
+}
+"""Bytes a weight; GGUF's blocks of 32 hold their scale too."""
+_FOLDER = re.compile(r'^(folder = |cd )"?\."?[^\n]*', re.MULTILINE)
+_CODE = re.compile(r"```(?:python|sh)\n(.*?)\n```", re.DOTALL)
 
 
 def needs(say: Words, expected: int, free: int) -> str:
@@ -39,7 +47,7 @@ def exports(say: Words, found: Sequence[ExportStatus], deleting: str) -> str:
 
 
 def _card(say: Words, status: ExportStatus, deleting: bool, newest: bool) -> str:
-    title = f"{say(f'choice.export.to.{status.to}')} · {status.dtype}"
+    title = f"{say(f'choice.export.to.{status.to}')} · {status.precision}"
     pulse = " live" if status.state == "running" else ""
     state = say("export.passed") if status.state == "finished" else say(f"export.state.{status.state}")
     chip = f'<span class="chip chip-{STATE_CHIPS[status.state]}{pulse}">{escape(state)}</span>'
@@ -86,13 +94,13 @@ def _result(say: Words, status: ExportStatus, newest: bool) -> str:
         f"files-{status.name}", say("export.files", count=len(files)), f'<table class="rows">{rows}</table>'
     )
     return (
-        f"{_proof(say, result['verified'])}"
+        f"{_proof(say, status.to, result['verified'])}"
         f'<p class="export-path"><span class="mono">{escape(str(status.files))}</span>'
         f'<span class="muted num">{views.size(result["bytes"])}</span></p>{how}{what}'
     )
 
 
-def _proof(say: Words, verified: Mapping[str, Any]) -> str:
+def _proof(say: Words, to: str, verified: Mapping[str, Any]) -> str:
     """What the comparison with the live model showed, in figures."""
     equal = round(verified["greedy_match"] * verified["prompts"])
     same = verified["same_prompt_ids"] and verified["same_end_tokens"]
@@ -107,7 +115,11 @@ def _proof(say: Words, verified: Mapping[str, Any]) -> str:
     ]
     note = say.text(Text.from_json(verified["note_text"])) if verified.get("note_text") else ""
     kind = "good" if verified["passed"] else "bad"
-    said = say("export.proven", prompts=verified["prompts"], tokens=verified["tokens"])
+    said = say(
+        "export.proven.gguf" if to == "gguf" else "export.proven",
+        prompts=verified["prompts"],
+        tokens=verified["tokens"],
+    )
     return (
         f'<div class="proof {kind}"><p>{escape(said)}</p><div class="figures">{run_views.stats(shown)}</div>'
         f"{f'<p class=muted>{escape(note)}</p>' if note else ''}</div>"
@@ -140,4 +152,5 @@ def snippet(folder: Path) -> str:
     except FileNotFoundError:
         return ""
     found = _CODE.search(card)
-    return _FOLDER.sub(lambda _: f"folder = {json.dumps(str(folder))}", found.group(1)) if found else ""
+    path = json.dumps(str(folder))
+    return _FOLDER.sub(lambda start: f"{start[1]}{path}", found.group(1)) if found else ""

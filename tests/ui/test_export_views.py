@@ -25,7 +25,7 @@ def status(state: str = "finished", **values: object) -> ExportStatus:
     given: dict[str, object] = {
         "name": "merged-bfloat16",
         "to": "merged",
-        "dtype": "bfloat16",
+        "precision": "bfloat16",
         "created": "2026-01-01T00:00:00.000Z",
         "state": state,
         "phase": "merging",

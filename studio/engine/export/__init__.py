@@ -15,8 +15,10 @@ from studio.domain.chat import Conversation
 from studio.domain.config import ExportConfig
 from studio.domain.errors import Stopped, StudioError
 from studio.engine.export.card import RunFacts, model_card
+from studio.engine.export.gguf.write import file_name, gguf_bytes, write_gguf
 from studio.engine.export.merge import adapter_bytes, merged_bytes, write_adapter, write_merged
-from studio.engine.export.package import write_configs, write_tokenizer
+from studio.engine.export.ollama import write_modelfile
+from studio.engine.export.package import write_configs, write_licence, write_tokenizer
 from studio.engine.export.verify import Verified, verify
 from studio.engine.tuned import TunedRun
 
@@ -36,7 +38,8 @@ class Exported:
 
     path: Path
     to: str
-    dtype: str
+    precision: str
+    """The weights' number format, or a GGUF file's quantisation."""
     files: dict[str, int]
     """Name and bytes."""
     verified: Verified
@@ -51,7 +54,7 @@ class Exported:
             "path": str(self.path),
             "bytes": self.bytes,
             "to": self.to,
-            "dtype": self.dtype,
+            "precision": self.precision,
             "files": self.files,
             "verified": self.verified.to_json(),
             "seconds": self.seconds,
@@ -80,28 +83,20 @@ def export(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     try:
-        _check_space(
-            partial,
-            merged_bytes(run, config.dtype) if config.to == "merged" else adapter_bytes(run, config.dtype),
-        )
+        _check_space(partial, expected_bytes(run, config))
 
         def wrote(done: float, total: float) -> None:
             if should_stop():
                 raise Stopped
-            progress("merging" if config.to == "merged" else "saving", done, total)
+            progress("saving" if config.to == "adapter" else "merging", done, total)
 
-        if config.to == "merged":
-            write_merged(run, partial, config.dtype, wrote)
-        else:
-            write_adapter(run, partial, config.dtype)
+        _write(run, config, partial, wrote)
         progress("saving", 0, 0)
-        write_tokenizer(run, partial)
-        write_configs(run, partial, config.dtype if config.to == "merged" else None)
+        _write_beside(run, config, partial)
         verified = verify(
             run,
             partial,
-            config.to,
-            config.dtype,
+            config,
             rows,
             lambda done, total: progress("verifying", done, total),
             should_stop,
@@ -116,7 +111,33 @@ def export(
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    return Exported(out, config.to, config.dtype, files, verified, round(time.monotonic() - begun, 1))
+    return Exported(out, config.to, config.precision, files, verified, round(time.monotonic() - begun, 1))
+
+
+def expected_bytes(run: TunedRun, config: ExportConfig) -> int:
+    """How large the exported weights will be."""
+    if config.to == "gguf":
+        return gguf_bytes(run, config.quantization)
+    return merged_bytes(run, config.dtype) if config.to == "merged" else adapter_bytes(run, config.dtype)
+
+
+def _write(run: TunedRun, config: ExportConfig, folder: Path, wrote: Callable[[float, float], None]) -> None:
+    if config.to == "gguf":
+        write_gguf(run, folder, config.quantization, wrote)
+    elif config.to == "merged":
+        write_merged(run, folder, config.dtype, wrote)
+    else:
+        write_adapter(run, folder, config.dtype)
+
+
+def _write_beside(run: TunedRun, config: ExportConfig, folder: Path) -> None:
+    """What the weights need to be used; a GGUF file holds its tokenizer and template itself."""
+    if config.to == "gguf":
+        write_licence(run, folder)
+        write_modelfile(run, folder, file_name(config.quantization))
+        return
+    write_tokenizer(run, folder)
+    write_configs(run, folder, config.dtype if config.to == "merged" else None)
 
 
 def _check(run: TunedRun, config: ExportConfig, out: Path) -> None:

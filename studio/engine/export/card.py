@@ -10,8 +10,10 @@ from typing import Any
 
 import yaml
 
-from studio.domain.config import ExportConfig, applies, settings
+from studio.domain.config import ExportConfig, Target, applies, settings
+from studio.engine.export.gguf.write import file_name
 from studio.engine.export.merge import is_hub_id
+from studio.engine.export.ollama import model_tag
 from studio.engine.export.verify import Verified
 from studio.engine.tuned import TunedRun
 
@@ -37,11 +39,11 @@ def model_card(run: TunedRun, config: ExportConfig, facts: RunFacts, verified: V
         f"# {run.name}",
         _summary(run, config),
         _warning(verified),
-        f"## How to load it\n\n```python\n{_code(run, config)}\n```",
+        f"## How to load it\n\n{_how(run, config)}",
         f"## Data\n\n{_data(run, facts)}",
         f"## Training\n\n{_settings(run)}",
         f"## Result\n\n{_metrics(facts)}" if facts.metrics else "",
-        f"## Comparison with the live model\n\n{_verification(verified)}",
+        f"## Comparison with the live model\n\n{_verification(verified, config)}",
         f"## Base model and licence\n\n{_base(run, licence)}",
         f"## Fingerprints (SHA-256)\n\n{_hashes(facts)}" if facts.sha256 else "",
         f"## Versions\n\n{_table('Package', 'Version', facts.versions)}" if facts.versions else "",
@@ -77,8 +79,16 @@ def _base_name(run: TunedRun) -> str:
     )
 
 
+_LIBRARIES: Mapping[Target, str] = {"merged": "transformers", "adapter": "peft", "gguf": "gguf"}
+_WHAT: Mapping[Target, str] = {
+    "merged": "The merged model: it needs no adapter.",
+    "adapter": "The adapter only: it needs its base model.",
+    "gguf": "The merged model in one GGUF file, for llama.cpp, Ollama, LM Studio and others.",
+}
+
+
 def _front(run: TunedRun, config: ExportConfig, licence: str) -> dict[str, Any]:
-    front: dict[str, Any] = {"library_name": "transformers" if config.to == "merged" else "peft"}
+    front: dict[str, Any] = {"library_name": _LIBRARIES[config.to]}
     if licence:
         front["license"] = licence
     if is_hub_id(run):
@@ -92,17 +102,14 @@ def _front(run: TunedRun, config: ExportConfig, licence: str) -> dict[str, Any]:
 
 def _summary(run: TunedRun, config: ExportConfig) -> str:
     method = {"qlora": "QLoRA", "lora": "LoRA", "full": "full fine-tuning"}[run.config.train.method]
-    what = (
-        "The merged model: it needs no adapter."
-        if config.to == "merged"
-        else "The adapter only: it needs its base model."
-    )
     stopped = (
         " The run was stopped before its end; this is its latest checkpoint."
         if run.kind == "checkpoint"
         else ""
     )
-    return f"{_base_name(run)}, tuned with {method}. {what} Weights in {config.dtype}.{stopped}"
+    return (
+        f"{_base_name(run)}, tuned with {method}. {_WHAT[config.to]} Weights in {config.precision}.{stopped}"
+    )
 
 
 def _warning(verified: Verified) -> str:
@@ -112,8 +119,18 @@ def _warning(verified: Verified) -> str:
     return f"> **This export FAILED its comparison with the live model. Do not rely on it.** {reasons}"
 
 
-def _code(run: TunedRun, config: ExportConfig) -> str:
-    return (_MERGED if config.to == "merged" else _adapter_code(run)) + _ASK
+def _how(run: TunedRun, config: ExportConfig) -> str:
+    if config.to == "gguf":
+        file, tag = file_name(config.quantization), model_tag(run.name)
+        return f"```sh\n{_GGUF.format(file=file, tag=tag)}\n```"
+    return f"```python\n{_MERGED if config.to == 'merged' else _adapter_code(run)}{_ASK}\n```"
+
+
+_GGUF = """\
+cd .  # where this file lies
+ollama create {tag} -f Modelfile && ollama run {tag}
+llama-cli -m {file}     # the same with llama.cpp alone; --jinja takes the chat template in the file
+llama-server -m {file}  # an OpenAI-compatible endpoint at http://127.0.0.1:8080/v1"""
 
 
 _MERGED = """\
@@ -190,7 +207,14 @@ def _metrics(facts: RunFacts) -> str:
     return _table("Metric", "Value", shown) + "\n\nLosses are nats a trained token."
 
 
-def _verification(verified: Verified) -> str:
+_LOADED: Mapping[Target, str] = {
+    "merged": "Loaded again with plain transformers",
+    "adapter": "Loaded again with plain transformers and PEFT",
+    "gguf": "Loaded again from this file alone, by transformers' GGUF reader, in float32,",
+}
+
+
+def _verification(verified: Verified, config: ExportConfig) -> str:
     found = verified.to_json()
     figures = {
         "Result": "passed" if verified.passed else "FAILED",
@@ -204,10 +228,8 @@ def _verification(verified: Verified) -> str:
     }
     if verified.original:
         figures["Mean KL to the adapter on the original weights"] = f"{verified.original.mean_kl:.3g}"
-    text = (
-        "Loaded again with plain transformers and held against the tuned model as it ran in the studio's chat.\n\n"
-        + _table("", "", figures)
-    )
+    text = f"{_LOADED[config.to]} and held against the tuned model as it ran in the studio's chat.\n\n"
+    text += _table("", "", figures)
     return f"{text}\n\n{verified.note}" if verified.note else text
 
 

@@ -55,6 +55,34 @@ class Update:
         return merged.T if self.transposed else merged
 
 
+@dataclass(frozen=True)
+class Tuned:
+    """The tuned model's tensors one at a time: read from the base's files, with the adapter's update added."""
+
+    files: Mapping[str, Path]
+    """By a tensor's name, in the order of the source files."""
+    shapes: Mapping[str, Tensor]
+    updates: Mapping[str, Update]
+
+    def read(self, name: str) -> torch.Tensor:
+        """A tensor as it is stored, or in float32 where the adapter changes it."""
+        with safe_open(self.files[name], framework="pt") as weights:
+            weight: torch.Tensor = weights.get_tensor(name)
+        update = self.updates.get(name)
+        return update.applied(weight) if update else weight
+
+
+def tuned_tensors(run: TunedRun) -> Tuned | None:
+    """None where an adapter's module is named otherwise than the tensor it belongs to."""
+    found = list(_tensors(_sources(run)))
+    updates = {} if run.full else _updates(run, {name for _, name, _ in found})
+    if updates is None:
+        return None
+    return Tuned(
+        {name: file for file, name, _ in found}, {name: tensor for _, name, tensor in found}, updates
+    )
+
+
 def merged_bytes(run: TunedRun, dtype: str) -> int:
     """How large the weights of a merged export will be."""
     return sum(_size(tensor, dtype) for _, _, tensor in _tensors(_sources(run)))
@@ -70,14 +98,10 @@ def write_merged(
     run: TunedRun, folder: Path, dtype: str, wrote: Wrote, shard_bytes: int = _SHARD_BYTES
 ) -> None:
     """Write the tuned model's weights to `folder`, at most one shard in memory at a time."""
-    sources = _sources(run)
-    updates: dict[str, Update] = {}
-    if not run.full:
-        found = _updates(run, {name for _, name, _ in _tensors(sources)})
-        if found is None:
-            return _merge_loaded(run, folder, dtype)
-        updates = found
-    _write(sources, updates, folder, dtype, wrote, shard_bytes)
+    tuned = tuned_tensors(run)
+    if tuned is None:
+        return _merge_loaded(run, folder, dtype)
+    _write(tuned, folder, dtype, wrote, shard_bytes)
 
 
 def write_adapter(run: TunedRun, folder: Path, dtype: str) -> None:
@@ -159,26 +183,18 @@ def _find(name: str, names: set[str]) -> str | None:
     return longer[0] if len(longer) == 1 else None
 
 
-def _write(
-    sources: Sequence[Path],
-    updates: Mapping[str, Update],
-    folder: Path,
-    dtype: str,
-    wrote: Wrote,
-    shard_bytes: int,
-) -> None:
-    shards = _plan(sources, dtype, shard_bytes)
-    total = sum(_size(tensor, dtype) for shard in shards for _, _, tensor in shard)
+def _write(tuned: Tuned, folder: Path, dtype: str, wrote: Wrote, shard_bytes: int) -> None:
+    shards = _plan(tuned.shapes, dtype, shard_bytes)
+    total = sum(_size(tensor, dtype) for tensor in tuned.shapes.values())
     done, places = 0, {}
     for number, shard in enumerate(shards, 1):
         file_name = WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
         tensors = {}
-        for file, name, tensor in shard:
+        for name in shard:
             wrote(done, total)
-            with safe_open(file, framework="pt") as weights:
-                tensors[name] = _merged(name, weights.get_tensor(name), updates.get(name), dtype)
+            tensors[name] = _converted(name, tuned.read(name), dtype).contiguous()
             places[name] = file_name
-            done += _size(tensor, dtype)
+            done += _size(tuned.shapes[name], dtype)
         save_file(tensors, folder / file_name, metadata={"format": "pt"})
     if len(shards) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": places}
@@ -186,24 +202,18 @@ def _write(
     wrote(total, total)
 
 
-def _plan(sources: Sequence[Path], dtype: str, shard_bytes: int) -> list[list[tuple[Path, str, Tensor]]]:
+def _plan(shapes: Mapping[str, Tensor], dtype: str, shard_bytes: int) -> list[list[str]]:
     """The tensors in the order of the source files, cut where a shard would grow too large."""
-    shards: list[list[tuple[Path, str, Tensor]]] = [[]]
+    shards: list[list[str]] = [[]]
     size = 0
-    for item in _tensors(sources):
-        more = _size(item[2], dtype)
+    for name, tensor in shapes.items():
+        more = _size(tensor, dtype)
         if shards[-1] and size + more > shard_bytes:
             shards.append([])
             size = 0
-        shards[-1].append(item)
+        shards[-1].append(name)
         size += more
     return shards
-
-
-def _merged(name: str, weight: torch.Tensor, update: Update | None, dtype: str) -> torch.Tensor:
-    if update is not None:
-        weight = update.applied(weight)
-    return _converted(name, weight, dtype).contiguous()
 
 
 def _converted(name: str, tensor: torch.Tensor, dtype: str) -> torch.Tensor:

@@ -24,14 +24,21 @@ _LICENCE = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*")
 
 def write_tokenizer(run: TunedRun, folder: Path) -> None:
     """Copy the base's tokenizer and its licence; the chat template is the one that the run was trained with."""
-    names = [name for name in _TOKENIZER if (run.model_path / name).is_file()]
-    names += [path.name for pattern in _LICENCE for path in run.model_path.glob(pattern) if path.is_file()]
-    for name in names:
-        shutil.copyfile(run.model_path / name, folder / name)
+    write_licence(run, folder)
+    for name in _TOKENIZER:
+        if (run.model_path / name).is_file():
+            shutil.copyfile(run.model_path / name, folder / name)
     config = _read(folder / "tokenizer_config.json")
     if config.pop("chat_template", None) is not None:  # else two templates would lie there
         _write(folder / "tokenizer_config.json", config)
     (folder / "chat_template.jinja").write_text(run.template.source, encoding="utf-8", newline="\n")
+
+
+def write_licence(run: TunedRun, folder: Path) -> None:
+    """Copy the base's licence, which holds for what is made from it."""
+    for path in (path for pattern in _LICENCE for path in run.model_path.glob(pattern)):
+        if path.is_file():
+            shutil.copyfile(path, folder / path.name)
 
 
 def write_configs(run: TunedRun, folder: Path, dtype: str | None) -> None:
