@@ -27,7 +27,7 @@ Scheduler = Literal["cosine", "linear", "constant", "warmup_stable_decay"]
 AdapterStart = Literal["zero", "pissa"]
 Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
 Result = Literal["best", "last"]
-Target = Literal["merged", "adapter", "gguf"]
+Target = Literal["merged", "adapter", "gguf", "script"]
 Quantization = Literal["q8_0", "f16", "q4_1", "q4_0"]
 LogTo = Literal["tensorboard", "trackio", "wandb"]
 Overlong = Literal["cut", "drop", "split", "keep"]
@@ -341,6 +341,12 @@ class TrainConfig(Section):
         "Packing",
         "Rows of a micro-batch lie end to end without padding, each seeing only itself: the same result, faster.",
     )
+    plain: bool = setting(
+        False,
+        "Plain operations",
+        "Transformers' and PEFT's own operations, one by one, on padded rows: slower and with more memory. The script "
+        "that such a run is exported as then gives the same adapter to the last bit.",
+    )
     optimizer: Optimizer = setting(
         "adamw",
         "Optimiser",
@@ -454,6 +460,11 @@ class TrainConfig(Section):
         "Weights & Biases sends figures and settings to its service, or keeps them where it has no key. None: no one.",
     )
 
+    @property
+    def packs(self) -> bool:
+        """Whether rows of a micro-batch lie end to end."""
+        return self.packing and not self.plain
+
 
 class EvalConfig(Section):
     rows: int = setting(
@@ -512,7 +523,7 @@ class ExportConfig(Section):
         "merged",
         "Export as",
         "`merged`: one model that needs no adapter. `adapter`: the small file of differences. `gguf`: one file for "
-        "llama.cpp, Ollama and LM Studio.",
+        "llama.cpp, Ollama and LM Studio. `script`: the run as a Python script that trains it again by itself.",
         advanced=False,
     )
     dtype: Literal["bfloat16", "float16", "float32"] = setting(
@@ -528,8 +539,8 @@ class ExportConfig(Section):
 
     @property
     def precision(self) -> str:
-        """How the exported weights are written."""
-        return self.quantization if self.to == "gguf" else self.dtype
+        """How the exported weights are written; a script has none."""
+        return {"gguf": self.quantization, "script": ""}.get(self.to, self.dtype)
 
 
 class RunConfig(Section):

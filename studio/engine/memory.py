@@ -186,7 +186,7 @@ def _largest_micro_batch(train: TrainConfig, lengths: Sequence[int]) -> list[int
     for step in range(min(steps.count, _STEPS_LOOKED_AT)):
         for rows in micro_batches(steps.batch(step), size):
             sizes = [lengths[row] for row in rows]
-            if not train.packing:
+            if not train.packs:
                 sizes = [max(sizes)] * len(sizes)
             largest = max(largest, sizes, key=sum)
     return largest
@@ -238,7 +238,7 @@ def _kept_by_layer(train: TrainConfig, model: ModelFacts, rows: Sequence[int]) -
 
 def _is_joined(train: TrainConfig) -> bool:
     """Whether LoRA layers on one input are one operation, as in `studio.engine.fused_lora`."""
-    return train.method == "lora" and not train.dropout and not train.dora
+    return train.method == "lora" and not (train.dropout or train.dora or train.plain)
 
 
 def _kept_by_peft(train: TrainConfig, model: ModelFacts, working: int) -> tuple[int, int]:
@@ -262,15 +262,18 @@ def _kept_by_attention(train: TrainConfig, model: ModelFacts, row: int) -> int:
     """Of one row: each head's shares while it is short, else what the flash kernel keeps: its output, and a float32 a
     head and position."""
     working = _BYTES.get(train.dtype, 4)
-    if train.packing and row <= _SHORT:
+    if train.packs and row <= _SHORT:
         return working * model.heads * row * row
     return row * (working * model.query_size + 4 * model.heads)
 
 
 def _logits(train: TrainConfig, model: ModelFacts, tokens: int) -> int:
     """A chunk's logits in float32, and those before them. In full tuning the gradient of the output layer besides, and
-    the products that add up to it."""
-    chunk = 8 * min(_CHUNK, tokens) * model.vocabulary
+    the products that add up to it. Plain operations hold all of them, their gradient, and both in the working type."""
+    if train.plain:
+        chunk = (8 + 2 * _BYTES.get(train.dtype, 4)) * tokens * model.vocabulary
+    else:
+        chunk = 8 * min(_CHUNK, tokens) * model.vocabulary
     return chunk + (8 * model.vocabulary * model.hidden if train.method == "full" else 0)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch.utils.checkpoint import checkpoint
 
 from studio.domain.config import TrainConfig
-from studio.domain.encoded import Encoded
+from studio.domain.encoded import IGNORED, Encoded
 from studio.engine import adapters, attention, fused_layers
 from studio.engine.batches import Batch, collate
 from studio.engine.loss import CHUNK, head_loss
@@ -44,6 +44,8 @@ class Trainee:
     plain_head: bool
     """Whether logits are hidden states times one matrix and nothing else."""
     noise: Noise | None
+    plain: bool = False
+    """Whether the model is called as anyone would, its loss over all logits at once."""
 
     @property
     def parameters(self) -> dict[str, torch.nn.Parameter]:
@@ -70,6 +72,8 @@ class Trainee:
         `noise_seeds`, one a row, are those of NEFTune's noise; without them there is none.
         """
         with self.precision():
+            if self.plain:
+                return self._own_loss(batch, noise_seeds)
             hidden = self._hidden(batch, noise_seeds)
             if self.plain_head:
                 weight: torch.Tensor = self.base.get_output_embeddings().weight
@@ -125,6 +129,21 @@ class Trainee:
         hidden: torch.Tensor = decoder_of(self.base)(**inputs).last_hidden_state.flatten(0, 1)
         return hidden[batch.positions]
 
+    def _own_loss(self, batch: Batch, noise_seeds: Sequence[int]) -> torch.Tensor:
+        """As transformers' Trainer asks a model for it: what the script of a plain run repeats."""
+        if self.noise:
+            self.noise.of(batch.row_lengths, noise_seeds)
+        labels = torch.full_like(batch.input_ids, IGNORED)
+        labels.view(-1)[batch.positions + 1] = batch.labels  # a position predicts the token after it
+        output = self.model(
+            input_ids=batch.input_ids,
+            attention_mask=batch.attention_mask,
+            labels=labels,
+            num_items_in_batch=torch.ones((), dtype=torch.long, device=labels.device),
+        )
+        loss: torch.Tensor = output.loss
+        return loss
+
     def _part_loss(self, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """For heads that do more than one product; their logits are made again in the backward pass, not kept."""
         logits = head_logits(self.base, hidden).float()
@@ -163,23 +182,25 @@ def build(
         model: torch.nn.Module = base
     else:
         model = adapters.add(base, config, adapter)
-    fused_layers.fuse(model)
+    if not config.plain:
+        fused_layers.fuse(model)
     if config.gradient_checkpointing:
         base.activation_checkpointing_enable({"use_reentrant": False})
         base.enable_input_require_grads()
     own_attention = str(base.config._attn_implementation)
-    if config.packing:
+    if config.packs:
         base.set_attn_implementation(attention.NAME)
     return Trainee(
         model=model,
         base=base,
         device=device,
         autocast=None if working == torch.float32 else working,
-        packing=config.packing,
+        packing=config.packs,
         pad_id=pad_id,
         own_attention=own_attention,
         plain_head=_has_plain_head(base),
         noise=Noise(base.get_input_embeddings(), config.neftune_alpha) if config.neftune_alpha else None,
+        plain=config.plain,
     )
 
 

@@ -110,7 +110,7 @@ def start(store: Store, run_id: str, config: ExportConfig) -> str:
     for status in list_exports(store, run_id):
         if status.state == "running" and (status.to, status.precision) == (config.to, config.precision):
             return status.name
-    export = ExportFiles(_fresh(files.exports, f"{config.to}-{config.precision}"))
+    export = ExportFiles(_fresh(files.exports, "-".join(filter(None, (config.to, config.precision)))))
     write_json(export.request, {"schema": 1, "config": config.model_dump(mode="json"), "created": now()})
     process.start_detached(
         ["studio.services.export_worker", str(files.folder), export.folder.name],
@@ -178,6 +178,7 @@ def run_export(
 ) -> Exported:
     """Export to any folder, in this process."""
     from studio.engine.export import RunFacts, export
+    from studio.services.recipes import read_recipe
 
     files = _ready(store, run_id)
     progress("loading", 0, 0)
@@ -190,13 +191,15 @@ def run_export(
         sha256=env.get("sha256", {}),
         metrics=Jobs(store).get(run_id).metrics,
     )
+    trained = read_trained(files)
     with explained(out):
         return export(
-            read_trained(files),
+            trained,
             config,
             out,
             rows=[*held_out, *train],
             facts=facts,
+            recipe=read_recipe(store, files, trained) if config.to == "script" else None,
             progress=progress,
             should_stop=should_stop,
         )
@@ -222,7 +225,7 @@ def _judged(
 ) -> tuple[Literal["running", "finished", "failed", "interrupted"], Text | None, Text | None]:
     """(state, what is wrong, what to do)."""
     if result is not None:
-        if result["verified"]["passed"]:
+        if result["verified"] is None or result["verified"]["passed"]:
             return "finished", None, None
         return "failed", Text.from_json(result["verified"]["reason_texts"][0]), _NOT_PROVEN
     if isinstance(last, Failed):
@@ -234,7 +237,9 @@ def _judged(
     return "interrupted", Text("The export's process ended before it was done."), Text("Start it again.")
 
 
-_NOT_PROVEN = Text("Its files are kept, but do not rely on them: export as float32, or export the adapter.")
+_NOT_PROVEN = Text(
+    "Its files are kept, but do not rely on them: export with a finer precision, or export the adapter."
+)
 
 
 def _is_alive(export: ExportFiles, created: str) -> bool:

@@ -35,7 +35,7 @@ def _kind(config: RunConfig) -> str:
                 train.dropout > 0,
                 train.optimizer,
                 train.micro_batch_size,
-                train.packing,
+                "plain" if train.plain else train.packing,
                 train.gradient_checkpointing,
             ),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,7 +88,7 @@ def build(page: Page) -> None:
             gr.HTML(visible=False),
             gr.Column(visible=True),
             gr.Dropdown(choices=[run_views.choice(r) for r in runs], value=chosen.id),
-            gr.Radio(value=config.to, choices=_targets(chosen)),
+            gr.Radio(value=config.to, choices=_targets(say, chosen)),
             *_shown(config),
             needed(say, page, chosen.id, config),
             "",
@@ -162,7 +162,7 @@ def build(page: Page) -> None:
 def _widget(setting: Setting) -> gr.Radio:
     """Every setting of an export is a choice."""
     return gr.Radio(
-        _choices(setting, setting.choices),
+        [(t(f"choice.{setting.key}.{choice}"), choice) for choice in setting.choices],
         value=setting.default,
         label=t(f"setting.{setting.key}.label"),
         info=t(f"setting.{setting.key}.help"),
@@ -171,14 +171,11 @@ def _widget(setting: Setting) -> gr.Radio:
     )
 
 
-def _choices(setting: Setting, values: Sequence[str]) -> list[tuple[str, str]]:
-    return [(t(f"choice.{setting.key}.{value}"), value) for value in values]
-
-
-def _targets(run: Run) -> list[tuple[str, str]]:
+def _targets(say: Words, run: Run) -> list[tuple[str, str]]:
     """Full tuning leaves no adapter to export."""
     setting = export_settings()[0]
-    return _choices(setting, [to for to in setting.choices if not (to == "adapter" and run.method == "full")])
+    possible = [to for to in setting.choices if not (to == "adapter" and run.method == "full")]
+    return [(say(f"choice.{setting.key}.{to}"), to) for to in possible]
 
 
 def _shown(config: ExportConfig) -> list[Any]:
@@ -211,6 +208,8 @@ def needed(say: Words, page: Page, run_id: str, config: ExportConfig) -> str:
 
 def expected_bytes(run: TunedRun, config: ExportConfig) -> int:
     """Size of the weights to be written."""
+    if config.to == "script":
+        return sum(file.stat().st_size for file in run.weights.glob("*.safetensors"))
     if config.to != "adapter" or run.full:
         weights = models.inspect(run.model_path, run.config.model.id).parameters
     else:

@@ -47,9 +47,10 @@ def exports(say: Words, found: Sequence[ExportStatus], deleting: str) -> str:
 
 
 def _card(say: Words, status: ExportStatus, deleting: bool, newest: bool) -> str:
-    title = f"{say(f'choice.export.to.{status.to}')} · {status.precision}"
+    title = " · ".join(filter(None, (say(f"choice.export.to.{status.to}"), status.precision)))
     pulse = " live" if status.state == "running" else ""
-    state = say("export.passed") if status.state == "finished" else say(f"export.state.{status.state}")
+    proven = status.state == "finished" and status.to != "script"
+    state = say("export.passed") if proven else say(f"export.state.{status.state}")
     chip = f'<span class="chip chip-{STATE_CHIPS[status.state]}{pulse}">{escape(state)}</span>'
     created = live.moment(status.created, "muted small")
     return (
@@ -94,7 +95,7 @@ def _result(say: Words, status: ExportStatus, newest: bool) -> str:
         f"files-{status.name}", say("export.files", count=len(files)), f'<table class="rows">{rows}</table>'
     )
     return (
-        f"{_proof(say, status.to, result['verified'])}"
+        f"{_proof(say, status.to, result['verified']) if result['verified'] else _untried(say)}"
         f'<p class="export-path"><span class="mono">{escape(str(status.files))}</span>'
         f'<span class="muted num">{views.size(result["bytes"])}</span></p>{how}{what}'
     )
@@ -124,6 +125,11 @@ def _proof(say: Words, to: str, verified: Mapping[str, Any]) -> str:
         f'<div class="proof {kind}"><p>{escape(said)}</p><div class="figures">{run_views.stats(shown)}</div>'
         f"{f'<p class=muted>{escape(note)}</p>' if note else ''}</div>"
     )
+
+
+def _untried(say: Words) -> str:
+    """Of a script: trying it is training again."""
+    return f'<p class="note">{escape(say("export.untried"))}</p>'
 
 
 def _actions(say: Words, status: ExportStatus, deleting: bool) -> str:

@@ -55,6 +55,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "data.overlong",
         "train.micro_batch_size",
         "train.packing",
+        "train.plain",
         "train.dtype",
         "train.gradient_checkpointing",
     ),

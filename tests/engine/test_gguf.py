@@ -34,6 +34,7 @@ from studio.engine.export.gguf.read import load_gguf
 from studio.engine.export.gguf.vocabulary import CUTS, as_read, vocabulary_of
 from studio.engine.export.gguf.write import file_name, gguf_bytes, write_gguf
 from studio.engine.export.ollama import modelfile, translated
+from studio.engine.export.verify import Distance, _failures
 from studio.engine.shipped_templates import SHIPPED
 from studio.engine.templates import Template, resolve
 from studio.engine.tokenizer import load_tokenizer
@@ -273,6 +274,14 @@ def test_a_file_that_lost_some_merges_fails_its_proof(
     assert [str(failure) for failure in verified.failures] == [
         "Its chat template does not give the token ids that the run was trained with."
     ]
+
+
+def test_four_bits_that_undo_what_was_learnt_fail() -> None:
+    undone = Distance(max_logit_difference=9.0, mean_kl=0.4, greedy_match=0.0)
+    assert [str(failure) for failure in _failures(undone, 1.0, 0.3, 8, True, True)] == [
+        "The untuned model is as near to the live one: so few bits undo what the run has learnt."
+    ]
+    assert _failures(undone, 1.0, 0.5, 8, True, True) == []
 
 
 # --- Ollama --------------------------------------------------------------------------------------------------

@@ -173,6 +173,7 @@ SEEN: dict[str, Change] = {
     "train.max_steps": Change(1, count_of_steps),
     "train.micro_batch_size": Change(1, lambda did: len(did.inputs)),
     "train.packing": Change(False, lambda did: did.inputs),
+    "train.plain": Change(True, lambda did: did.inputs),
     "train.optimizer": Change("adamw_8bit", loss, {"train.rank": 64}),
     "train.scheduler": Change("constant", rate),
     "train.decay_ratio": Change(1.0, rate, {"train.scheduler": "warmup_stable_decay"}),

@@ -11,16 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from studio.domain.config import ExportConfig
+from studio.domain.config import ExportConfig, parse_config
 from studio.domain.errors import StudioError
-from studio.domain.events import Phase
+from studio.domain.events import Metric, Phase
 from studio.services import exports
 from studio.services.exports import ExportFiles
 from studio.services.files import read_json
+from studio.services.jobs import Jobs
 from studio.services.log import EventLog, tail
 from studio.services.run_files import RunFiles, State
 from studio.services.store import Store
+from studio.services.worker import Worker
 from tests.runs import finished_run
+from tests.services.test_every_setting import BASE
+from tests.tiny import tiny_model
 
 
 @pytest.fixture
@@ -147,3 +151,32 @@ def test_a_name_that_is_no_export_opens_no_folder(store: Store, run: RunFiles, n
     for verb in (exports.status, exports.delete):
         with pytest.raises(StudioError, match=r"There is no export .* of this run"):
             verb(store, run.id, name)
+
+
+def test_a_run_is_exported_as_a_script_with_the_rows_and_rates_of_its_log(
+    store: Store, tmp_path: Path
+) -> None:
+    tiny_model(store.models_dir / "tiny")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(f'{{"instruction": "Say {n}.", "output": "{n}."}}\n' for n in range(8)))
+    values = {**BASE, "train.learning_rate": 1e-2, "data.path": str(rows), "train.batch_size": 4}
+    given = parse_config({"data": {"path": str(rows)}}).with_values(values)
+    files = Jobs(store).write(given)
+    assert Worker(files.folder).run() == 0
+    result = exports.run_export(store, files.id, ExportConfig(to="script"), tmp_path / "out")
+    assert result.verified is None
+    assert {
+        "train.py",
+        "recipe.json",
+        "README.md",
+        "data/encoded.jsonl",
+        "expected/adapter_model.safetensors",
+    } < set(result.files)
+    recipe = json.loads((tmp_path / "out" / "recipe.json").read_text())
+    logged = [
+        event for event in tail(files.events)[0] if isinstance(event, Metric) and event.loss is not None
+    ]
+    until = int(Jobs(store).get(files.id).metrics["result_step"])
+    assert recipe["losses"] == [event.loss for event in logged][:until]
+    assert recipe["learning_rates"] == [event.learning_rate for event in logged][:until]
+    assert len((tmp_path / "out" / "data" / "rows.jsonl").read_text().splitlines()) == len(files.train_rows())

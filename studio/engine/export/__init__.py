@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,10 +20,11 @@ from studio.engine.export.gguf.write import file_name, gguf_bytes, write_gguf
 from studio.engine.export.merge import adapter_bytes, merged_bytes, write_adapter, write_merged
 from studio.engine.export.ollama import write_modelfile
 from studio.engine.export.package import write_configs, write_licence, write_tokenizer
+from studio.engine.export.script import Recipe, check_repeatable, script_bytes, write_script
 from studio.engine.export.verify import Verified, verify
 from studio.engine.tuned import TunedRun
 
-__all__ = ["VERIFICATION", "Exported", "RunFacts", "Verified", "export"]
+__all__ = ["VERIFICATION", "Exported", "Recipe", "RunFacts", "Verified", "export"]
 
 Phase = Literal["merging", "saving", "verifying"]
 Progress = Callable[[Phase, float, float], None]
@@ -42,7 +44,8 @@ class Exported:
     """The weights' number format, or a GGUF file's quantisation."""
     files: dict[str, int]
     """Name and bytes."""
-    verified: Verified
+    verified: Verified | None
+    """None for a script, which says itself how near its result comes."""
     seconds: float
 
     @property
@@ -56,7 +59,7 @@ class Exported:
             "to": self.to,
             "precision": self.precision,
             "files": self.files,
-            "verified": self.verified.to_json(),
+            "verified": self.verified.to_json() if self.verified else None,
             "seconds": self.seconds,
         }
 
@@ -68,79 +71,89 @@ def export(
     *,
     rows: Sequence[Conversation],
     facts: RunFacts,
+    recipe: Recipe | None = None,
     progress: Progress = lambda phase, done, total: None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Exported:
     """Write the export to `out`, whole or not at all, and compare it with the live model on prompts from `rows`.
 
-    One that fails the comparison is kept, and says so in its card and its verification.json. Raises StudioError where
-    it cannot be written, Stopped once `should_stop()` is true.
+    One that fails the comparison is kept, and says so in its card and its verification.json. A script is written from
+    the run's `recipe`. Raises StudioError where it cannot be written, Stopped once `should_stop()` is true.
     """
     begun = time.monotonic()
     out = out.expanduser().absolute()
-    _check(run, config, out)
-    partial = out.parent / f".{out.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    _check(run, config, out, recipe)
+    folder = out.parent / f".{out.name}.partial"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     try:
-        _check_space(partial, expected_bytes(run, config))
+        _check_space(folder, expected_bytes(run, config, recipe))
 
-        def wrote(done: float, total: float) -> None:
+        def said(phase: Phase, done: float, total: float) -> None:
             if should_stop():
                 raise Stopped
-            progress("saving" if config.to == "adapter" else "merging", done, total)
+            progress(phase, done, total)
 
-        _write(run, config, partial, wrote)
-        progress("saving", 0, 0)
-        _write_beside(run, config, partial)
-        verified = verify(
-            run,
-            partial,
-            config,
-            rows,
-            lambda done, total: progress("verifying", done, total),
-            should_stop,
-        )
-        (partial / VERIFICATION).write_text(json.dumps(verified.to_json(), indent=2) + "\n", encoding="utf-8")
-        (partial / "README.md").write_text(model_card(run, config, facts, verified), encoding="utf-8")
-        files = {path.name: path.stat().st_size for path in sorted(partial.iterdir())}
-        _sync(partial)
+        verified = None
+        if recipe is not None:
+            said("saving", 0, 0)
+            write_script(run, recipe, folder)
+        else:
+            _write(run, config, folder, said)
+            verified = verify(run, folder, config, rows, partial(progress, "verifying"), should_stop)
+            _write_proof(run, config, facts, verified, folder)
+        files = {
+            path.relative_to(folder).as_posix(): path.stat().st_size
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+        _sync(folder)
         if out.exists():
             out.rmdir()
-        partial.rename(out)
+        folder.rename(out)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         raise
     return Exported(out, config.to, config.precision, files, verified, round(time.monotonic() - begun, 1))
 
 
-def expected_bytes(run: TunedRun, config: ExportConfig) -> int:
+def expected_bytes(run: TunedRun, config: ExportConfig, recipe: Recipe | None) -> int:
     """How large the exported weights will be."""
+    if recipe is not None:
+        return script_bytes(run, recipe)
     if config.to == "gguf":
         return gguf_bytes(run, config.quantization)
     return merged_bytes(run, config.dtype) if config.to == "merged" else adapter_bytes(run, config.dtype)
 
 
-def _write(run: TunedRun, config: ExportConfig, folder: Path, wrote: Callable[[float, float], None]) -> None:
+def _write(run: TunedRun, config: ExportConfig, folder: Path, said: Progress) -> None:
+    """The weights, and what they need to be used; a GGUF file holds its tokenizer and template itself."""
+    wrote = partial(said, "saving" if config.to == "adapter" else "merging")
     if config.to == "gguf":
         write_gguf(run, folder, config.quantization, wrote)
-    elif config.to == "merged":
-        write_merged(run, folder, config.dtype, wrote)
-    else:
-        write_adapter(run, folder, config.dtype)
-
-
-def _write_beside(run: TunedRun, config: ExportConfig, folder: Path) -> None:
-    """What the weights need to be used; a GGUF file holds its tokenizer and template itself."""
-    if config.to == "gguf":
+        said("saving", 0, 0)
         write_licence(run, folder)
         write_modelfile(run, folder, file_name(config.quantization))
         return
+    if config.to == "merged":
+        write_merged(run, folder, config.dtype, wrote)
+    else:
+        write_adapter(run, folder, config.dtype)
+    said("saving", 0, 0)
     write_tokenizer(run, folder)
     write_configs(run, folder, config.dtype if config.to == "merged" else None)
 
 
-def _check(run: TunedRun, config: ExportConfig, out: Path) -> None:
+def _write_proof(
+    run: TunedRun, config: ExportConfig, facts: RunFacts, verified: Verified, folder: Path
+) -> None:
+    (folder / VERIFICATION).write_text(json.dumps(verified.to_json(), indent=2) + "\n", encoding="utf-8")
+    (folder / "README.md").write_text(model_card(run, config, facts, verified), encoding="utf-8")
+
+
+def _check(run: TunedRun, config: ExportConfig, out: Path, recipe: Recipe | None) -> None:
+    if recipe is not None:
+        check_repeatable(run, recipe)
     if config.to == "adapter" and run.full:
         raise StudioError(
             "The run {run} trained every weight, so it has no adapter.",
@@ -171,6 +184,6 @@ def _check_space(folder: Path, needed: int) -> None:
 
 def _sync(folder: Path) -> None:
     """Have the files on the disk before they get their name."""
-    for path in folder.iterdir():
+    for path in filter(Path.is_file, folder.rglob("*")):
         with path.open("rb") as file:
             os.fsync(file.fileno())
