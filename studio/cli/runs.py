@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.cli import parsing
@@ -34,6 +35,7 @@ def add_to(verbs: Verbs) -> None:
     )
     inner = add_verbs(add_verb(verbs, "runs", list_runs, "all runs and their states"))
     show_one = add_verb(inner, "show", show, "one run with its configuration")
+    proof = add_verb(inner, "receipt", receipt, "what a run was made from and by, with the hash of each")
     follow = add_verb(inner, "watch", watch, "follow a run until it ends")
     end = add_verb(
         inner, "stop", stop, "stop after the current step, with a checkpoint; a queued run leaves the queue"
@@ -41,8 +43,13 @@ def add_to(verbs: Verbs) -> None:
     go_on = add_verb(inner, "resume", resume, "go on from the last checkpoint")
     remove = add_verb(inner, "delete", delete, "remove a run and all its files")
     shift = add_verb(inner, "move", move, "give a queued run another place in the queue")
-    for parser in (show_one, follow, end, go_on, remove, shift):
+    for parser in (show_one, proof, follow, end, go_on, remove, shift):
         parser.add_argument("run", help="id of the run, as `studio runs` shows it")
+    taken = add_verb(
+        inner, "import", import_run, "take over a run's folder from another machine, checked by its hashes"
+    )
+    taken.add_argument("folder", help="the run's folder, copied as a whole")
+    taken.add_argument("--base", help="where its base model lies, if not where the run says")
     beside = add_verb(inner, "compare", compare, "runs side by side: figures, and the settings that differ")
     beside.add_argument("run", nargs="+", help="ids of the runs, as `studio runs` shows them")
     beside.add_argument("--by", default="held_out_loss", help="the figure to order by, the lowest first")
@@ -153,6 +160,25 @@ def show(options: argparse.Namespace, store: Store) -> int:
     for one in of_run(kept):
         print(f"  its rows, step {one.step.number}: {one.what} {', '.join(map(str, one.names))}".rstrip())
     print(json.dumps(config, indent=2, ensure_ascii=False))
+    return DONE
+
+
+def receipt(options: argparse.Namespace, store: Store) -> int:
+    """What a run was made from and by: versions, hardware, seed, and the hashes of data, base, template and result."""
+    from studio.services.receipts import receipt
+    from studio.services.run_files import RunFiles
+
+    return print_json(receipt(RunFiles(store.run_dir(options.run))))
+
+
+def import_run(options: argparse.Namespace, store: Store) -> int:
+    """Take over a run's folder from another machine."""
+    from studio.services.receipts import import_run
+
+    run_id = import_run(store, Path(options.folder), Path(options.base) if options.base else None)
+    if options.json:
+        return print_json({"run": run_id})
+    print(run_id)
     return DONE
 
 

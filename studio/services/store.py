@@ -111,6 +111,17 @@ class Store:
         stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
         return self._fresh(self.runs_dir, f"{stamp}-{slug(name)}")
 
+    def free_run_dir(self, run_id: str) -> Path:
+        """Where a run of this id would lie. StudioError where there is one already."""
+        folder = self.runs_dir / _checked(run_id, "run")
+        if folder.exists():
+            raise StudioError(
+                "There is a run {run} already.",
+                "It is left as it is: delete it first to import it again.",
+                run=run_id,
+            )
+        return folder
+
     def run_ids(self) -> list[str]:
         """Every run on disk, the newest first."""
         return sorted((path.parent.name for path in self.runs_dir.glob("*/run.json")), reverse=True)

@@ -1,0 +1,123 @@
+"""A run's receipt, by which it can be repeated and known again; and runs of another machine's folder, checked by it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from studio.domain.errors import StudioError
+from studio.domain.run import ALIVE
+from studio.engine import models
+from studio.engine.integrity import sha256
+from studio.engine.model_files import weight_files
+from studio.services.files import explained
+from studio.services.run_files import RunFiles
+from studio.services.store import Store
+from studio.services.trained import weight_stamps
+
+_LEFT_BEHIND = ("exports", "stop", "place", ".reserve")
+"""Not copied: exports are made anew, and the rest was between a worker and its machine."""
+
+
+def receipt(files: RunFiles) -> dict[str, Any]:
+    """What a run was made from and by, and what came of it, with the hash of each."""
+    run, env, config = files.run(), files.env(), files.config()
+    if not env:
+        raise StudioError(
+            "The run {run} has not begun yet.", "Its receipt is there once it trains.", run=run["name"]
+        )
+    return {
+        "run": files.id,
+        "name": run["name"],
+        "created": run["created"],
+        "seed": config.train.seed,
+        "versions": env["versions"],
+        "hardware": env["hardware"],
+        "rows": env["rows"],
+        "sha256": {**env["sha256"], "result": {file.name: sha256(file) for file in _results(files)}},
+        "config": config.model_dump(mode="json"),
+    }
+
+
+def _results(files: RunFiles) -> Iterator[Path]:
+    for folder in (files.adapter, files.model):
+        yield from sorted(folder.glob("*.safetensors"))
+
+
+def import_run(store: Store, folder: Path, base: Path | None = None) -> str:
+    """Copy a run's folder of another machine into the store and return its id; nothing that is there is overwritten.
+
+    `base` is where its base model lies, if not where its configuration says. Raises StudioError where rows, template or
+    base model are not those of its receipt.
+    """
+    given = RunFiles(folder.expanduser().resolve())
+    _check_whole(given)
+    run_id = str(given.run()["id"])
+    target = store.free_run_dir(run_id)
+    model_path = _base(store, given, base)
+    copying = store.tmp_dir / f"import-{run_id}"
+    shutil.rmtree(copying, ignore_errors=True)
+    try:
+        with explained(target):
+            shutil.copytree(given.folder, copying, ignore=shutil.ignore_patterns(*_LEFT_BEHIND))
+            copied = RunFiles(copying)
+            copied.write_env(
+                {**given.env(), "model_path": str(model_path), "base_files": weight_stamps(model_path)}
+            )
+            copying.rename(target)
+    finally:
+        shutil.rmtree(copying, ignore_errors=True)
+    return run_id
+
+
+def _check_whole(given: RunFiles) -> None:
+    """Raises StudioError where the folder is no run, a run at work, or not as it was written."""
+    name = given.run()["name"]
+    if given.state().state in ALIVE:
+        raise StudioError(
+            "The run {run} was still at work when its folder was copied.",
+            "Stop it there, or let it finish, and copy it again.",
+            run=name,
+        )
+    sums = given.env().get("sha256", {})
+    data = given.folder / "data"
+    found = {
+        "train_rows": lambda: sha256(data / "train.jsonl"),
+        "held_out_rows": lambda: sha256(data / "held_out.jsonl"),
+        "template": lambda: hashlib.sha256(given.template.read_text(encoding="utf-8").encode()).hexdigest(),
+    }
+    for part, hashed in found.items():
+        try:
+            same = hashed() == sums[part]
+        except (OSError, KeyError):
+            same = False
+        if not same:
+            raise StudioError(
+                "The {part} in {folder} are not those that the run was trained with.",
+                "Copy the run's whole folder again.",
+                part={"train_rows": "rows", "held_out_rows": "held-out rows", "template": "template"}[part],
+                folder=str(given.folder),
+            )
+
+
+def _base(store: Store, given: RunFiles, base: Path | None) -> Path:
+    """Where this machine has the base model. Raises StudioError where it has none, or another."""
+    config = given.config()
+    path = models.locate(
+        str(base) if base else config.model.id,
+        store.models_dir,
+        revision=None if base else config.model.revision,
+        download=False,
+    )
+    expected = given.env()["sha256"]["base_model"]
+    if {file.name: sha256(file) for file in weight_files(path)} != expected:
+        raise StudioError(
+            "The model in {path} is not the one that the run {run} was trained on.",
+            "Name the right one with `--base`.",
+            path=str(path),
+            run=given.run()["name"],
+        )
+    return path
