@@ -11,7 +11,6 @@ from studio.services.log import tail
 from studio.services.plan import prepare
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
-from studio.services.trained import kept_template
 
 
 def read_recipe(store: Store, files: RunFiles, run: TunedRun) -> Recipe:
@@ -24,7 +23,7 @@ def read_recipe(store: Store, files: RunFiles, run: TunedRun) -> Recipe:
         files.held_out_rows(),
         run.template,
         files.submitted_on(),
-        kept_template(files.text_template),
+        run.for_texts,
     )
     env = files.env()
     if prepared.train.sha256 != env["sha256"]["encoded"]:
