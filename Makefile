@@ -100,5 +100,5 @@ $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEVELOPED): pyproject.toml constraints.txt | $(INSTALLED)
 	@echo "==> Installing what the tests and checks need (about a minute)."
-	@$(PIP) install --disable-pip-version-check -c constraints.txt -e ".[dev,logs]"
+	@$(PIP) install --disable-pip-version-check -c constraints.txt -e ".[dev,logs,benchmarks]"
 	@touch $(INSTALLED) $@

@@ -49,6 +49,16 @@ def add_to(verbs: Verbs) -> None:
     judge.add_argument("--data", help="rows to evaluate on, instead of those that the run kept from training")
     judge.add_argument("--rows", type=int, default=64, help="so many of them at most")
     judge.add_argument("--max-new-tokens", type=int, default=256)
+    bench = add_verb(
+        verbs, "benchmark", benchmark, "base and tuned model on public benchmarks (lm-evaluation-harness)"
+    )
+    bench.add_argument("run")
+    bench.add_argument(
+        "--tasks", required=True, help="of the harness, with commas between them: arc_easy,hellaswag"
+    )
+    bench.add_argument("--limit", type=int, default=100, help="the first questions of each task; 0: all")
+    bench.add_argument("--no-chat", action="store_true", help="ask without the run's template")
+    bench.add_argument("--include", help="a folder with tasks of your own; code in it is run")
     hand_on = add_verb(verbs, "report", report, "a run as one HTML file: figures, plots, answers, settings")
     hand_on.add_argument("run")
     hand_on.add_argument("--out", required=True, help="the file to write (HTML)")
@@ -104,6 +114,24 @@ def evaluate(options: argparse.Namespace, store: Store) -> int:
         print(f"{name:14}{base:12.4g}{tuned:12.4g}{change}")
     if result["forgetting"] is not None:
         print(f"loss on {result['general']['rows']} general rows: {result['forgetting']:+.4f} nats a token")
+    return DONE
+
+
+def benchmark(options: argparse.Namespace, store: Store) -> int:
+    """Base and tuned model on public benchmarks."""
+    from studio.services import benchmarks
+
+    asked = benchmarks.Asked(
+        options.run, options.tasks.split(","), options.limit or None, not options.no_chat, options.include
+    )
+    with shown_progress() as progress:
+        result = benchmarks.measure(store, asked, progress)
+    if options.json:
+        return print_json(result)
+    print(f"{'task':24}{'measure':24}{'base':>16}{'tuned':>16}")
+    for line in result["figures"]:
+        sides = (f"{line[side]:.4f} ± {line[f'{side}_error'] or 0:.4f}" for side in ("base", "tuned"))
+        print(f"{line['task']:24}{line['measure']:24}" + "".join(f"{text:>18}" for text in sides))
     return DONE
 
 

@@ -96,6 +96,10 @@ class RunFiles:
         return self.folder / "ratings"
 
     @property
+    def benchmarks(self) -> Path:
+        return self.folder / "benchmarks"
+
+    @property
     def reserve(self) -> Path:
         """Some room on the disk, given back where it is full, so that the worker can say so."""
         return self.folder / ".reserve"

@@ -26,6 +26,7 @@ MODULES: dict[Kind, str] = {
     "rates": "rate_range",
     "evaluate": "evaluations",
     "compare": "ratings",
+    "benchmark": "benchmarks",
 }
 """Which module does the work: its function `run`."""
 

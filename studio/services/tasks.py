@@ -15,8 +15,8 @@ from studio.services import failures, process
 from studio.services.files import explained, now, read_json, write_json
 from studio.services.store import Store
 
-Kind = Literal["write", "difficulty", "survey", "fetch", "rates", "evaluate", "compare"]
-WITH_MODEL = ("write", "difficulty", "rates", "evaluate", "compare")
+Kind = Literal["write", "difficulty", "survey", "fetch", "rates", "evaluate", "compare", "benchmark"]
+WITH_MODEL = ("write", "difficulty", "rates", "evaluate", "compare", "benchmark")
 """Kinds that load a model."""
 State = Literal["running", "finished", "stopped", "failed"]
 

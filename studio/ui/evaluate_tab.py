@@ -13,7 +13,7 @@ from studio.services import evaluations, tasks
 from studio.services.evaluations import ROWS, TOKENS, Asked
 from studio.services.files import write_text
 from studio.services.tasks import TaskStatus
-from studio.ui import evaluate_views, rating_panel, run_report, run_views, task_views, views
+from studio.ui import benchmark_panel, evaluate_views, rating_panel, run_report, run_views, task_views, views
 from studio.ui.chat_tab import usable
 from studio.ui.i18n import Words, t
 from studio.ui.live import LIVE, SAVE
@@ -55,26 +55,26 @@ def build(page: Page) -> None:
                 cancel = gr.Button(t("self_written.cancel"), visible=False, elem_id="evaluate-cancel")
             told = gr.HTML(elem_id="evaluate-progress")
         shown = gr.HTML(elem_id="evaluate-result", js_on_load=LIVE)
-        judged = rating_panel.build(page, run, error)
+        panels = [rating_panel.build(page, run, error), benchmark_panel.build(page, run, error)]
         page.next_button("export")
         download = gr.DownloadButton(visible="hidden")
         timer = gr.Timer(EVERY, active=False)
         task = gr.State("")
     watched = [task, start, cancel, told, shown, timer]
-    whole = [page.draft, empty, new, judged, run, *watched]
+    whole = [page.draft, empty, new, *panels, run, *watched]
 
     def enter(say: Words, draft: Draft, name: str) -> tuple[Any, ...]:
         runs = usable(page)
         if not runs:
             alive = any(found.state in ALIVE for found in page.jobs.list())
             text = views.empty(say("chat.none"), say("chat.none.training" if alive else "chat.none.next"))
-            return (gr.skip(), gr.HTML(text, visible=True), *[gr.Column(visible=False)] * 2, *[gr.skip()] * 7)
+            return (gr.skip(), gr.HTML(text, visible=True), *[gr.Column(visible=False)] * 3, *[gr.skip()] * 7)
         run_id = draft.run if draft.run in [found.id for found in runs] else runs[0].id
         at_work = tasks.running(page.store, "evaluate")
         return (
             replace(draft, run=run_id),
             gr.HTML(visible=False),
-            *[gr.Column(visible=True)] * 2,
+            *[gr.Column(visible=True)] * 3,
             gr.Dropdown(choices=[run_views.choice(found) for found in runs], value=run_id),
             *watching(say, run_id, at_work.id if at_work else name),
         )

@@ -8,10 +8,10 @@ from html import escape
 from typing import Any
 
 from studio.domain.run import Run
-from studio.services import evaluations, ratings
+from studio.services import benchmarks, evaluations, ratings
 from studio.services.jobs import Jobs
 from studio.services.run_files import RunFiles
-from studio.ui import evaluate_views, plots, rating_views, run_views, sample_views, views
+from studio.ui import benchmark_panel, evaluate_views, plots, rating_views, run_views, sample_views, views
 from studio.ui.i18n import Words
 from studio.ui.theme import ACCENT, INK, STYLESHEET
 
@@ -40,6 +40,9 @@ def as_html(say: Words, jobs: Jobs, run_id: str) -> str:
         _section(say("report.result"), run_views.outcome(say, run, progress)),
         _section(say("report.evaluation"), evaluate_views.result(say, found) if found else ""),
         _section(say("report.ratings"), _rated(say, jobs, run_id)),
+        _section(
+            say("benchmark.title"), benchmark_panel.figures(say, benchmarks.results(jobs.store, run_id))
+        ),
         _section(say("report.training"), plots.run_charts(say, progress) if progress.losses else ""),
         _section(say("report.samples"), sample_views.panel(say, progress.samples)),
         _section(say("report.receipt"), _receipt(say, files)),

@@ -29,6 +29,24 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunFiles:
     assert found
     found["samples"][0]["tuned"]["text"] = "<script>alert(1)</script>"
     write_json(file, found)
+    (files.benchmarks / "ab").mkdir(parents=True)
+    line = {
+        "task": "arc_easy",
+        "measure": "acc",
+        "questions": 100,
+        "base": 0.5,
+        "tuned": 0.45,
+        "base_error": 0.05,
+    }
+    figures = [{**line, "tuned_error": 0.05, "higher_is_better": True}]
+    kept = {
+        "schema": 1,
+        "created": "2026-11-28T10:00:00Z",
+        "harness": "0.4.13",
+        "chat": True,
+        "figures": figures,
+    }
+    write_json(files.benchmarks / "ab" / "result.json", kept)
     desk = ratings.from_evaluation(store, files.id)
     ratings.rate(desk, "Ann", 1, ratings.Given("left", {}))
     ratings.close(desk)
