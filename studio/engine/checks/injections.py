@@ -177,7 +177,12 @@ _KINDS = (
 )
 """Words of which one stands in each text of a kind, in small letters, and how such texts are built."""
 _MARKS = Marks(*(marks for marks, _ in _KINDS))
-_INJECTIONS = [re.compile("|".join(patterns)) for _, patterns in _KINDS]
+_BEGINS = r"(?:\b|(?![ -~]))"
+"""Where the English patterns can begin: at a word, or before what is not ASCII. Asked once, not for each of them."""
+_INJECTIONS = [
+    re.compile("|".join(patterns) if patterns is _CHINESE else f"{_BEGINS}(?:{'|'.join(patterns)})")
+    for _, patterns in _KINDS
+]
 
 
 def injection_in(text: str) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from studio.domain.chat import Conversation
 from studio.engine.checks.parts import answer, calls, last_answer, last_turn, speaks
@@ -55,12 +55,10 @@ def sketched(conversations: Sequence[Conversation]) -> Sketches:
     import numpy
 
     table = numpy.zeros(len(conversations), dtype=FIELDS)
-    texts = []
-    for position, conversation in enumerate(conversations):
-        said = _Said(conversation)
-        table[position] = (*said.columns(), 0)
-        texts.append(f"{said.prompt} {said.done}" if said.exchange else "")
     if len(table):
+        *columns, texts = zip(*(_Said(conversation).columns() for conversation in conversations), strict=True)
+        for (name, *_), column in zip(FIELDS, columns, strict=False):
+            table[name] = column
         table["signature"] = signatures(texts, are_normal=True)
     return table
 
@@ -117,20 +115,24 @@ class _Said:
         self.exchange = bool(conversation.prompt.strip()) and speaks(self.turn)
         self.done = self._done() if self.exchange else ""
 
-    def columns(self) -> tuple[int, ...]:
+    def columns(self) -> tuple[Any, ...]:
+        """All of `FIELDS`, with the text that the last one is the signature of."""
         row, words = self.conversation, self.answer.split(None, LONG)
         prose = not is_structured(self.answer.strip()) if words else False
+        together, reply = f"{self.prompt} {self.done}", self._reply()
+        answer_hash = _hash(self.plain_answer)
         return (
             _hash(*whole(row)),
             self._asked() if self.exchange else 0,
-            _hash(self._reply()) if self.exchange else 0,
-            _hash(self.system, *row.tools, *sorted(_numbers(f"{self.prompt} {self.done}"))),
+            (answer_hash if reply == self.plain_answer else _hash(reply)) if self.exchange else 0,
+            _hash(self.system, *row.tools, *sorted(_numbers(together))),
             _hash(plain(" ".join(words[:OPENING_WORDS]))) if prose and len(words) > 2 * OPENING_WORDS else 0,
             _hash(self.prompt),
-            _hash(self.plain_answer) if prose and len(words) >= LONG else 0,
+            answer_hash if prose and len(words) >= LONG else 0,
             _shape(self.answer),
             _system(row),
             min(len(self.answer), 2**32 - 1) if words else 0,
+            together if self.exchange else "",
         )
 
     def _asked(self) -> int:

@@ -15,7 +15,7 @@ _EQUATION = re.compile(
     rf"(?P<left>{_NUMBER}(?:\s*{_SIGN}\s*{_NUMBER}){{1,8}})\s*=\s*(?P<right>[-−]?{_NUMBER})"
     r"(?!\s?[%°²³^!])(?!\d|[a-zA-Z])(?!\s?[-+*/×÷·−–=^(]\s?[\d(a-z])(?!\s[a-zA-Z]\b)(?![.,:]\d)",
 )
-_RESULT = re.compile(r"=\s*[-−]?[$€£¥]?\.?\d")
+_RESULT = re.compile(r"\d\s*=\s*[-−]?[$€£¥]?\.?\d")
 _PERCENT = re.compile(
     rf"(?<![0-9A-Za-z_.,])(\d+(?:\.\d+)?)\s?% of ({_NUMBER}) (?:is|=|equals) ({_NUMBER})(?![\w%]|[.,]\d| "
     rf"*[-+*/×÷=])"

@@ -411,10 +411,13 @@ def language_of(text: str, words_needed: int = 4) -> str | None:
     words = _in_words(text[:_ENOUGH_LETTERS])
     if len(words) < words_needed:
         return None
-    scores: Counter[str] = Counter()
+    scores = dict.fromkeys(_STOPWORDS, 0)
     for languages, count in Counter(map(_LANGUAGES_OF.get, words)).items():
-        scores.update(dict.fromkeys(languages or (), count))
-    (best, first), (_, second) = [*scores.most_common(2), ("", 0), ("", 0)][:2]
+        for language in languages or ():
+            scores[language] += count
+    best = max(scores, key=lambda language: scores[language])
+    first = scores.pop(best)
+    second = max(scores.values())
     return (
         best if first >= words_needed / 2 and first >= 0.15 * len(words) and first >= 1.5 * second else None
     )
@@ -430,7 +433,7 @@ def _in_words(text: str) -> list[str]:
 
 def is_plainly_english(text: str) -> bool:
     """Whether the first words hold enough that only English has; quick, and no answer for other texts."""
-    words = lowered(text[:600]).split()
+    words = text[:600].lower().split()
     return sum(map(_ENGLISH_ONLY.__contains__, words)) >= max(1, 0.12 * len(words))
 
 
