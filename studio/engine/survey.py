@@ -19,7 +19,7 @@ from typing import Any
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
 from studio.domain.text import Text
-from studio.engine import conversion, readers
+from studio.engine import conversion, readers, reuse
 from studio.engine.checks import scoring
 from studio.engine.checks.scoring import Looked, Report
 from studio.engine.checks.sketches import Sketches
@@ -32,7 +32,7 @@ SHARD = 500
 """Records that one process looks at in one go."""
 _GLANCE = 1_000
 """Records by which format and columns are recognised."""
-_ROWS, _SKETCHES, _RESULT = "rows.jsonl", "sketches.npy", "survey.json"
+_ROWS, _RESULT = "rows.jsonl", "survey.json"
 
 Progress = Callable[[str, float, float], None]
 """Told ("check", records looked at, about how many there are) and then ("compare", the share that is done, 1); may
@@ -65,6 +65,7 @@ class _Done:
 
     lines: list[bytes]
     rest: Converted
+    keys: reuse.Keys
     looked: Looked
 
 
@@ -75,12 +76,14 @@ def survey(
     format: str = "auto",
     columns: dict[str, str] | None = None,
     processes: int | None = None,
+    earlier: Path | None = None,
     progress: Progress = lambda phase, done, total: None,
     **options: Any,
 ) -> Survey:
     """Read and check a source, and keep the result in `folder`, which is there. StudioError as for `dataset.read`.
 
-    `processes` is 0 for this one alone, and as many as there are cores if it is None.
+    `processes` is 0 for this one alone, and as many as there are cores if it is None. `earlier` is the folder of
+    a survey by the same checks: rows that it knows are not looked at again, only compared.
     """
     import numpy
 
@@ -94,12 +97,13 @@ def survey(
     names = reading.header or tuple(dict.fromkeys(name for value in values for name in value))
     form = conversion.settle_format(_named(source), format, columns, names, values)
     how = Reading(form, columns, names, reading.kind in ("parquet", "arrow", "mixed"))
-    found, parts, done = Converted(), [], 0
+    found, keys, parts, done = Converted(), [], [], 0
     with workers(processes) as work:
         with RowsWriter(folder / _ROWS) as kept:
-            for part in work(partial(_look, how=how), _shards(chain(first, records))):
+            for part in work(partial(_look, how=how, earlier=earlier), _shards(chain(first, records))):
                 kept.add(part.lines, part.looked.numbers)
                 found.take(part.rest)
+                keys.append(part.keys)
                 parts.append(part.looked)
                 done += len(part.lines) + len(part.rest.problems)
                 progress("check", done, max(done, reading.count / share.read))
@@ -109,7 +113,7 @@ def survey(
         if not len(rows):
             raise _nothing_usable(source, problems)
         looked = _all(parts)
-        numpy.save(folder / _SKETCHES, looked.table)
+        reuse.keep(folder, numpy.concatenate(keys), looked)
         report = scoring.judge(
             SharedRows(rows, work), looked, progress=lambda share: progress("compare", share, 1.0)
         )
@@ -170,7 +174,7 @@ def sketches_of(rows: Rows) -> Sketches:
     """The sketches of the rows of a survey, which are read as they are asked for."""
     import numpy
 
-    table: Sketches = numpy.load(rows.path.with_name(_SKETCHES), mmap_mode="r")
+    table: Sketches = numpy.load(rows.path.with_name(reuse.SKETCHES), mmap_mode="r")
     return table
 
 
@@ -220,8 +224,9 @@ def _shards(records: Iterator[Record]) -> Iterator[list[Record]]:
         yield shard
 
 
-def _look(shard: list[Record], how: Reading) -> _Done:
+def _look(shard: list[Record], how: Reading, earlier: Path | None) -> _Done:
     found = conversion.converted(shard, how)
-    looked = scoring.look(found.conversations)
     lines = [encoded(conversation) for conversation in found.conversations]
-    return _Done(lines, replace(found, conversations=[]), looked)
+    keys = reuse.keys_of(lines)
+    looked = reuse.look(found.conversations, keys, reuse.seen_in(earlier))
+    return _Done(lines, replace(found, conversations=[]), keys, looked)

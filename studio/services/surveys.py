@@ -127,10 +127,11 @@ def made(
                 unfinished,
                 format=format,
                 columns=dict(columns or {}) or None,
+                earlier=earlier(store, path),
                 progress=progress,
                 **as_options(read_as),
             )
-            write_json(unfinished / _SOURCE, {"path": str(path)})
+            write_json(unfinished / _SOURCE, {"path": str(path), "code": _code()})
             _put(unfinished, folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -197,6 +198,22 @@ def _folder(store: Store, path: Path, format: str, columns: Columns, read_as: Re
     return _cache(store) / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
 
 
+def earlier(store: Store, path: Path) -> Path | None:
+    """The newest survey of other rows of the same dataset, as they are before or after a step, by the same checks."""
+    if store.datasets_dir not in path.parents:
+        return None
+    dataset = store.datasets_dir / path.relative_to(store.datasets_dir).parts[0]
+    for folder in sorted(_cache(store).glob("[!.]*"), key=_last_used, reverse=True):
+        source = read_json(folder / _SOURCE) or {}
+        if source.get("code") == _code() and dataset in Path(source["path"]).parents:
+            return folder
+    return None
+
+
+def _last_used(folder: Path) -> float:
+    return folder.stat().st_mtime
+
+
 @lru_cache(maxsize=32)
 def _sha256(path: Path, changed: int, size: int) -> str:
     digest = hashlib.sha256()
@@ -232,6 +249,6 @@ def _put(unfinished: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir():
             raise
-    old = sorted(folder.parent.glob("[!.]*"), key=lambda kept: kept.stat().st_mtime, reverse=True)
+    old = sorted(folder.parent.glob("[!.]*"), key=_last_used, reverse=True)
     for outdated in old[_KEPT:]:
         shutil.rmtree(outdated, ignore_errors=True)

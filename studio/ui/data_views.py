@@ -74,7 +74,7 @@ def summary(say: Words, entry: DatasetEntry, dataset: Dataset, report: Report) -
         chips.append(views.chip("good", say("data.cleaned")))
     left_out = {row for finding in dataset.findings if finding.severity == "error" for row in finding.rows}
     if left_out:
-        chips.append(views.chip("bad", say("data.left_out", count=views.count(len(left_out)))))
+        chips.append(views.chip("bad", say("data.left_out", rows=views.rows(say, len(left_out)))))
     tiles = "".join(_score(say, dimension, report.scores.get(dimension)) for dimension in DIMENSIONS)
     return (
         f'<div class="panel summary"><div class="summary-name"><b>{escape(entry.name)}</b>{"".join(chips)}</div>'

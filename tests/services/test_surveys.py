@@ -9,10 +9,11 @@ import psutil
 import pytest
 
 from studio.domain.errors import StudioError
+from studio.domain.history import RowChange
 from studio.engine.assets import ASSETS
 from studio.engine.checks import run_checks
 from studio.engine.dataset import read
-from studio.services import surveys, tasks
+from studio.services import history, surveys, tasks
 from studio.services.store import Store
 from studio.services.surveys import Unsurveyed
 
@@ -97,3 +98,19 @@ def test_columns_that_are_not_known_are_asked_for_and_not_surveyed(tmp_path: Pat
     mapping = {"prompt": "left", "response": "right"}
     surveys.made(store, file, "columns", mapping)
     assert surveys.kept(store, file, "columns", mapping).rows[0].response == "a"
+
+
+def test_after_a_step_the_rows_that_it_left_alone_are_known_from_the_survey_before(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    entry = store.save_dataset(DIRTY)
+    before = surveys.made(store, entry.path)
+    row = before.rows[4]
+    new = row.with_contents(
+        [*(message.content for message in row.messages[:-1]), "Write to anna@example.net"]
+    )
+    history.take(store, entry, "edit", [RowChange(row.row, row, new, ())], before.rows, row=row.row)
+    path = store.dataset(entry.id).path
+    assert surveys.earlier(store, path) == before.rows.path.parent
+    found = surveys.made(store, path)
+    assert found.report == run_checks(read(path).conversations)
+    assert surveys.earlier(store, DIRTY) is None
