@@ -15,7 +15,7 @@ from studio.domain.errors import StudioError
 from studio.domain.machine import Machine
 from studio.engine.sources import PACKED
 from studio.services import probe
-from studio.services.files import explained, now, read_json, write_json
+from studio.services.files import explained, now, read_json, write_json, write_text
 
 SCHEMA = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
@@ -41,6 +41,8 @@ class DatasetEntry:
     created: str
     read_as: Mapping[str, str] = field(default_factory=dict)
     """How the original is read, where it is not to be recognised."""
+    origin: Mapping[str, Any] = field(default_factory=dict)
+    """Where rows come from that nobody uploaded."""
 
     @property
     def cleaned(self) -> bool:
@@ -58,9 +60,10 @@ class Store:
         self.models_dir = self.home / "models"
         self.datasets_dir = self.home / "datasets"
         self.runs_dir = self.home / "runs"
+        self.talks_dir = self.home / "talks"
         self.tmp_dir = self.home / "tmp"
         with explained(self.home):
-            for folder in (self.models_dir, self.datasets_dir, self.runs_dir, self.tmp_dir):
+            for folder in (self.models_dir, self.datasets_dir, self.runs_dir, self.talks_dir, self.tmp_dir):
                 folder.mkdir(parents=True, exist_ok=True)
             self.home.chmod(0o700)
 
@@ -130,6 +133,16 @@ class Store:
         """Remove a run's folder; renamed first, so that a half-deleted run is never listed."""
         _remove(self.run_dir(run_id), self.tmp_dir)
 
+    # Talks
+
+    def talk_file(self, talk_id: str) -> Path:
+        """Where a conversation with a run's models is kept, or would be."""
+        return self.talks_dir / f"{_checked(talk_id, 'conversation')}.json"
+
+    def talk_ids(self) -> list[str]:
+        """Every conversation on disk, the newest first."""
+        return sorted((path.stem for path in self.talks_dir.glob("[!.]*.json")), reverse=True)
+
     # Datasets
 
     def save_dataset(
@@ -168,6 +181,11 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return self.dataset(folder.name)
+
+    def append_row(self, entry: DatasetEntry, line: str) -> None:
+        """A row more at the end of a JSONL file that nobody uploaded: its rows are collected one by one."""
+        assert entry.origin, "an upload is never changed"
+        write_text(entry.original, entry.original.read_text(encoding="utf-8") + line + "\n")
 
     def put_rows(self, dataset_id: str, write: Callable[[Path], None], rows: str) -> DatasetEntry:
         """Let `write` fill a fresh folder beside a dataset's original, and use its file `rows` from now on.
@@ -265,7 +283,15 @@ def _entry(folder: Path) -> DatasetEntry:
     in_use = folder / (used["repair"] or "") / used["file"]
     if not (in_use.is_file() and original.is_file()):
         raise KeyError
-    return DatasetEntry(folder.name, data["name"], in_use, original, data["created"], data.get("read_as", {}))
+    return DatasetEntry(
+        folder.name,
+        data["name"],
+        in_use,
+        original,
+        data["created"],
+        data.get("read_as", {}),
+        data.get("origin", {}),
+    )
 
 
 def _remove(folder: Path, tmp_dir: Path) -> None:

@@ -1,27 +1,24 @@
-"""A conversation with two models as HTML. What a model wrote is text and stays text: escaped, never markup."""
+"""A talk with up to four models as HTML. What a model wrote is text and stays text: escaped, never markup."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
-from studio.domain.answer import SIDES, Answer, Side
-from studio.domain.chat import Conversation, Message
+from studio.domain.answer import BASE, SIDES, TUNED, Answer, Side
+from studio.domain.chat import Conversation
+from studio.domain.talk import Turn
+from studio.engine.word_difference import difference
+from studio.ui import live, odds_views, views
+from studio.ui.chat_desk import Desk
 from studio.ui.i18n import Words
 
 EXAMPLES = 4
+_ALIKE = 0.2
+"""Of an answer's letters must be in the other one too, for the words that are not to tell anything."""
 _CHIP = 160
 """Characters of an example's prompt on its button."""
-
-
-@dataclass(frozen=True)
-class Round:
-    """A prompt with what both sides made of it; `expected` where it is known."""
-
-    prompt: str
-    expected: str = ""
-    answers: dict[Side, Answer] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -32,16 +29,6 @@ class Example:
     system: str
     prompt: str
     expected: str
-
-
-def history(rounds: Sequence[Round], side: Side, system: str) -> list[Message]:
-    """What one side is given: the system message, its own earlier answers, and the last prompt."""
-    messages = [Message("system", system)] if system.strip() else []
-    for number, turn in enumerate(rounds, start=1):
-        messages.append(Message("user", turn.prompt))
-        if number < len(rounds):
-            messages.append(Message("assistant", turn.answers[side].text))
-    return messages
 
 
 def examples(rows: Sequence[Conversation]) -> list[Example]:
@@ -93,42 +80,151 @@ def clipped(text: str) -> str:
     return line if len(line) <= _CHIP else line[: _CHIP - 1].rstrip() + "…"
 
 
-def talk(say: Words, rounds: Sequence[Round], phase: str = "") -> str:
-    """All rounds: the prompt across, the two answers side by side beneath it. `phase` is what is waited for."""
-    if not rounds:
+def talk(say: Words, desk: Desk, names: Mapping[Side, str], phase: str = "", *, busy: bool = False) -> str:
+    """The branch that is looked at: each message across, the answers side by side beneath it.
+
+    `phase` is what is waited for. As long as the models are `busy`, nothing else can be asked of them.
+    """
+    branch = desk.talk.branch
+    if not branch:
         return f'<div class="talk-empty"><p>{escape(say("chat.empty"))}</p></div>'
-    last = len(rounds) - 1
-    parts = [_round(say, turn, phase if index == last else "") for index, turn in enumerate(rounds)]
+    shown = _Shown(say, desk, names, busy)
+    parts = [shown.turn(turn, phase if turn is branch[-1] else "") for turn in branch]
     return f'<div class="talk" role="log">{"".join(parts)}</div>'
 
 
-def _round(say: Words, turn: Round, phase: str) -> str:
-    sides = "".join(_answer(say, side, turn, phase) for side in SIDES)
-    expected = ""
-    if turn.expected:
-        head = f'<span class="muted small">{escape(say("chat.expected"))}</span>'
-        expected = f'<div class="expected">{head}{prose(turn.expected)}</div>'
-    asked = f'<div class="asked">{prose(turn.prompt)}</div>'
-    return f'<div class="round">{asked}<div class="grid-2 answers">{sides}</div>{expected}</div>'
+@dataclass(frozen=True)
+class _Shown:
+    """The turns of a talk as they are looked at."""
+
+    say: Words
+    desk: Desk
+    names: Mapping[Side, str]
+    busy: bool
+
+    def turn(self, turn: Turn, phase: str) -> str:
+        say = self.say
+        answers = "".join(self._answer(turn, side, phase) for side in turn.sides)
+        expected = ""
+        if turn.expected:
+            head = f'<span class="muted small">{escape(say("chat.expected"))}</span>'
+            expected = f'<div class="expected">{head}{prose(turn.expected)}</div>'
+        left_out = (
+            f'<p class="muted small left-out">{escape(say("chat.left_out", count=turn.left_out))}</p>'
+            if turn.left_out
+            else ""
+        )
+        asked = f'{left_out}<div class="asked">{prose(turn.prompt)}</div>{self._branches(turn)}'
+        look = self._look(turn)
+        return f'<div class="round">{asked}<div class="grid-2 answers">{answers}</div>{expected}{look}</div>'
+
+    def _branches(self, turn: Turn) -> str:
+        """Beneath a message: the ways to the other branches here, and to new ones."""
+        say, branches = self.say, self.desk.talk.branches(turn)
+        parts = []
+        if len(branches) > 1:
+            place = branches.index(turn)
+            for step, sign, key in ((-1, "‹", "chat.branch.before"), (1, "›", "chat.branch.after")):
+                other = branches[place + step].id if 0 <= place + step < len(branches) else ""
+                parts.append(_act("show", sign, turn=other, label=say(key), disabled=self.busy or not other))
+            count = say("chat.branch", number=place + 1, count=len(branches))
+            parts.insert(1, f'<span class="muted small num">{escape(count)}</span>')
+        if not self.busy:
+            parts.append(_act("again", say("chat.again"), turn=turn.id))
+            parts.append(_act("edit", say("chat.edit"), turn=turn.id))
+            pressed = self.desk.differences
+            parts.append(_act("differences", say("chat.differences"), turn=turn.id, pressed=pressed))
+        return f'<div class="turn-acts">{"".join(parts)}</div>'
+
+    def _answer(self, turn: Turn, side: Side, phase: str) -> str:
+        say, answer = self.say, turn.answers.get(side, Answer())
+        equal = bool(turn.expected) and answer.done and answer.text.strip() == turn.expected.strip()
+        mark = views.chip("good", say("chat.as_expected")) if equal else ""
+        if phase and not answer.text and not answer.done:
+            body = f'<p class="muted thinking">{escape(say(f"chat.{phase}"))}</p>'
+        elif not answer.text and answer.done:
+            body = f'<p class="muted">{escape(say("chat.nothing"))}</p>'
+        elif self.desk.differences and answer.done:
+            body = marked(say, turn, side)
+        else:
+            body = prose(answer.text) + (
+                "" if answer.done else '<span class="cursor" aria-hidden="true"></span>'
+            )
+        kind = side if side in SIDES else "other"
+        return (
+            f'<section class="answer answer-{kind}"><header><b>{escape(self.names.get(side, side))}</b>{mark}</header>'
+            f'<div class="said">{body}</div><p class="cost num">{escape(figures(say, turn, answer))}</p>'
+            f"{self._answer_acts(turn, side, answer)}</section>"
+        )
+
+    def _answer_acts(self, turn: Turn, side: Side, answer: Answer) -> str:
+        if self.busy or not answer.done:
+            return ""
+        say, look = self.say, self.desk.look
+        at = look.kind if look and (look.turn, look.side) == (turn.id, side) else ""
+        acts = [_act("prompt", say("chat.sent"), turn=turn.id, side=side, pressed=at == "prompt")]
+        if answer.ids:
+            acts.append(_act("odds", say("chat.odds"), turn=turn.id, side=side, pressed=at == "odds"))
+        if answer.text.strip():
+            acts.append(_act("row", say("chat.row"), turn=turn.id, side=side))
+        acts.append(_act("row-edit", say("chat.row.edit"), turn=turn.id, side=side))
+        return f'<div class="answer-acts">{"".join(acts)}</div>'
+
+    def _look(self, turn: Turn) -> str:
+        say, look = self.say, self.desk.look
+        if look is None or look.turn != turn.id:
+            return ""
+        name = self.names.get(look.side, look.side)
+        if look.sent:
+            head = say("chat.sent.head", side=name, count=views.count(look.sent.tokens))
+            body = live.copyable(say, look.sent.text)
+        else:
+            head = say("chat.odds.head", side=name)
+            waiting = f'<p class="muted thinking">{escape(say("chat.odds.waiting"))}</p>'
+            body = waiting if look.waiting else odds_views.odds(say, look.choices)
+        return f'<section class="answer look"><header><b>{escape(head)}</b></header>{body}</section>'
 
 
-def _answer(say: Words, side: Side, turn: Round, phase: str) -> str:
-    answer = turn.answers.get(side, Answer())
-    equal = bool(turn.expected) and answer.done and answer.text.strip() == turn.expected.strip()
-    mark = f'<span class="chip chip-good">{escape(say("chat.as_expected"))}</span>' if equal else ""
-    if phase and not answer.text and not answer.done:
-        body = f'<p class="muted thinking">{escape(say(f"chat.{phase}"))}</p>'
-    elif not answer.text and answer.done:
-        body = f'<p class="muted">{escape(say("chat.nothing"))}</p>'
-    else:
-        body = prose(answer.text) + ("" if answer.done else '<span class="cursor" aria-hidden="true"></span>')
+def _act(
+    do: str,
+    text: str,
+    *,
+    turn: str,
+    side: Side = "",
+    label: str = "",
+    pressed: bool | None = None,
+    disabled: bool = False,
+) -> str:
+    """A button whose click reaches Python."""
+    more = f' aria-label="{escape(label)}" title="{escape(label)}"' if label else ""
+    more += "" if pressed is None else f' aria-pressed="{str(pressed).lower()}"'
+    more += " disabled" if disabled else ""
     return (
-        f'<section class="answer answer-{side}"><header><b>{escape(say(f"chat.{side}"))}</b>{mark}</header>'
-        f'<div class="said">{body}</div><p class="cost num">{escape(_figures(say, answer))}</p></section>'
+        f'<button type="button" class="act quiet do-{do}" data-do="{do}" data-turn="{escape(turn)}" '
+        f'data-side="{escape(side)}"{more}>{escape(text)}</button>'
     )
 
 
-def _figures(say: Words, answer: Answer) -> str:
+def marked(say: Words, turn: Turn, side: Side) -> str:
+    """An answer with the words marked that the base's has not; the base's with those that the tuned one's has not."""
+    other = BASE if side != BASE else TUNED
+    own, theirs = turn.answers[side].text, turn.answers.get(other, Answer()).text
+    parts = [part for part in difference(theirs, own) if part.kind != "gone"]
+    shared = sum(len(part.text.strip()) for part in parts if part.kind == "same")
+    if own == theirs or shared < _ALIKE * len(own.strip()):
+        key = "chat.differences.none" if own == theirs else "chat.differences.all"
+        return prose(own) + f'<p class="muted small">{escape(say(key))}</p>'
+    shown = "".join(
+        f'<mark class="only">{escape(part.text)}</mark>'
+        if part.kind == "new" and part.text.strip()
+        else escape(part.text)
+        for part in parts
+    )
+    return f'<p class="prose-text">{shown}</p>'
+
+
+def figures(say: Words, turn: Turn, answer: Answer) -> str:
+    """How long an answer is, how fast it came, why it ended, and with which seed it was drawn."""
     if not answer.tokens and not answer.done:
         return ""
     speed = answer.tokens / answer.seconds if answer.seconds > 0 else 0.0
@@ -137,7 +233,44 @@ def _figures(say: Words, answer: Answer) -> str:
         shown.append(say("chat.speed", speed=f"{speed:.1f}"))
     if answer.stop_reason:
         shown.append(say(f"chat.stop.{answer.stop_reason}"))
+        shown.append(say("chat.seeded", seed=turn.settings.seed))
     return " · ".join(shown)
+
+
+def note(say: Words, desk: Desk) -> str:
+    """Above the field: what it holds, what is to be decided, where a row went, or how full the context is."""
+    cancel = _act("cancel", say("chat.cancel"), turn="")
+    if desk.pending and desk.fit:
+        values = {"tokens": views.count(desk.fit.tokens), "context": views.count(desk.fit.context)}
+        count = desk.fit.left_out - desk.pending.left_out
+        text = say("chat.full", count=count, **values)
+        return _notice(
+            text,
+            _act("leave-out", say("chat.full.yes"), turn=""),
+            _act("cancel", say("chat.cancel"), turn=""),
+        )
+    if desk.writing:
+        text = say("chat.writing.answer" if desk.writing.side else "chat.writing.message")
+        return _notice(text, cancel)
+    if desk.added:
+        key = "chat.added" if desk.added.new else "chat.added.before"
+        text = say(key, row=desk.added.row, name=desk.added.dataset.name)
+        return _notice(text, _act("data", say("chat.added.open"), turn=""))
+    if desk.fit and desk.talk.branch:
+        used = _used(desk)
+        shown = say("chat.context", used=views.count(used), context=views.count(desk.fit.context))
+        return f'<p class="muted small num">{escape(shown)}</p>'
+    return ""
+
+
+def _notice(text: str, *acts: str) -> str:
+    return f'<div class="chat-notice" role="status"><p>{escape(text)}</p>{"".join(acts)}</div>'
+
+
+def _used(desk: Desk) -> int:
+    """Tokens of the longest side, with its answer."""
+    answers = desk.talk.branch[-1].answers.values()
+    return max((answer.prompt_tokens + answer.tokens for answer in answers), default=0)
 
 
 def prose(text: str) -> str:

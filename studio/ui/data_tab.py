@@ -176,17 +176,17 @@ def build(page: Page) -> None:
         if not paths:
             return tuple([gr.skip()] * len(whole))
         entry = uploads.keep(page.store, [SourceFile(Path(path), Path(path).name) for path in paths])
-        return everything(say, _mapped_before(page.store, _chosen(draft, entry.id), entry), Place())
+        return everything(say, _mapped_before(page.store, with_dataset(draft, entry.id), entry), Place())
 
     def picked(say: Words, draft: Draft, event: gr.EventData) -> tuple[Any, ...]:
         chosen = samples.sample(str(event._data.get("sample")))
         entry = samples.keep(chosen, page.store)
-        return everything(say, _chosen(draft, entry.id, chosen.held_out_key), Place())
+        return everything(say, with_dataset(draft, entry.id, chosen.held_out_key), Place())
 
     def earlier_one(say: Words, draft: Draft, dataset: str | None) -> tuple[Any, ...]:
         if dataset in page.store.damaged_datasets():
             return only_forget(data_views.forget(say, dataset, dataset, damaged=True))
-        return everything(say, _chosen(draft, page.store.dataset(dataset or "").id), Place())
+        return everything(say, with_dataset(draft, page.store.dataset(dataset or "").id), Place())
 
     def only_forget(html: str) -> tuple[Any, ...]:
         return tuple(html if output is forget else gr.skip() for output in whole)
@@ -281,7 +281,7 @@ def _formats() -> list[tuple[Any, str]]:
     return [(t(f"format.{name}"), name) for name in get_args(Format)]
 
 
-def _chosen(draft: Draft, dataset: str, held_out: str = "") -> Draft:
+def with_dataset(draft: Draft, dataset: str, held_out: str = "") -> Draft:
     """The draft with another dataset: what was said about the columns of the last one does not hold for it."""
     about_file = ("data.format", "data.columns", "data.read_as")
     values = {key: value for key, value in draft.values.items() if key not in about_file}
@@ -293,7 +293,7 @@ def without(draft: Draft, dataset: str) -> Draft:
     """The draft once a dataset is deleted, which it may name as its rows or as those to measure on."""
     draft = replace(draft, general="") if draft.general == dataset else draft
     if draft.dataset == dataset:
-        return _chosen(draft, "")
+        return with_dataset(draft, "")
     return replace(draft, held_out="") if draft.held_out == dataset else draft
 
 

@@ -14,10 +14,10 @@ from studio.services.evaluations import ROWS, TOKENS, Asked
 from studio.services.files import write_text
 from studio.services.tasks import TaskStatus
 from studio.ui import benchmark_panel, evaluate_views, rating_panel, run_report, run_views, task_views, views
-from studio.ui.chat_tab import usable
 from studio.ui.i18n import Words, t
 from studio.ui.live import LIVE, SAVE
 from studio.ui.page import Draft, Page
+from studio.ui.usable_runs import usable
 
 EVERY = 1.0
 _MOST_ROWS = 512

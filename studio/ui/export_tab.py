@@ -19,11 +19,11 @@ from studio.engine import models
 from studio.engine.model_files import read_header
 from studio.services.files import explained
 from studio.ui import export_views, run_views, views
-from studio.ui.chat_tab import usable
 from studio.ui.i18n import Words, t
 from studio.ui.live import LIVE, SAVE
 from studio.ui.page import Draft, Page
 from studio.ui.training_tab import LOOKED
+from studio.ui.usable_runs import usable
 
 if TYPE_CHECKING:
     from studio.engine.tuned import TunedRun

@@ -51,6 +51,8 @@ class Draft:
     """The row shown in the template tab: its place among the conversations, from 1."""
     run: str = ""
     """Id of the run shown in Training, Chat and Export, or empty."""
+    talk: str = ""
+    """Id of the conversation that is open in Chat, or empty for a new one."""
     held_out: str = ""
     """The rows to measure on: a dataset's id, a sample's key (see `samples`), or empty for a share of the rows."""
     general: str = ""
@@ -73,6 +75,7 @@ class Draft:
             else {},
             row=row if isinstance(row, int) and row > 0 else 1,
             run=_text(data.get("run")),
+            talk=_text(data.get("talk")),
             held_out=_text(data.get("held_out")),
             general=_text(data.get("general")),
             broad=data.get("broad") is True,

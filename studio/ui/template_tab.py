@@ -15,12 +15,12 @@ from studio.engine.templates import choices, meant
 from studio.engine.tokenizer import Tokenizer
 from studio.services import apart, preview
 from studio.ui import form, loss_views, row_view, run_views, set_views, template_controls, views
-from studio.ui.chat_tab import usable
 from studio.ui.i18n import Words, t
 from studio.ui.loss_views import Asked
 from studio.ui.page import Draft, Page
 from studio.ui.row_view import Beside
 from studio.ui.template_controls import tokenizer_of
+from studio.ui.usable_runs import usable
 
 _KEEP_PLACE = """(draft) => {
   const shown = document.querySelector('#row-view [data-place]');

@@ -22,7 +22,7 @@ from studio.services.chat import ChatProcess, Measured, TokenLosses
 from studio.services.losses import preview_losses
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
-from tests.runs import finished_run
+from tests.runs import finished_run, with_checkpoint
 from tests.tiny import tiny_model
 
 QUESTION = [Message("user", "Which way is north?")]
@@ -72,20 +72,11 @@ def slow(store: Store) -> str:
 
 
 def beside(store: Store, run: RunFiles) -> RunFiles:
-    """Another run of the same base, with other weights; both have a checkpoint with weights between the two."""
-    from safetensors.torch import load_file, save_file
-
+    """Another run of the same base, with other weights; both have a checkpoint."""
     other = finished_run(store, "other")
     other.write_env({**other.env(), "model_path": run.env()["model_path"]})
-    for files, factor in ((run, 0.5), (other, 2.0)):
-        weights = load_file(files.adapter / "adapter_model.safetensors")
-        kept = files.checkpoints / "step-000005"
-        kept.mkdir(parents=True)
-        early = {
-            name.replace(".weight", ".default.weight"): factor * tensor for name, tensor in weights.items()
-        }
-        save_file(early, kept / "weights.safetensors")
-        (kept / "progress.json").write_text("{}")
+    with_checkpoint(run, 0.5)
+    with_checkpoint(other, 2.0)
     return other
 
 

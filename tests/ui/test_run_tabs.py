@@ -3,15 +3,13 @@ from pathlib import Path
 
 import pytest
 
-from studio.domain.answer import Answer, Piece
 from studio.domain.chat import Conversation, Message
 from studio.domain.config import RunConfig
 from studio.domain.run import Run
 from studio.services.plan import load_data
 from studio.services.run_files import RunFiles
-from studio.ui import chat_tab, runs_tab, training_tab
-from studio.ui.chat_tab import Talk
-from studio.ui.chat_views import Example, Round
+from studio.ui import chat_acts, runs_tab, training_tab
+from studio.ui.chat_views import Example
 from studio.ui.run_views import Look
 
 RUN = Run("r1", "one", "finished")
@@ -89,30 +87,6 @@ def test_keeping_a_run_keeps_it_compared():
     assert runs_tab.moved(Look(deleting="r1", compared=("r1",)), RUN, "delete-no") == Look(compared=("r1",))
 
 
-def test_pieces_become_answers():
-    said = Talk("r", "", (Round("p"),))
-    for piece in (
-        Piece(phase="loading"),
-        Piece("base", "a", tokens=1),
-        Piece("base", "b", True, 2, 0.5, "end"),
-    ):
-        said = chat_tab._with(said, piece)
-    assert said.rounds[-1].answers == {"base": Answer("ab", 2, 0.5, "end")}
-
-
-def test_a_prompt_without_an_answer_is_given_back():
-    said = Talk("r", "", (Round("a", "", {"base": Answer("x", stop_reason="end")}), Round("again")))
-    kept, prompt = chat_tab._settled(said)
-    assert prompt == "again"
-    assert len(kept.rounds) == 1
-
-
-def test_half_an_answer_counts_as_stopped():
-    kept, prompt = chat_tab._settled(Talk("r", "", (Round("a", "", {"tuned": Answer("half")}),)))
-    assert prompt == ""
-    assert [kept.rounds[0].answers[side].stop_reason for side in ("base", "tuned")] == ["stopped", "stopped"]
-
-
 def spoken(system: str, row: int) -> Conversation:
     return Conversation((Message("system", system), Message("user", "q"), Message("assistant", "a")), row)
 
@@ -120,10 +94,10 @@ def spoken(system: str, row: int) -> Conversation:
 def test_a_system_message_that_was_taken_out_of_the_field_stays_out():
     rows = [spoken("Be brief.", 1), spoken("Be brief.", 2)]
     asked = Example(1, "Be brief.", "q", "a")
-    assert chat_tab._system(rows, asked, "") == ""
-    assert chat_tab._system(rows, asked, "Be long.") == "Be long."
+    assert chat_acts._system(rows, asked, "") == ""
+    assert chat_acts._system(rows, asked, "Be long.") == "Be long."
 
 
 def test_an_example_brings_the_system_message_of_its_row_where_rows_differ():
     rows = [spoken("Be brief.", 1), spoken("Be long.", 2)]
-    assert chat_tab._system(rows, Example(2, "Be long.", "q", "a"), "Be brief.") == "Be long."
+    assert chat_acts._system(rows, Example(2, "Be long.", "q", "a"), "Be brief.") == "Be long."
