@@ -76,21 +76,35 @@ def test_the_sum_is_rounded_once(tmp_path: Path) -> None:
     assert torch.equal(merged, (base.float() + (8 / 4) * (b.float() @ a.float())).to(torch.bfloat16))
 
 
-def test_a_large_model_is_written_in_shards_that_transformers_reads(tmp_path: Path) -> None:
+def test_the_files_are_sharded_as_the_base_s(tmp_path: Path) -> None:
     run = tuned_run(tmp_path)
     (tmp_path / "whole").mkdir()
     (tmp_path / "shards").mkdir()
     write_merged(run, tmp_path / "whole", "float32", nothing)
-    write_merged(run, tmp_path / "shards", "float32", nothing, shard_bytes=100_000)
-    names = sorted(path.name for path in (tmp_path / "shards").glob("*.safetensors"))
-    assert names == [
-        f"model-{number:05d}-of-{len(names):05d}.safetensors" for number in range(1, len(names) + 1)
-    ]
+    (run.model_path / "model.safetensors").unlink()
+    AutoModelForCausalLM.from_pretrained(
+        tuned_run(tmp_path / "again").model_path, dtype=torch.float32
+    ).save_pretrained(run.model_path, max_shard_size="100KB")
+    names = sorted(path.name for path in run.model_path.glob("*.safetensors"))
     assert len(names) > 2
+    write_merged(run, tmp_path / "shards", "float32", nothing)
+    assert sorted(path.name for path in (tmp_path / "shards").glob("*.safetensors")) == names
     shutil.copyfile(run.model_path / "config.json", tmp_path / "shards" / "config.json")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "shards").state_dict()
     for name, tensor in load_file(tmp_path / "whole" / "model.safetensors").items():
         assert torch.equal(model[name], tensor)
+
+
+def test_numbers_of_several_widths_lie_in_one_file(tmp_path: Path) -> None:
+    run = tuned_run(tmp_path)
+    weights = load_file(run.model_path / "model.safetensors")
+    weights["model.steps"] = torch.tensor(7, dtype=torch.int64)
+    weights["model.flags"] = torch.tensor([True, False, True])
+    save_file(weights, run.model_path / "model.safetensors")
+    write_merged(run, tmp_path, "bfloat16", nothing)
+    found = load_file(tmp_path / "model.safetensors")
+    assert (found["model.steps"].item(), found["model.flags"].tolist()) == (7, [True, False, True])
+    assert found["model.norm.weight"].dtype == torch.bfloat16
 
 
 def test_an_untied_output_layer_is_kept(tmp_path: Path) -> None:
@@ -206,7 +220,7 @@ def test_an_export_that_answers_otherwise_is_kept_and_says_so(
     assert not result.verified.passed
     assert result.to_json()["verified"]["reason"] == (
         f"Its answers differ from the live model's by {result.verified.chat.mean_kl:.4f} nats a token; "
-        "up to 0.0001 is rounding."
+        "at most 0.0001 is accepted."
     )
     assert result.verified.chat.mean_kl == pytest.approx(result.verified.untuned_kl, rel=1e-3)
     assert "This export FAILED its comparison" in (tmp_path / "out" / "README.md").read_text()

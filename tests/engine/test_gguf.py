@@ -258,6 +258,7 @@ def test_a_gguf_export_is_one_file_that_is_proven(tmp_path: Path) -> None:
     assert result.precision == "q8_0"
     assert result.verified.passed
     assert 0 < result.verified.mean_kl < 0.02 < result.verified.untuned_kl
+    assert str(result.verified.note).startswith("llama.cpp itself was not asked")
     assert "llama-cli -m model.Q8_0.gguf" in (tmp_path / "out" / "README.md").read_text()
 
 

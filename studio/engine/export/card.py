@@ -210,7 +210,7 @@ def _metrics(facts: RunFacts) -> str:
 _LOADED: Mapping[Target, str] = {
     "merged": "Loaded again with plain transformers",
     "adapter": "Loaded again with plain transformers and PEFT",
-    "gguf": "Loaded again from this file alone, by transformers' GGUF reader, in float32,",
+    "gguf": "Loaded again by transformers' GGUF reader, in float32, with the tokenizer and template in the file,",
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,10 +27,12 @@ from studio.engine.tuned import ADAPTER_WEIGHTS, TunedRun, adapter_folder, with_
 Wrote = Callable[[float, float], None]
 """Called with bytes done and bytes in all."""
 
-_SHARD_BYTES = 2 << 30
-"""Of a weights file; also what merging holds in memory."""
 _WIDTHS = {"BF16": 2, "F16": 2, "F32": 4, "F64": 8, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "BOOL": 1}
 _FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
+_NAMES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
+"""Of the number formats in safetensors' headers."""
+_AT_ONCE = 1 << 20
+"""Numbers that are merged at once: so many in float32 stay in a processor's cache."""
 _PREFIX = "base_model.model."
 _MAGNITUDE = ".lora_magnitude_vector"
 
@@ -46,13 +49,21 @@ class Update:
     transposed: bool
     """Whether the weight is stored as (inputs, outputs), as GPT-2's are."""
 
-    def applied(self, stored: torch.Tensor) -> torch.Tensor:
-        """The merged weight in float32, as it is stored."""
-        weight = stored.float().T if self.transposed else stored.float()
-        merged = weight + (self.b.float() @ self.a.float()) * self.scale
-        if self.magnitude is not None:
-            merged *= (self.magnitude.float() / torch.linalg.norm(merged, dim=1))[:, None]
-        return merged.T if self.transposed else merged
+    def applied(self, stored: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """The merged weight as it is stored: summed in float32, some rows at a time, and rounded once."""
+        merged = torch.empty(stored.shape, dtype=dtype)
+        weight, result = (stored.T, merged.T) if self.transposed else (stored, merged)
+        a, b = self.a.float(), self.b.float()
+        rows = max(1, _AT_ONCE // weight.shape[1])
+        buffer = torch.empty(rows, weight.shape[1])
+        for start in range(0, len(weight), rows):
+            part = slice(start, start + rows)
+            summed = buffer[: len(weight[part])]
+            summed.copy_(weight[part]).addmm_(b[part], a, alpha=self.scale)
+            if self.magnitude is not None:
+                summed *= (self.magnitude[part].float() / torch.linalg.norm(summed, dim=1))[:, None]
+            result[part] = summed
+        return merged
 
 
 @dataclass(frozen=True)
@@ -64,12 +75,12 @@ class Tuned:
     shapes: Mapping[str, Tensor]
     updates: Mapping[str, Update]
 
-    def read(self, name: str) -> torch.Tensor:
-        """A tensor as it is stored, or in float32 where the adapter changes it."""
+    def read(self, name: str, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+        """A tensor as it is stored, or in `dtype` where the adapter changes it."""
         with safe_open(self.files[name], framework="pt") as weights:
             weight: torch.Tensor = weights.get_tensor(name)
         update = self.updates.get(name)
-        return update.applied(weight) if update else weight
+        return update.applied(weight, dtype) if update else weight
 
 
 def tuned_tensors(run: TunedRun) -> Tuned | None:
@@ -94,14 +105,12 @@ def adapter_bytes(run: TunedRun, dtype: str) -> int:
     return sum(_size(tensor, dtype) for tensor in read_header(run.weights / name).values())
 
 
-def write_merged(
-    run: TunedRun, folder: Path, dtype: str, wrote: Wrote, shard_bytes: int = _SHARD_BYTES
-) -> None:
-    """Write the tuned model's weights to `folder`, at most one shard in memory at a time."""
+def write_merged(run: TunedRun, folder: Path, dtype: str, wrote: Wrote) -> None:
+    """Write the tuned model's weights to `folder`, one tensor in memory at a time."""
     tuned = tuned_tensors(run)
     if tuned is None:
         return _merge_loaded(run, folder, dtype)
-    _write(tuned, folder, dtype, wrote, shard_bytes)
+    _write(tuned, folder, dtype, wrote)
 
 
 def write_adapter(run: TunedRun, folder: Path, dtype: str) -> None:
@@ -138,8 +147,14 @@ def _tensors(files: Sequence[Path]) -> Iterator[tuple[Path, str, Tensor]]:
 
 
 def _size(tensor: Tensor, dtype: str) -> int:
-    width = 4 if dtype == "float32" else 2
-    return tensor.size * (width if tensor.dtype in _FLOATS else _WIDTHS.get(tensor.dtype, 8))
+    return tensor.size * _width(tensor, dtype)
+
+
+def _width(tensor: Tensor, dtype: str) -> int:
+    """Bytes a number; those that are not fractions stay as they are."""
+    if tensor.dtype in _FLOATS:
+        return 4 if dtype == "float32" else 2
+    return _WIDTHS.get(tensor.dtype, 8)
 
 
 def _updates(run: TunedRun, names: set[str]) -> dict[str, Update] | None:
@@ -183,44 +198,51 @@ def _find(name: str, names: set[str]) -> str | None:
     return longer[0] if len(longer) == 1 else None
 
 
-def _write(tuned: Tuned, folder: Path, dtype: str, wrote: Wrote, shard_bytes: int) -> None:
-    shards = _plan(tuned.shapes, dtype, shard_bytes)
+def _write(tuned: Tuned, folder: Path, dtype: str, wrote: Wrote) -> None:
+    """In files as the base's are, each tensor written as soon as it is merged."""
     total = sum(_size(tensor, dtype) for tensor in tuned.shapes.values())
-    done, places = 0, {}
-    for number, shard in enumerate(shards, 1):
-        file_name = WEIGHTS if len(shards) == 1 else f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        tensors = {}
-        for name in shard:
-            wrote(done, total)
-            tensors[name] = _converted(name, tuned.read(name), dtype).contiguous()
-            places[name] = file_name
-            done += _size(tuned.shapes[name], dtype)
-        save_file(tensors, folder / file_name, metadata={"format": "pt"})
+    done = 0
+    shards: dict[Path, list[str]] = {}
+    for name, file in tuned.files.items():
+        shards.setdefault(file, []).append(name)
+    places = {}
+    for source, names in shards.items():
+        file_name = WEIGHTS if len(shards) == 1 else source.name
+        places.update(dict.fromkeys(names, file_name))
+        # Wider numbers first, as the library itself writes them: so each stands at a multiple of its own width.
+        names.sort(key=lambda name: -_width(tuned.shapes[name], dtype))
+        with (folder / file_name).open("wb") as out:
+            out.write(_header({name: tuned.shapes[name] for name in names}, dtype))
+            for name in names:
+                wrote(done, total)
+                tensor = _converted(name, tuned.read(name, getattr(torch, dtype)), dtype)
+                tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tofile(out)
+                done += _size(tuned.shapes[name], dtype)
     if len(shards) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": places}
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     wrote(total, total)
 
 
-def _plan(shapes: Mapping[str, Tensor], dtype: str, shard_bytes: int) -> list[list[str]]:
-    """The tensors in the order of the source files, cut where a shard would grow too large."""
-    shards: list[list[str]] = [[]]
-    size = 0
-    for name, tensor in shapes.items():
-        more = _size(tensor, dtype)
-        if shards[-1] and size + more > shard_bytes:
-            shards.append([])
-            size = 0
-        shards[-1].append(name)
-        size += more
-    return shards
+def _header(tensors: Mapping[str, Tensor], dtype: str) -> bytes:
+    """What a safetensors file of these tensors begins with: the length of a JSON text, and that."""
+    entries: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    offset = 0
+    for name, tensor in tensors.items():
+        end = offset + _size(tensor, dtype)
+        kind = _NAMES[dtype] if tensor.dtype in _FLOATS else tensor.dtype
+        entries[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [offset, end]}
+        offset = end
+    text = json.dumps(entries, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text
 
 
 def _converted(name: str, tensor: torch.Tensor, dtype: str) -> torch.Tensor:
     if not tensor.is_floating_point():
         return tensor
     converted = tensor.to(getattr(torch, dtype))
-    if not bool(torch.isfinite(converted).all()):
+    if dtype == "float16" and not bool(torch.isfinite(torch.stack(torch.aminmax(converted))).all()):
         raise StudioError(
             "The weights {tensor} hold numbers that {dtype} cannot.",
             "Export as bfloat16 or float32.",
