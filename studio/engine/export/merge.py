@@ -49,20 +49,24 @@ class Update:
     transposed: bool
     """Whether the weight is stored as (inputs, outputs), as GPT-2's are."""
 
-    def applied(self, stored: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-        """The merged weight as it is stored: summed in float32, some rows at a time, and rounded once."""
-        merged = torch.empty(stored.shape, dtype=dtype)
-        weight, result = (stored.T, merged.T) if self.transposed else (stored, merged)
+    def rows(self, stored: torch.Tensor) -> Iterator[torch.Tensor]:
+        """The merged weight (outputs, inputs) in float32, some rows after the other; each holds until the next."""
+        weight = stored.T if self.transposed else stored
         a, b = self.a.float(), self.b.float()
-        rows = max(1, _AT_ONCE // weight.shape[1])
-        buffer = torch.empty(rows, weight.shape[1])
-        for start in range(0, len(weight), rows):
-            part = slice(start, start + rows)
+        count = max(1, _AT_ONCE // weight.shape[1])
+        buffer = torch.empty(count, weight.shape[1])
+        for start in range(0, len(weight), count):
+            part = slice(start, start + count)
             summed = buffer[: len(weight[part])]
             summed.copy_(weight[part]).addmm_(b[part], a, alpha=self.scale)
             if self.magnitude is not None:
                 summed *= (self.magnitude[part].float() / torch.linalg.norm(summed, dim=1))[:, None]
-            result[part] = summed
+            yield summed
+
+    def applied(self, stored: torch.Tensor) -> torch.Tensor:
+        """The merged weight as it is stored, in float32."""
+        merged = torch.empty(stored.shape)
+        torch.cat([rows.clone() for rows in self.rows(stored)], out=merged.T if self.transposed else merged)
         return merged
 
 
@@ -75,12 +79,23 @@ class Tuned:
     shapes: Mapping[str, Tensor]
     updates: Mapping[str, Update]
 
-    def read(self, name: str, dtype: torch.dtype = torch.float32) -> torch.Tensor:
-        """A tensor as it is stored, or in `dtype` where the adapter changes it."""
-        with safe_open(self.files[name], framework="pt") as weights:
-            weight: torch.Tensor = weights.get_tensor(name)
+    def read(self, name: str) -> torch.Tensor:
+        """A tensor as it is stored, or in float32 where the adapter changes it."""
+        stored, update = self._stored(name), self.updates.get(name)
+        return update.applied(stored) if update else stored
+
+    def parts(self, name: str) -> Iterator[torch.Tensor]:
+        """The same, one part after the other in the order of the file; each holds until the next."""
         update = self.updates.get(name)
-        return update.applied(weight, dtype) if update else weight
+        if update is None or update.transposed:
+            yield self.read(name)
+        else:
+            yield from update.rows(self._stored(name))
+
+    def _stored(self, name: str) -> torch.Tensor:
+        with safe_open(self.files[name], framework="pt") as weights:
+            tensor: torch.Tensor = weights.get_tensor(name)
+        return tensor
 
 
 def tuned_tensors(run: TunedRun) -> Tuned | None:
@@ -215,8 +230,9 @@ def _write(tuned: Tuned, folder: Path, dtype: str, wrote: Wrote) -> None:
             out.write(_header({name: tuned.shapes[name] for name in names}, dtype))
             for name in names:
                 wrote(done, total)
-                tensor = _converted(name, tuned.read(name, getattr(torch, dtype)), dtype)
-                tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tofile(out)
+                for part in tuned.parts(name):
+                    numbers = _converted(name, part, dtype).contiguous().reshape(-1)
+                    numbers.view(torch.uint8).numpy().tofile(out)
                 done += _size(tuned.shapes[name], dtype)
     if len(shards) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": places}
