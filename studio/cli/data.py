@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from studio.cli import data_making, data_repair, masks, parsing
 from studio.cli.parsing import add_group, add_verb
-from studio.cli.printing import DONE, print_finding, print_json
+from studio.cli.printing import DONE, print_finding, print_json, rows
 from studio.cli.progress import shown_progress
 from studio.cli.reading import read_or_survey
 from studio.services.store import Store
@@ -97,7 +97,7 @@ def check(options: argparse.Namespace, store: Store) -> int:
                 "quarantined": [record.to_json() for record in data.quarantined],
             }
         )
-    print(f"{options.file}: {data.total} rows, format {data.format}")
+    print(f"{options.file}: {rows(data.total)}, format {data.format}")
     print("score  " + "  ".join(f"{name} {score:.0f}" for name, score in report.scores.items()))
     for found in report.findings:
         print_finding(found)
@@ -134,7 +134,7 @@ def convert(options: argparse.Namespace, store: Store) -> int:
         )
     for item in data.findings:
         print_finding(item)
-    print(f"{len(data.conversations)} rows of format {data.format} written to {options.out}.")
+    print(f"{rows(len(data.conversations))} of format {data.format} written to {options.out}.")
     return DONE
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from studio.cli import parsing
 from studio.cli.parsing import add_verb
-from studio.cli.printing import DONE, print_json
+from studio.cli.printing import DONE, print_json, rows
 from studio.cli.progress import shown_progress
 from studio.domain.config import TemplateConfig
 from studio.services.store import Store
@@ -99,5 +99,5 @@ def select(options: argparse.Namespace, store: Store) -> int:
         return print_json({**counts, "kept": kept, "left": left, "spread": spread, "out": options.out})
     for item in found.left:
         print(f"row {item.row} left: {item.reason}")
-    print(f"{data.total} rows in, {len(found.kept)} out to {options.out}.")
+    print(f"{rows(data.total)} in, {len(found.kept)} out to {options.out}.")
     return DONE

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from studio.cli import parsing
 from studio.cli.parsing import add_verb
-from studio.cli.printing import DONE, print_finding, print_json
+from studio.cli.printing import DONE, print_finding, print_json, rows
 from studio.cli.reading import read_or_survey
 from studio.domain.errors import StudioError
 from studio.services.store import Store
@@ -73,7 +73,7 @@ def clean(options: argparse.Namespace, store: Store) -> int:
     for found in data.findings:
         print_finding(found)
     where = "nothing is written" if options.dry_run else f"written to {options.out}"
-    print(f"{data.total} rows in, {left} out, {where}: ", end="")
+    print(f"{rows(data.total)} in, {left} out, {where}: ", end="")
     print(f"{len(made) - len(dropped)} changed, {len(dropped)} dropped.")
     return DONE
 

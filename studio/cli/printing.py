@@ -19,12 +19,21 @@ def print_json(data: Any) -> int:
     return DONE
 
 
+def rows(number: int) -> str:
+    """A number of rows in words.
+
+    >>> rows(1), rows(2000)
+    ('1 row', '2000 rows')
+    """
+    return f"{number} row{'' if number == 1 else 's'}"
+
+
 def print_finding(found: Finding) -> None:
     """A finding in a line, and the first rows that it is about in another."""
-    rows = ", ".join(map(str, found.rows[:10])) + (" …" if found.count > 10 else "")
+    named = ", ".join(map(str, found.rows[:10])) + (" …" if found.count > 10 else "")
     print(f"{found.severity:8} {found.dimension}/{found.check}: {found.message} {found.remedy}")
-    if rows:
-        print(f"         rows {rows}")
+    if named:
+        print(f"         rows {named}")
 
 
 def size(number: float) -> str:
