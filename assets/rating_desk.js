@@ -9,7 +9,9 @@ let cells = [];  // one a dimension and answer, in the order in which digits fil
 let at = 0;
 let busy = false;
 
-const rater = () => (find('#rater-name')?.value ?? localStorage.getItem(NAME) ?? '').trim();
+let known = '';  // the rater's name, once the server took it
+try { known = localStorage.getItem(NAME) ?? ''; } catch (error) { /* a browser that keeps nothing */ }
+const rater = () => (find('#rater-name')?.value ?? known).trim();
 
 const turn = async (wish) => {
   if (!desk || busy) return;
@@ -27,7 +29,11 @@ const turn = async (wish) => {
   }
 };
 
-const draw = ({html, problem, rated}) => {
+const draw = ({html, problem, rated, rater: taken}) => {
+  if (taken) {
+    known = taken;
+    try { localStorage.setItem(NAME, known); } catch (error) { /* it is asked for again after a reload */ }
+  }
   if (html) {
     find('.desk').innerHTML = html;
     cells = [...element.querySelectorAll('[data-cell]')];
@@ -57,7 +63,7 @@ const place = () => Number(find('[data-place]')?.dataset.place);
 const vote = (choice) => {
   if (!find('[data-place]')) return;
   wentOn = true;
-  turn({place: place(), vote: choice, scores: scores()});
+  turn({place: place(), token: find('[data-place]').dataset.token, vote: choice, scores: scores()});
 };
 const go = (step) => turn({place: place() + step});
 
@@ -66,12 +72,12 @@ element.addEventListener('click', (event) => {
   if (!button) return;
   if (button.dataset.vote) vote(button.dataset.vote);
   if (button.dataset.step) go(Number(button.dataset.step));
-  if (button.dataset.begin !== undefined) begin();
+  if (button.dataset.begin !== undefined) turn({});
+  if (button.dataset.another !== undefined) {
+    known = '';
+    turn({});
+  }
 });
-const begin = () => {
-  try { localStorage.setItem(NAME, rater()); } catch (error) { /* a browser that keeps nothing */ }
-  turn({});
-};
 element.addEventListener('change', (event) => {
   const cell = event.target.closest('[data-cell]');
   if (!cell) return;
@@ -79,9 +85,9 @@ element.addEventListener('change', (event) => {
   mark();
 });
 element.addEventListener('keydown', (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
   if (event.target.matches('input:not([type=radio])')) {
-    if (event.key === 'Enter') begin();
+    if (event.key === 'Enter') turn({});
     return;
   }
   const keys = {

@@ -152,7 +152,7 @@ def _figures(answers: Answers) -> dict[str, Figure]:
     figures["length_ratio"] = lambda rows: float(said[rows].sum() / max(1.0, wanted[rows].sum()))
     if objects := _objects(answers.expected):
         valid, fields = _structure(answers.given, objects)
-        figures |= {"json_valid": _mean(valid), "json_fields": _mean(fields)}
+        figures |= {"json_valid": _mean(valid), "json_fields": _mean_of_known(fields)}
     elif labels := labels_of(answers.expected):
         figures |= {"accuracy": _mean(answers.exact), "f1": _macro_f1(answers, labels)}
     return figures
@@ -160,6 +160,13 @@ def _figures(answers: Answers) -> dict[str, Figure]:
 
 def _mean(rows: NDArray[numpy.float64]) -> Figure:
     return lambda places: float(rows[places].mean())
+
+
+def _mean_of_known(rows: NDArray[numpy.float64]) -> Figure:
+    """Of the rows that have a value; 0 for a draw without any."""
+    known = ~numpy.isnan(rows)
+    values = numpy.where(known, rows, 0.0)
+    return lambda places: float(values[places].sum() / max(1, known[places].sum()))
 
 
 def _of_corpus(metric: Any, answers: Answers) -> Figure:
@@ -296,12 +303,15 @@ def _object(text: str) -> Mapping[str, Any] | None:
 def _structure(
     given: Sequence[str], expected: Sequence[Mapping[str, Any] | None]
 ) -> tuple[NDArray[numpy.float64], NDArray[numpy.float64]]:
-    """Of each row whether the answer is a JSON object, and the share of expected fields that it has right."""
+    """Of each row whether the answer is a JSON object, and the share of expected fields that it has right.
+
+    A row that expects no field has nothing to be right in: its share is NaN, and stands in no mean.
+    """
     found = [_object(text) for text in given]
     valid = numpy.array([float(item is not None) for item in found])
     fields = numpy.array(
         [
-            _share([(said or {}).get(name, _MISSING) == value for name, value in (wanted or {}).items()])
+            _share([_same((said or {}).get(name, _MISSING), value) for name, value in (wanted or {}).items()])
             for said, wanted in zip(found, expected, strict=True)
         ]
     )
@@ -312,4 +322,9 @@ _MISSING = object()
 
 
 def _share(right: Sequence[bool]) -> float:
-    return sum(right) / len(right) if right else 1.0
+    return sum(right) / len(right) if right else math.nan
+
+
+def _same(said: Any, wanted: Any) -> bool:
+    """As JSON has it: true is no 1."""
+    return said is not _MISSING and json.dumps(said, sort_keys=True) == json.dumps(wanted, sort_keys=True)

@@ -30,7 +30,7 @@ class Rating:
 
 
 def summary(ratings: Sequence[Rating], alike: int = 0) -> dict[str, Any]:
-    """Figures of all ratings. `alike`: pairs of two equal answers, which are ties without being asked.
+    """Figures of all ratings. `alike`: pairs of two equal answers, which nobody is asked about; they are told, no more.
 
     `win_rate` is the share of pairs that the tuned model wins, a tie being half a win; where several raters saw a pair,
     their mean counts once, so that the interval is over pairs. `agreement` is Krippendorff's alpha on the ordered
@@ -38,7 +38,7 @@ def summary(ratings: Sequence[Rating], alike: int = 0) -> dict[str, Any]:
     raters, or all said the same.
     """
     votes = [*_by_pair(ratings, lambda rating: _WORTH[rating.vote]).values()]
-    means = [sum(worth) / len(worth) for worth in votes] + [_WORTH["tie"]] * alike
+    means = [sum(worth) / len(worth) for worth in votes]
     if not means:
         return {"ratings": 0, "pairs": 0, "alike": alike, "raters": []}
     counts = Counter(rating.vote for rating in ratings)

@@ -10,7 +10,9 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.domain.answer import SIDES
@@ -61,6 +63,10 @@ def start(store: Store, asked: Asked) -> str:
     """Measure in a process of its own; returns the task's id. StudioError at once where the harness is missing."""
     _refuse_missing()
     read_trained(RunFiles(store.run_dir(asked.run)))
+    if tasks.running(store, "benchmark") is not None:
+        raise StudioError(
+            "Another benchmark is at work.", "Wait for its end, or cancel it: two would slow each other down."
+        )
     return tasks.start(store, "benchmark", asdict(asked))
 
 
@@ -119,7 +125,16 @@ def _refuse_missing() -> None:
 
 
 def _key(files: RunFiles, asked: Asked) -> str:
-    seen = {**asdict(asked), "schema": SCHEMA, "weights": Subject(files.folder).stamps()}
+    include = sorted(Path(asked.include).rglob("*")) if asked.include else []
+    stamps = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in include if file.is_file()]
+    weights = Subject(files.folder).stamps()
+    seen = {
+        **asdict(asked),
+        "schema": SCHEMA,
+        "weights": weights,
+        "included": stamps,
+        "harness": version("lm_eval"),
+    }
     return hashlib.sha256(json.dumps(seen, sort_keys=True, default=list).encode()).hexdigest()[:16]
 
 

@@ -60,21 +60,39 @@ class Endpoint:
     key: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
+        object.__setattr__(self, "key", self.key.strip())
+        if not _is_address(self.url):
             raise StudioError(
                 "{url} is no address of an OpenAI-compatible endpoint.",
                 "Write one such as http://127.0.0.1:8000/v1, with the key in its own field.",
                 url=repr(self.url[:200]),
+            )
+        if not (self.key.isascii() and self.key.isprintable()) or " " in self.key:
+            raise StudioError(
+                "The judge's key has characters that no key has, such as white space or line ends.",
+                "Copy it again.",
             )
         if not self.model.strip() or len(self.model) > 200 or not self.model.isprintable():
             raise StudioError(
                 "The judge has no model's name.", "Write the name that the endpoint knows it by."
             )
 
+    def hidden(self, text: str) -> str:
+        """A text without the key."""
+        return text.replace(self.key, "…") if self.key else text
+
     @property
     def rater(self) -> str:
         return f"{JUDGE}{self.model.strip()}"
+
+
+def _is_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        named = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        return False
+    return named and "@" not in parts.netloc and not parts.query and not parts.fragment
 
 
 @dataclass(frozen=True)
@@ -125,6 +143,7 @@ def judge(
     import httpx
 
     left, unclear, read, written = _left(desk, endpoint), 0, 0, 0
+    failed: list[BaseException] = []
     headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
     with (
         httpx.Client(timeout=_TIMEOUT, headers=headers, follow_redirects=False) as client,
@@ -136,27 +155,36 @@ def judge(
         }
         try:
             for count, one in enumerate(as_completed(asked), start=1):
-                verdict, number = one.result(), asked[one]
+                if one.cancelled():
+                    continue
+                if (problem := one.exception()) is not None:
+                    failed.append(problem)
+                    for other in asked:  # those under way are paid for: they are waited for and kept
+                        other.cancel()
+                    continue
+                verdict = one.result()
                 if verdict is not None:
                     read, written = read + verdict.read, written + verdict.written
                     unclear += verdict.vote is None
-                    if verdict.vote is not None:
-                        ratings.keep(
-                            desk,
-                            {
-                                "rater": endpoint.rater,
-                                "pair": number,
-                                "vote": verdict.vote,
-                                "scores": {},
-                                "said": verdict.said,
-                                "reasons": verdict.reasons,
-                            },
-                        )
+                    _keep(desk, endpoint, asked[one], verdict)
                 progress(count, len(left))
         finally:
             pool.shutdown(cancel_futures=True)
+    if failed:
+        raise failed[0]
     found = ratings.judges(desk).get(endpoint.model.strip(), {"ratings": 0})
     return Judged(found, unclear, read, written)
+
+
+def _keep(desk: Desk, endpoint: Endpoint, number: int, verdict: _Verdict) -> None:
+    if verdict.vote is not None:
+        told: dict[str, Any] = {
+            "vote": verdict.vote,
+            "scores": {},
+            "said": verdict.said,
+            "reasons": verdict.reasons,
+        }
+        ratings.keep(desk, {"rater": endpoint.rater, "pair": number, **told})
 
 
 class Judging:
@@ -165,8 +193,8 @@ class Judging:
     def __init__(self) -> None:
         self.done = self.total = 0
         self.result: Judged | None = None
-        self.error: StudioError | None = None
-        self._stop = threading.Event()
+        self.error: Exception | None = None
+        self._stop, self._starting = threading.Event(), threading.Lock()
         self._thread: threading.Thread | None = None
 
     @property
@@ -175,12 +203,13 @@ class Judging:
 
     def start(self, desk: Desk, endpoint: Endpoint) -> None:
         """StudioError where one is at work."""
-        if self.busy:
-            raise StudioError("A judge is at work.", "Wait for its end, or stop it.")
-        self.done, self.total, self.result, self.error = 0, 0, None, None
-        self._stop.clear()
-        self._thread = threading.Thread(target=self._work, args=(desk, endpoint), daemon=True)
-        self._thread.start()
+        with self._starting:
+            if self.busy:
+                raise StudioError("A judge is at work.", "Wait for its end, or stop it.")
+            self.done, self.total, self.result, self.error = 0, 0, None, None
+            self._stop.clear()
+            self._thread = threading.Thread(target=self._work, args=(desk, endpoint), daemon=True)
+            self._thread.start()
 
     def stop(self) -> None:
         """After the requests that are under way; what was judged is kept."""
@@ -189,7 +218,7 @@ class Judging:
     def _work(self, desk: Desk, endpoint: Endpoint) -> None:
         try:
             self.result = judge(desk, endpoint, self._told, self._stop.is_set)
-        except StudioError as error:
+        except Exception as error:  # whatever it is, the page has to say it
             self.error = error
 
     def _told(self, done: int, total: int) -> None:
@@ -267,7 +296,7 @@ def _reply(client: httpx.Client, endpoint: Endpoint, text: str, should_stop: Cal
                 "The judge at {url} cannot be reached: {problem}.",
                 "Look whether it is running and the address is right. What it judged is kept.",
                 url=endpoint.url,
-                problem=str(error) or type(error).__name__,
+                problem=endpoint.hidden(str(error) or type(error).__name__),
             ) from None
         again = answer.status_code == 429 or answer.status_code >= 500
         if not again or attempt == _TRIES or should_stop():
@@ -278,7 +307,7 @@ def _reply(client: httpx.Client, endpoint: Endpoint, text: str, should_stop: Cal
 
 def _pause(asked: str | None, attempt: int) -> float:
     try:
-        return min(_PATIENCE, float(asked or ""))
+        return max(0.0, min(_PATIENCE, float(asked or "")))
     except ValueError:
         return min(_PATIENCE, 0.5 * 2**attempt)
 
@@ -295,14 +324,12 @@ def _taken(endpoint: Endpoint, answer: httpx.Response) -> _Reply:
         problem = str(data["error"]["message"] if isinstance(data.get("error"), Mapping) else data)
     except (ValueError, KeyError, IndexError, TypeError, AttributeError):
         problem = answer.text
-    if endpoint.key:
-        problem = problem.replace(endpoint.key, "…")
     raise StudioError(
         "The judge at {url} answers with status {status}: {problem}",
         "Look at its address, model and key. What it judged is kept.",
         url=endpoint.url,
         status=answer.status_code,
-        problem=problem[:300],
+        problem=endpoint.hidden(problem)[:300],
     )
 
 

@@ -8,6 +8,7 @@ the desk is closed, and a closed desk takes no more ratings.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -58,7 +59,7 @@ class Compared:
 
     @property
     def alike(self) -> bool:
-        """Nobody can tell them apart: a tie without being asked."""
+        """Nobody can tell them apart, and nobody is asked to."""
         return self.base.strip() == self.tuned.strip()
 
     def of(self, side: Side) -> str:
@@ -249,7 +250,7 @@ _FIELDS = ("run", "created", "source", "secret", "closed")
 def desks(store: Store, run_id: str) -> list[Desk]:
     """Those of a run, the newest first."""
     folder = RunFiles(store.run_dir(run_id)).ratings
-    found = (_read(file.parent) for file in folder.glob("desk-*/desk.json"))
+    found = [_read(file.parent) for file in folder.glob("desk-*/desk.json")]
     return sorted(found, key=lambda desk: desk.created, reverse=True)
 
 
@@ -300,6 +301,12 @@ def look(desk: Desk, rater: str, place: int | None = None) -> Shown:
     )
 
 
+def token(desk: Desk, rater: str, place: int) -> str:
+    """Names what stands before a rater, and nothing about it: a vote that comes with another one was not for this."""
+    seen = f"{desk.secret} {rater_name(rater)} {place}"
+    return hashlib.sha256(seen.encode()).hexdigest()[:16]
+
+
 def rate(desk: Desk, rater: str, place: int, given: Given) -> None:
     """Keep what a rater says of the pair at a place of their order. StudioError where the desk is closed."""
     rater = rater_name(rater)
@@ -315,27 +322,34 @@ def rate(desk: Desk, rater: str, place: int, given: Given) -> None:
 
 
 def keep(desk: Desk, *said: Mapping[str, Any]) -> None:
-    """Append ratings. StudioError where the desk is closed."""
+    """Append ratings. StudioError where the desk is closed, but for a judge model's: no end unblinds it."""
+    judged = all(str(item["rater"]).startswith(JUDGE) for item in said)
     with FileLock(desk.folder / ".lock"), explained(desk.folder):
-        if _read(desk.folder).closed:
+        if _read(desk.folder).closed and not judged:
             raise StudioError(
                 "This comparison is finished: it is known which model is which.",
                 "Begin another one to rate more.",
             )
-        with (desk.folder / "ratings.jsonl").open("a", encoding="utf-8") as lines:
-            for item in said:
-                lines.write(json.dumps({**item, "at": now()}, ensure_ascii=False) + "\n")
+        with (desk.folder / "ratings.jsonl").open("a+b") as lines:
+            # After a line that was cut off by a power failure a new one begins.
+            whole = not lines.tell() or (lines.seek(-1, os.SEEK_END) >= 0 and lines.read() == b"\n")
+            text = "".join(json.dumps({**item, "at": now()}, ensure_ascii=False) + "\n" for item in said)
+            lines.write((text if whole else f"\n{text}").encode())
             lines.flush()
             os.fsync(lines.fileno())
 
 
 def _check(given: Given) -> None:
-    wrong = given.vote not in get_args(Choice) or any(
-        at not in PLACES or name not in DIMENSIONS or type(score) is not int or not LEAST <= score <= MOST
+    sound = given.vote in get_args(Choice) and all(
+        at in PLACES
+        and isinstance(scores, Mapping)
+        and all(
+            name in DIMENSIONS and type(score) is int and LEAST <= score <= MOST
+            for name, score in scores.items()
+        )
         for at, scores in given.scores.items()
-        for name, score in scores.items()
     )
-    if wrong:
+    if not sound:
         raise StudioError(
             "This is no rating: {given}.",
             "Choose A, B or a tie, and scores from {least} to {most}.",
@@ -362,6 +376,11 @@ def _lines(desk: Desk) -> Iterator[dict[str, Any]]:
 # What came of it
 
 
+def is_blind(store: Store, run_id: str) -> bool:
+    """Whether people still rate answers of the run's evaluation, so that it must not show them by side."""
+    return any(not desk.closed and desk.source != "prompts" for desk in desks(store, run_id))
+
+
 def done(desk: Desk) -> dict[str, int]:
     """How many pairs each rater has rated."""
     return dict(Counter(rater for rater, _ in _newest(desk)))
@@ -377,9 +396,11 @@ def close(desk: Desk) -> Desk:
     if not done(desk):
         raise StudioError("Nothing was rated yet.", "Rate at least one pair before the end.")
     with FileLock(desk.folder / ".lock"):
-        closed = replace(_read(desk.folder), closed=now())
-        _write(closed)
-    return closed
+        found = _read(desk.folder)
+        if not found.closed:
+            found = replace(found, closed=now())
+            _write(found)
+    return found
 
 
 def summary(desk: Desk) -> dict[str, Any]:
@@ -389,8 +410,7 @@ def summary(desk: Desk) -> dict[str, Any]:
 
 
 def judges(desk: Desk) -> dict[str, dict[str, Any]]:
-    """The same figures of each judge model, by name; they tell no rater which answer is whose, and may be known at any
-    time."""
+    """The same figures of each judge model, by name; shown to raters only after the end, as they may sway them."""
     names = [name for name in done(desk) if name.startswith(JUDGE)]
     return {name.removeprefix(JUDGE): _of_raters(desk, name.__eq__) for name in names}
 

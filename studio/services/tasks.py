@@ -84,6 +84,14 @@ def start(store: Store, kind: Kind, request: Mapping[str, Any]) -> str:
     return files.folder.name
 
 
+def known(store: Store, task: str) -> TaskStatus | None:
+    """As `status`; None where there is no such task any more."""
+    try:
+        return status(store, task) if task else None
+    except StudioError:
+        return None
+
+
 def status(store: Store, task: str) -> TaskStatus:
     """StudioError where there is no such task."""
     files = _files(store, task)

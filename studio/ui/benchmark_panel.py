@@ -53,15 +53,15 @@ def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
     def watching(say: Words, draft: Draft, run_id: str | None, name: str) -> tuple[Any, ...]:
         """In the order of `watched`."""
         at_work = tasks.running(page.store, "benchmark")
-        name = name or (at_work.id if at_work else "")
-        found = tasks.status(page.store, name) if name else None
+        found = tasks.known(page.store, name or (at_work.id if at_work else ""))
         busy = found is not None and found.state == "running"
+        own = found is not None and found.request["run"] == run_id
         measured = benchmarks.results(page.store, run_id) if run_id else []
         return (
-            name if busy else "",
+            found.id if found and busy else "",
             gr.Button(visible=not busy),
             gr.Button(visible=busy),
-            _told(say, found) if found else "",
+            _told(say, found) if found and own else task_views.note(say("benchmark.other")) if busy else "",
             figures(say, measured),
             gr.Timer(active=busy),
         )

@@ -51,11 +51,11 @@ def build(page: Page) -> None:
                 )
             with gr.Row(elem_classes="actions"):
                 start = gr.Button(t("evaluate.start"), variant="primary", elem_id="evaluate-start")
-                save = gr.Button(t("report.save"), elem_id="report-save")
                 cancel = gr.Button(t("self_written.cancel"), visible=False, elem_id="evaluate-cancel")
+                save = gr.Button(t("report.save"), elem_id="report-save")
             told = gr.HTML(elem_id="evaluate-progress")
         shown = gr.HTML(elem_id="evaluate-result", js_on_load=LIVE)
-        panels = [rating_panel.build(page, run, error), benchmark_panel.build(page, run, error)]
+        panels = [rating_panel.build(page, run, shown, error), benchmark_panel.build(page, run, error)]
         page.next_button("export")
         download = gr.DownloadButton(visible="hidden")
         timer = gr.Timer(EVERY, active=False)
@@ -102,24 +102,24 @@ def build(page: Page) -> None:
         return watching(say, run_id, name)
 
     def busy(name: str) -> bool:
-        return bool(name) and tasks.status(page.store, name).state == "running"
+        found = tasks.known(page.store, name)
+        return found is not None and found.state == "running"
 
     def watching(say: Words, run_id: str, name: str) -> tuple[Any, ...]:
         """In the order of `watched`. An evaluation of another run is told of as long as it is at work."""
-        found = tasks.status(page.store, name) if name else None
+        found = tasks.known(page.store, name)
         busy = found is not None and found.state == "running"
         own = found is not None and found.request["run"] == run_id
         if busy and not own:
             text = task_views.note(say("evaluate.other"))
         else:
             text = told_of(say, found) if found and own else ""
-        result = evaluations.latest(page.store, run_id)
         return (
             name if busy or own else "",
             gr.Button(visible=not busy),
             gr.Button(visible=busy),
             text,
-            evaluate_views.result(say, result) if result else "",
+            evaluate_views.newest(say, page.store, run_id),
             gr.Timer(active=busy),
         )
 

@@ -7,6 +7,8 @@ from html import escape
 from typing import Any
 
 from studio.domain.answer import SIDES, Side
+from studio.services import evaluations, ratings
+from studio.services.store import Store
 from studio.ui import live, views
 from studio.ui.chat_views import clipped, prose
 from studio.ui.i18n import Words
@@ -29,10 +31,18 @@ _FORGOTTEN = 0.05
 Result = Mapping[str, Any]
 
 
-def result(say: Words, found: Result) -> str:
-    """All that an evaluation found."""
+def newest(say: Words, store: Store, run_id: str) -> str:
+    """The newest evaluation of a run; without its rows as long as people rate them."""
+    found = evaluations.latest(store, run_id) if run_id else None
+    return result(say, found, blind=ratings.is_blind(store, run_id)) if found else ""
+
+
+def result(say: Words, found: Result, *, blind: bool = False) -> str:
+    """All that an evaluation found; `blind`: without the rows, which people rate and must not see by side."""
     parts = [_headline(say, found), _figures(say, found)]
-    if found["samples"]:
+    if found["samples"] and blind:
+        parts.append(f'<p class="note">{escape(say("evaluate.blind"))}</p>')
+    elif found["samples"]:
         parts.append(_samples(say, found["samples"]))
     if found["general"]["rows"]:
         parts.append(_general(say, found))

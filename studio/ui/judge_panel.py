@@ -8,9 +8,10 @@ from typing import Any
 
 import gradio as gr
 
+from studio.domain.errors import StudioError
 from studio.services import judging, ratings
 from studio.services.judging import Endpoint, Judging
-from studio.services.ratings import Desk
+from studio.services.ratings import JUDGE, Desk
 from studio.ui import live, rating_views, views
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
@@ -55,11 +56,14 @@ def build(page: Page, looked: gr.State, listed: gr.HTML, error: gr.HTML) -> None
         result = gr.HTML(elem_id="judge-result")
     timer = gr.Timer(EVERY, active=False)
     form = [url, model, key, read, written]
+    shown_for = gr.State(("", "", ""))  # desk, address and model whose cost was shown
     watched = [count, send, stop, told, result, listed, timer]
 
     def counted(say: Words, draft: Draft, last: Looked, *given: Any) -> tuple[Any, ...]:
         endpoint, prices = _asked(*given)
         desk = _desk(page, last)
+        if desk is None:
+            raise _nothing_yet()
         found = judging.cost(page.store, desk, endpoint, prices)
         price = f" {say('judge.price', price=f'{found.price:.4g}')}" if found.price is not None else ""
         text = say(
@@ -70,11 +74,20 @@ def build(page: Page, looked: gr.State, listed: gr.HTML, error: gr.HTML) -> None
             written=views.count(found.written),
             url=endpoint.url,
         )
-        return (gr.Button(visible=found.pairs > 0), _note(text + price), _known(say, desk))
+        seen = (desk.id, endpoint.url, endpoint.model)
+        return (gr.Button(visible=found.pairs > 0), _note(text + price), _known(say, desk), seen)
 
-    def sent(say: Words, draft: Draft, last: Looked, *given: Any) -> tuple[Any, ...]:
+    def sent(
+        say: Words, draft: Draft, last: Looked, seen: tuple[str, str, str], *given: Any
+    ) -> tuple[Any, ...]:
         endpoint, _ = _asked(*given)
-        work.start(_desk(page, last), endpoint)
+        desk = _desk(page, last)
+        if desk is None or seen != (desk.id, endpoint.url, endpoint.model):
+            raise StudioError(
+                "The address, the model or the comparison changed since the cost was shown.",
+                "Look at what it would cost now.",
+            )
+        work.start(desk, endpoint)
         return watching(say, last)
 
     def ticked(say: Words, draft: Draft, last: Looked) -> tuple[Any, ...]:
@@ -87,7 +100,7 @@ def build(page: Page, looked: gr.State, listed: gr.HTML, error: gr.HTML) -> None
     def watching(say: Words, last: Looked) -> tuple[Any, ...]:
         """In the order of `watched`."""
         busy = work.busy
-        desks = ratings.desks(page.store, last.run)
+        desks = ratings.desks(page.store, last.run) if last.run else []
         return (
             gr.Button(visible=not busy),
             gr.Button(visible=False),
@@ -98,8 +111,8 @@ def build(page: Page, looked: gr.State, listed: gr.HTML, error: gr.HTML) -> None
             gr.Timer(active=busy),
         )
 
-    page.on(count.click, counted, [looked, *form], [send, told, result], error=error)
-    page.on(send.click, sent, [looked, *form], watched, error=error)
+    page.on(count.click, counted, [looked, *form], [send, told, result, shown_for], error=error)
+    page.on(send.click, sent, [looked, shown_for, *form], watched, error=error)
     page.on(timer.tick, ticked, [looked], watched, error=error)
     page.on(stop.click, stopped, [looked], watched, error=error)
 
@@ -111,16 +124,26 @@ def _asked(
     return Endpoint(url.strip(), model or "", key.strip()), prices
 
 
-def _desk(page: Page, last: Looked) -> Desk:
-    """The one that is looked at, or else the newest; where there is none, of the newest evaluation's answers."""
+def _desk(page: Page, last: Looked) -> Desk | None:
+    """The one that is looked at, or else the newest; None where there is none."""
     if last.shown:
         return ratings.desk_of(page.store, last.run, last.shown)
-    return next(iter(ratings.desks(page.store, last.run)), None) or ratings.from_evaluation(
-        page.store, last.run
+    return next(iter(ratings.desks(page.store, last.run)), None) if last.run else None
+
+
+def _nothing_yet() -> StudioError:
+    return StudioError(
+        "There are no answers to be judged yet.",
+        "Compare the evaluation's answers, or answers to your own prompts, first.",
     )
 
 
-def _known(say: Words, desk: Desk) -> str:
+def _known(say: Words, desk: Desk | None) -> str:
+    """What judges said; not while people still rate, whom it might sway."""
+    if desk is None or not ratings.judges(desk):
+        return ""
+    if not desk.closed and any(not name.startswith(JUDGE) for name in ratings.done(desk)):
+        return _note(say("judge.held_back"))
     return "".join(rating_views.judge(say, name, found) for name, found in ratings.judges(desk).items())
 
 

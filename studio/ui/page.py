@@ -253,6 +253,9 @@ class Page:
             js=js,
             api_visibility="private",
             show_progress=progress,
+            # Else each output, though it shows nothing, counts the time in every frame for as long as the answer takes:
+            # on a machine without a GPU that takes the better part of a core from the work that is waited for.
+            show_progress_on=[] if progress == "hidden" else None,
             trigger_mode="always_last" if latest else options.pop("trigger_mode", "once"),
             **options,
         )

@@ -12,8 +12,8 @@ from studio.domain.errors import StudioError
 from studio.engine.assets import ASSETS
 from studio.services import ratings, tasks
 from studio.services.files import write_text
-from studio.services.ratings import Given
-from studio.ui import judge_panel, live, rating_views, task_views, views
+from studio.services.ratings import Desk, Given
+from studio.ui import evaluate_views, judge_panel, live, rating_views, task_views, views
 from studio.ui.i18n import Words, language_of, t, words
 from studio.ui.judge_panel import Looked
 from studio.ui.page import Draft, Page
@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 EVERY = 1.0
 
 
-def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
-    """The panel for the run that `run` holds; who shows it decides when."""
+def build(page: Page, run: gr.Dropdown, evaluated_rows: gr.HTML, error: gr.HTML) -> gr.Column:
+    """The panel for the run that `run` holds; who shows it decides when.
+
+    `evaluated_rows` shows the run's evaluation, whose rows are withheld as long as they are rated.
+    """
     with gr.Column(elem_classes="surface", elem_id="rating", visible=False) as panel:
         gr.HTML(t("rating.title"), elem_classes="section-title")
         gr.HTML(t("rating.about"), elem_classes="muted")
@@ -55,7 +58,7 @@ def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
         download = gr.DownloadButton(visible="hidden")
         timer = gr.Timer(EVERY, active=False)
     watched = [task, from_prompts, cancel, told, timer]
-    shown = [looked, listed, desk, result]
+    shown = [looked, listed, desk, result, evaluated_rows]
 
     def showing(say: Words, found: Looked) -> tuple[Any, ...]:
         """In the order of `shown`."""
@@ -68,6 +71,7 @@ def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
             rating_views.listed(say, desks, found.shown, found.ending),
             gr.HTML(state=json.dumps(at) if found.opened else ""),
             told,
+            evaluate_views.newest(say, page.store, found.run),
         )
 
     def picked(say: Words, draft: Draft, run_id: str | None, name: str, last: Looked) -> tuple[Any, ...]:
@@ -83,7 +87,7 @@ def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
         return watching(say, ratings.start(page.store, run_id, texts.splitlines()))
 
     def ticked(say: Words, draft: Draft, name: str, last: Looked) -> tuple[Any, ...]:
-        found = tasks.status(page.store, name) if name else None
+        found = tasks.known(page.store, name)
         ended = found is not None and found.state == "finished" and found.result is not None
         if ended and found.result["run"] == last.run:  # type: ignore[union-attr, index]
             last = Looked(last.run, opened=found.result["desk"])  # type: ignore[union-attr, index]
@@ -97,15 +101,16 @@ def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
 
     def watching(say: Words, name: str) -> tuple[Any, ...]:
         """In the order of `watched`."""
-        found = tasks.status(page.store, name) if name else None
+        found = tasks.known(page.store, name)
         busy = found is not None and found.state == "running"
         buttons = gr.Button(visible=not busy), gr.Button(visible=busy)
         return (name if busy else "", *buttons, told_of(say, found) if found else "", gr.Timer(active=busy))
 
     def acted(say: Words, draft: Draft, event: gr.EventData, last: Looked) -> tuple[Any, ...]:
-        act, name = str(event._data.get("act")), str(event._data.get("desk"))
+        data = event._data if isinstance(event._data, dict) else {}
+        act, name = str(data.get("act")), str(data.get("desk"))
         one = ratings.desk_of(page.store, last.run, name)
-        if act == "end":
+        if act == "end" and last.ending == name:  # it was asked whether it really is to end
             ratings.close(one)
         if act == "csv":
             file = one.folder / "ratings.csv"
@@ -118,7 +123,7 @@ def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
             "keep": Looked(last.run, last.opened, last.results),
             "end": Looked(last.run, results=name),
             "results": Looked(last.run, results=name),
-        }[act]
+        }.get(act, last)
         return (*showing(say, found), None)
 
     def rated(say: Words, draft: Draft, last: Looked) -> str:
@@ -145,26 +150,37 @@ def _turn_of(page: Page) -> Any:
 
 
 def _turn(page: Page, say: Words, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """`rater` in the answer is the name as it is kept, once there is one; until then the form asks for it."""
     rater, place, vote = (asked.get(name) for name in ("rater", "place", "vote"))
-    answer: dict[str, Any] = {"html": "", "problem": "", "rated": False}
-    if not isinstance(rater, str) or not rater.strip():
+    answer: dict[str, Any] = {"html": "", "problem": "", "rated": False, "rater": ""}
+    given = rater if isinstance(rater, str) else ""
+    if not given.strip():
         return {**answer, "html": rating_views.who(say, "")}
     try:
-        desk = ratings.desk_of(page.store, str(asked.get("run")), str(asked.get("desk")))
-        at = place if isinstance(place, int) else None
-        if vote is not None and at is not None:
-            given = asked.get("scores")
-            ratings.rate(desk, rater, at, Given(vote, given if isinstance(given, dict) else {}))
-            following = ratings.look(desk, rater, at + 1)
-            first_open = ratings.look(desk, rater)
-            # On to the next pair; from the last one back to those that were passed over.
-            shown = following if at < following.total else first_open
-            answer["rated"] = True
-        else:
-            shown = ratings.look(desk, rater, at)
-        return {**answer, "html": rating_views.pair(say, ratings.rater_name(rater), shown)}
+        name = ratings.rater_name(given)
     except StudioError as problem:
-        return {**answer, "problem": views.error(say, problem)}
+        return {**answer, "html": rating_views.who(say, given), "problem": views.error(say, problem)}
+    try:
+        desk = ratings.desk_of(page.store, str(asked.get("run")), str(asked.get("desk")))
+        at = place if type(place) is int else None
+        if vote is not None and at is not None:
+            _rate(desk, name, at, asked)
+            answer["rated"] = True
+            # On to the next pair; from the last one back to those that were passed over.
+            at = at + 1 if at < len(desk.asked) else None
+        shown = ratings.look(desk, name, at)
+        seen = ratings.token(desk, name, shown.place)
+        return {**answer, "rater": name, "html": rating_views.pair(say, name, shown, seen)}
+    except StudioError as problem:
+        return {**answer, "rater": name, "problem": views.error(say, problem)}
+
+
+def _rate(desk: Desk, rater: str, place: int, asked: Mapping[str, Any]) -> None:
+    """StudioError where the vote is for another pair than stands at this rater's place."""
+    if asked.get("token") != ratings.token(desk, rater, place):
+        raise StudioError("This vote is not for the pair that is shown.", "Look at it again, then vote.")
+    scores = asked.get("scores")
+    ratings.rate(desk, rater, place, Given(asked["vote"], scores if isinstance(scores, dict) else {}))
 
 
 def told_of(say: Words, found: TaskStatus) -> str:

@@ -75,8 +75,8 @@ def who(say: Words, name: str) -> str:
     )
 
 
-def pair(say: Words, rater: str, shown: Shown) -> str:
-    """A pair as it is rated: nothing in it tells the sides apart."""
+def pair(say: Words, rater: str, shown: Shown, token: str) -> str:
+    """A pair as it is rated: nothing in it tells the sides apart. `token` comes back with the vote."""
     if shown.done == shown.total:
         status = say("rating.all_done")
     else:
@@ -93,8 +93,10 @@ def pair(say: Words, rater: str, shown: Shown) -> str:
     answers = "".join(_answer(say, name, text) for name, text in (("A", shown.left), ("B", shown.right)))
     asked = "".join(_message(say, message) for message in shown.messages)
     return (
-        f'<div class="desk-head" data-place="{shown.place}"><b>{escape(position)}</b>'
-        f'<span class="muted small">{escape(rater)} · {escape(status)}</span><span class="steps">{steps}</span></div>'
+        f'<div class="desk-head" data-place="{shown.place}" data-token="{escape(token)}"><b>{escape(position)}</b>'
+        f'<span class="muted small">{escape(rater)} · {escape(status)}</span>'
+        f'<button type="button" class="plain" data-another>{escape(say("rating.another"))}</button>'
+        f'<span class="steps">{steps}</span></div>'
         f'<div class="round">{asked}<div class="grid-2 answers">{answers}</div></div>'
         f"{_scores(say, shown)}{_votes(say, shown)}"
         f'<p class="muted small desk-keys">{escape(say("rating.keys"))}</p>'

@@ -8,7 +8,7 @@ from html import escape
 from typing import Any
 
 from studio.domain.run import Run
-from studio.services import benchmarks, evaluations, ratings
+from studio.services import benchmarks, ratings
 from studio.services.jobs import Jobs
 from studio.services.run_files import RunFiles
 from studio.ui import benchmark_panel, evaluate_views, plots, rating_views, run_views, sample_views, views
@@ -34,11 +34,10 @@ def as_html(say: Words, jobs: Jobs, run_id: str) -> str:
     """
     run, files = jobs.get(run_id), jobs.files(run_id)
     progress = jobs.progress(run_id)
-    found = evaluations.latest(jobs.store, run_id)
     parts = [
         _head(say, run),
         _section(say("report.result"), run_views.outcome(say, run, progress)),
-        _section(say("report.evaluation"), evaluate_views.result(say, found) if found else ""),
+        _section(say("report.evaluation"), evaluate_views.newest(say, jobs.store, run_id)),
         _section(say("report.ratings"), _rated(say, jobs, run_id)),
         _section(
             say("benchmark.title"), benchmark_panel.figures(say, benchmarks.results(jobs.store, run_id))
@@ -65,12 +64,10 @@ def _section(title: str, body: str) -> str:
 
 
 def _rated(say: Words, jobs: Jobs, run_id: str) -> str:
-    """Of each desk what may be known: all of an ended one, a judge's figures of one that is still blind."""
-    parts = []
-    for desk in ratings.desks(jobs.store, run_id):
-        judged = (rating_views.judge(say, *item) for item in ratings.judges(desk).items())
-        parts.append(rating_views.results(say, desk) if desk.closed else "".join(judged))
-    return "".join(parts)
+    """What came of the desks that were ended."""
+    return "".join(
+        rating_views.results(say, desk) for desk in ratings.desks(jobs.store, run_id) if desk.closed
+    )
 
 
 def _receipt(say: Words, files: RunFiles) -> str:

@@ -43,6 +43,12 @@ def test_a_run_is_evaluated_and_then_rated_blind(page: Page, server: Server) -> 
     panel.get_by_text("Pair 1 of 3").wait_for()
     for word in ("base", "tuned"):
         assert word not in panel.inner_html().lower()
+    (desk,) = ratings.desks(store, run)
+    page.locator("#evaluate-result").get_by_text("The rows are not shown", exact=False).wait_for()
+    held = page.content()
+    assert not any(
+        pair.messages[-1]["content"] in held.replace(panel.inner_html(), "") for pair in desk.pairs
+    )
 
     # Scores and votes by keyboard alone; a slip is taken back
     page.keyboard.type("425")
@@ -54,7 +60,6 @@ def test_a_run_is_evaluated_and_then_rated_blind(page: Page, server: Server) -> 
     page.keyboard.press("p")
     panel.get_by_text("Pair 2 of 3").wait_for()
     assert panel.locator("[data-vote=tie]").get_attribute("aria-pressed") == "true"
-    (desk,) = ratings.desks(store, run)
     assert ratings.done(desk) == {"Ann": 2}
     first = ratings.look(desk, "Ann", 1).given
     assert first == ratings.Given("left", {"left": {"relevance": 4}, "right": {"relevance": 2}})

@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -170,7 +169,16 @@ def test_the_cost_is_known_before_anything_is_sent(desk: Desk, store: Store, ser
 
 
 @pytest.mark.parametrize(
-    "url", ["file:///etc/passwd", "example.com", "http://", "http://a:b@c/v1", "http://c/v1?k=v"]
+    "url",
+    [
+        "file:///etc/passwd",
+        "example.com",
+        "http://",
+        "http://a:b@c/v1",
+        "http://c/v1?k=v",
+        "http://:p@c/v1",
+        "http://[::1/v1",
+    ],
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(StudioError, match="no address of an OpenAI-compatible endpoint"):
@@ -208,8 +216,30 @@ def test_the_terminal_says_what_it_costs_and_asks_only_when_told_to(
     assert KEY not in out + err
 
 
-def test_ratings_stay_out_of_the_way_of_a_closed_desk(desk: Desk, served: Served, tmp_path: Path) -> None:
+def test_a_judge_rates_an_ended_desk_too_and_changes_no_figure_of_people_s(
+    desk: Desk, served: Served
+) -> None:
     ratings.rate(desk, "Ann", 1, ratings.Given("tie", {}))
-    ratings.close(desk)
-    with pytest.raises(StudioError, match="This comparison is finished"):
+    ended = ratings.close(desk)
+    before = ratings.summary(ended)
+    assert judging.judge(ended, endpoint(served)).summary["votes"]["tuned"] == 6
+    assert ratings.summary(ended) == before
+
+
+def test_what_was_answered_before_a_refusal_is_kept(desk: Desk, served: Served) -> None:
+    """Those under way at the same time are paid for, too."""
+    count = iter(range(1000))
+    served.answer = lambda asked: (
+        prefers("tuned")(asked) if next(count) < 6 else (401, {"error": {"message": "No."}})
+    )
+    with pytest.raises(StudioError, match="answers with status 401"):
         judging.judge(desk, endpoint(served))
+    assert ratings.judges(desk)["judge-1"]["ratings"] >= 1
+
+
+@pytest.mark.parametrize("key", ["sk-é", "sk\nsecret", "sk secret"])
+def test_a_key_that_can_be_none_is_refused_without_being_repeated(key: str) -> None:
+    with pytest.raises(StudioError, match="characters that no key has") as refused:
+        Endpoint("http://127.0.0.1/v1", "m", key)
+    assert key not in str(refused.value)
+    assert Endpoint("http://127.0.0.1/v1", "m", " sk-1\r\n").key == "sk-1"

@@ -81,6 +81,19 @@ def test_a_rater_goes_on_where_they_were_and_may_think_again(desk: Desk) -> None
     assert ratings.done(desk) == {"Ann": 2}
 
 
+def test_a_rating_after_one_that_a_power_failure_cut_off_is_kept(desk: Desk) -> None:
+    ratings.rate(desk, "Ann", 1, Given("tie", {}))
+    with (desk.folder / "ratings.jsonl").open("a", encoding="utf-8") as lines:
+        lines.write('{"rater": "Ann", "pai')
+    ratings.rate(desk, "Ann", 2, Given("left", {}))
+    assert ratings.done(desk) == {"Ann": 2}
+
+
+def test_the_end_is_once_and_its_time_stays(desk: Desk) -> None:
+    ratings.rate(desk, "Ann", 1, Given("tie", {}))
+    assert ratings.close(desk).closed == ratings.close(desk).closed
+
+
 def test_nothing_is_told_before_the_end_and_nothing_is_rated_after_it(desk: Desk) -> None:
     with pytest.raises(StudioError, match="Nothing was rated yet"):
         ratings.close(desk)
@@ -92,7 +105,7 @@ def test_nothing_is_told_before_the_end_and_nothing_is_rated_after_it(desk: Desk
     closed = ratings.close(desk)
     found = ratings.summary(closed)
     assert found["votes"] == {"base": 0, "tie": 0, "tuned": 16}
-    assert found["win_rate"]["value"] == (8 + 0.5) / 9
+    assert (found["win_rate"]["value"], found["alike"]) == (1.0, 1)
     assert found["dimensions"]["accuracy"]["tuned"] == 5
     with pytest.raises(StudioError, match="known which model is which"):
         ratings.rate(desk, "Eve", 1, Given("tie", {}))
@@ -119,6 +132,7 @@ def test_the_csv_has_a_line_for_each_rating_and_no_formula(desk: Desk) -> None:
         ("Ann", 1, Given("both", {}), "This is no rating"),  # type: ignore[arg-type]
         ("Ann", 1, Given("tie", {"left": {"accuracy": 6}}), "This is no rating"),
         ("Ann", 1, Given("tie", {"left": {"beauty": 3}}), "This is no rating"),
+        ("Ann", 1, Given("tie", {"left": 5}), "This is no rating"),  # type: ignore[dict-item]
     ],
 )
 def test_what_is_no_rating_is_refused(desk: Desk, rater: str, place: int, given: Given, message: str) -> None:
