@@ -106,9 +106,9 @@ def test_a_conversation_is_led_looked_into_learnt_from_and_kept(
     page.locator("#chat-send").click()
     page.locator("#chat-note").get_by_text("Row 1 of rows-from-chats.jsonl", exact=False).wait_for()
     server.kill()
+    page.locator("#unreachable").wait_for()
     server.start()
-    page.goto(f"{server.url}/#chat")
-    page.reload()
+    page.locator("#unreachable").wait_for(state="detached")
     page.get_by_text("1 of 3").wait_for()
     assert answers(page) == first
     rows = Store(home).datasets()[0].path.read_text(encoding="utf-8")
