@@ -81,7 +81,7 @@ def test_rows_are_repaired_edited_and_selected_and_each_step_is_undone(
 
     # The best rows are shown before the others go
     page.locator("#selection button").first.click()
-    page.locator("#selection-rows input").fill("2")
+    page.wait_for_function("document.querySelector('#selection-rows input').value === '2'")  # half of them
     page.locator("#selection-show").click()
     page.locator("#selection-shown").get_by_text("2 of 4 rows stay.").wait_for()
     page.locator("#selection-apply").click()
