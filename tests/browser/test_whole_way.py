@@ -247,9 +247,9 @@ def test_only_its_own_address_is_answered(server: Server) -> None:
 def test_no_tab_is_wider_than_the_screen(page: Page, server: Server, width: int, language: str) -> None:
     context = page.context.browser.new_context(viewport={"width": width, "height": 844}, locale=language)  # type: ignore[union-attr]
     narrow = context.new_page()
+    narrow.set_default_timeout(SOON)
     for name in ("data", "template", "hyperparameters", "training", "chat", "runs", "export"):
-        narrow.goto(f"{server.url}/#{name}")
-        narrow.reload()
+        narrow.goto(f"{server.url}/?tab={name}#{name}")  # another address, so that the page is loaded anew
         narrow.locator(f"#tab-{name}").wait_for()
         narrow.wait_for_timeout(1500)
         assert narrow.evaluate("document.documentElement.scrollWidth") <= width, name
