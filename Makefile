@@ -95,7 +95,7 @@ $(BIN)/python:
 
 $(INSTALLED): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "==> Installing the studio into $(VENV): 2 to 6 minutes, most of it PyTorch (with CUDA 2.7 GB)."
-	@$(PIP) install --disable-pip-version-check -c constraints.txt -e .
+	@$(PIP) install --disable-pip-version-check -c constraints.txt -e ".[serve]"
 	@touch $@
 
 $(DEVELOPED): pyproject.toml constraints.txt | $(INSTALLED)

@@ -239,7 +239,7 @@ def test_install_uses_the_pins_and_a_second_run_installs_nothing(checkout: Path)
     assert make(checkout, "install", STUDIO_HOME=str(home)).returncode == 0
     assert (
         checkout / "pip"
-    ).read_text() == "-m pip install --disable-pip-version-check -c constraints.txt -e .\n"
+    ).read_text() == "-m pip install --disable-pip-version-check -c constraints.txt -e .[serve]\n"
     assert (checkout / "studio").read_text() == "models get starter\n"
 
     marker.parent.mkdir(parents=True)

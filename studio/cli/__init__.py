@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from studio import __version__
-from studio.cli import data, machine, page, preview, ratings, runs, search, tuned
+from studio.cli import data, endpoint, machine, page, preview, ratings, runs, search, tuned
 from studio.cli.parsing import Verb, add_verbs, home_option
 from studio.cli.printing import AT_FAULT, DONE, STOPPED
 from studio.domain.errors import StudioError
@@ -41,6 +41,6 @@ def _parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"studio {__version__}")
     verbs = add_verbs(top)
     page.add_to(top, verbs)
-    for group in (machine, data, preview, runs, search, tuned, ratings):
+    for group in (machine, data, preview, runs, search, tuned, ratings, endpoint):
         group.add_to(verbs)
     return top

@@ -106,7 +106,7 @@ class ExportFiles:
 
 def start(store: Store, run_id: str, config: ExportConfig) -> str:
     """Start an export in the background and return its name; one that is just being made is not started again."""
-    files = _ready(store, run_id)
+    files = ready(store, run_id)
     for status in list_exports(store, run_id):
         if status.state == "running" and (status.to, status.precision) == (config.to, config.precision):
             return status.name
@@ -157,8 +157,10 @@ def list_exports(store: Store, run_id: str) -> list[ExportStatus]:
 
 
 def delete(store: Store, run_id: str, name: str) -> None:
-    """Remove an export with its files; one that is being made is ended first."""
+    """Remove an export with its files; one that is being made is ended first. StudioError where it is being served."""
     export = _export(store, run_id, name)
+    if RunFiles(store.run_dir(run_id)).endpoint.serves(name):
+        raise StudioError("The export {name} is being served.", "Stop the server first.", name=name)
     written = read_json(export.process) or {}
     process.kill(written.get("pid"), written.get("started"))
     doomed = store.tmp_dir / f"deleted-{run_id}-{name}"
@@ -180,7 +182,7 @@ def run_export(
     from studio.engine.export import RunFacts, export
     from studio.services.recipes import read_recipe
 
-    files = _ready(store, run_id)
+    files = ready(store, run_id)
     progress("loading", 0, 0)
     env, held_out, train = files.env(), files.held_out_rows(), files.train_rows()
     facts = RunFacts(
@@ -205,7 +207,7 @@ def run_export(
         )
 
 
-def _ready(store: Store, run_id: str) -> RunFiles:
+def ready(store: Store, run_id: str) -> RunFiles:
     """The run's files, when it has weights that nobody is changing."""
     run = Jobs(store).get(run_id)
     if run.state in ALIVE:

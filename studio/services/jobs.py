@@ -124,6 +124,7 @@ class Jobs:
         # Killed, not asked to stop: what it would still save goes with the folder.
         state = self._reconciled(files)
         process.kill(state.pid, state.started)
+        files.endpoint.end()
         for written in files.exports.glob("*/process.json"):
             export = read_json(written) or {}
             process.kill(export.get("pid"), export.get("started"))

@@ -15,6 +15,7 @@ from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
 from studio.domain.run import RunState, may_follow
 from studio.domain.text import Text
+from studio.services.endpoint_files import EndpointFiles
 from studio.services.files import now, read_json, write_json, write_text
 
 SCHEMA = 1
@@ -86,6 +87,10 @@ class RunFiles:
     @property
     def exports(self) -> Path:
         return self.folder / "exports"
+
+    @property
+    def endpoint(self) -> EndpointFiles:
+        return EndpointFiles(self.folder / "endpoint")
 
     @property
     def evaluations(self) -> Path:

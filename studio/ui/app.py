@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import errno
 import gc
-import ipaddress
 import os
 import shutil
-import socket
 import time
 import webbrowser
 from collections.abc import Mapping
@@ -22,6 +20,14 @@ from studio.domain.errors import StudioError
 from studio.domain.machine import Machine
 from studio.engine.assets import ASSETS
 from studio.services import probe
+from studio.services.addresses import (
+    LOOPBACK_NAMES,
+    cannot_bind,
+    free_port,
+    hosts_for,
+    is_loopback,
+    shown,
+)
 from studio.ui import (
     chat_tab,
     data_tab,
@@ -156,7 +162,7 @@ def serve(
     # What is there now stays; `studio serve` pauses the collector while it loads all this.
     gc.freeze()
     gc.enable()
-    address = f"http://{_shown(host)}:{port}"
+    address = f"http://{shown(host)}:{port}"
     print(f"The studio is at {address}", flush=True)
     if open_browser:
         webbrowser.open(address)
@@ -172,14 +178,14 @@ def launch(
     """Build the page and start its server in a thread; returns when it answers."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     _keep_loopback_from_proxies(os.environ)
-    blocks = build(store, jobs, chat, local=host.strip("[]").lower() in gate.LOOPBACK_NAMES)
+    blocks = build(store, jobs, chat, local=host.strip("[]").lower() in LOOPBACK_NAMES)
     blocks.queue(default_concurrency_limit=8, api_open=False)
     blocks.launch(
         server_name=host,
         server_port=port,
         auth=auth,
         app_kwargs={
-            "middleware": [Middleware(gate.Gate, hosts=gate.hosts_for(host))],
+            "middleware": [Middleware(gate.Gate, hosts=hosts_for(host))],
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
@@ -215,7 +221,7 @@ def check_address(host: str, port: int, auth: tuple[str, str] | None) -> None:
             "or leave --host away to serve this machine only.",
             host=host,
         )
-    problem = _cannot_bind(host, port)
+    problem = cannot_bind(host, port)
     if problem is None:
         return
     if problem.errno == errno.EADDRINUSE:
@@ -223,8 +229,8 @@ def check_address(host: str, port: int, auth: tuple[str, str] | None) -> None:
             "Port {port} is in use.",
             "Open http://{host}:{port} if that is your studio, or start this one with --port {free}.",
             port=port,
-            host=_shown(host),
-            free=_free_port(host, port + 1),
+            host=shown(host),
+            free=free_port(host, port + 1),
         )
     raise StudioError(
         "The page cannot be served at {host}:{port}: {problem}.",
@@ -233,45 +239,6 @@ def check_address(host: str, port: int, auth: tuple[str, str] | None) -> None:
         port=port,
         problem=problem.strerror or str(problem),
     )
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("localhost"), is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
-
-
-def _cannot_bind(host: str, port: int) -> OSError | None:
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host.strip("[]"), port, type=socket.SOCK_STREAM
-        )[0]
-        with socket.socket(family, kind, protocol) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(address)
-            probe.listen(1)
-    except OSError as error:
-        return error
-    return None
-
-
-def _free_port(host: str, start: int) -> int:
-    return next(
-        (port for port in range(start, min(start + 200, 65536)) if _cannot_bind(host, port) is None), start
-    )
-
-
-def _shown(host: str) -> str:
-    """The address as a browser on this machine can open it."""
-    return "127.0.0.1" if host in ("0.0.0.0", "::") else host
 
 
 def _keep_loopback_from_proxies(environment: Mapping[str, str]) -> None:

@@ -13,22 +13,12 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from studio.services.addresses import host_name
 from studio.ui import connection
 from studio.ui.i18n import FRONTEND_LOCALES, language_of, words
 
-LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-ANY_ADDRESS = frozenset({"0.0.0.0", "::"})
 # Gradio can fetch addresses for a page; this studio asks no other host for anything.
 _FETCHES = re.compile(r"/(file=https?:|proxy=)", re.IGNORECASE)
-
-
-def hosts_for(bound: str) -> frozenset[str]:
-    """The names that a Host header may carry: loopback, and the address that is listened on.
-
-    Listening on every address, the machine can be called by names that nobody here knows; a login is demanded there.
-    """
-    bound = bound.strip("[]").lower()
-    return frozenset() if bound in ANY_ADDRESS else LOOPBACK_NAMES | {bound}
 
 
 class Gate:
@@ -107,17 +97,6 @@ def localised(html: bytes, language: str, start: str) -> bytes:
     html = re.sub(rb'<meta\s+(?:property="og:|name="twitter:)[^>]*>', b"", html)
     html = html.replace(b'lang="en"', f'lang="{locale}"'.encode(), 1)
     return html.replace(b"<head>", b"<head>" + script.encode(), 1)
-
-
-def host_name(header: str) -> str:
-    """
-    >>> host_name("LocalHost:7860"), host_name("[::1]:7860"), host_name("")
-    ('localhost', '::1', '')
-    """
-    header = header.strip().lower()
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.rsplit(":", 1)[0] if ":" in header else header
 
 
 async def _refuse(sentence: str, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,8 +11,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from studio.services.addresses import host_name, hosts_for
 from studio.ui import connection
-from studio.ui.gate import Gate, host_name, hosts_for, localised
+from studio.ui.gate import Gate, localised
 from studio.ui.i18n import words
 
 PAGE = """<html
