@@ -12,7 +12,7 @@ from studio.cli.printing import AT_FAULT, DONE, print_json, size
 from studio.cli.progress import shown_progress
 from studio.domain.answer import BASE, SIDES, TUNED, ChatSettings, Side
 from studio.domain.chat import Message
-from studio.domain.config import ExportConfig, Quantization, Target, parse_section
+from studio.domain.config import ExportConfig, Into, Quantization, Target, parse_section
 from studio.domain.errors import StudioError
 from studio.services.store import Store
 
@@ -68,6 +68,12 @@ def add_to(verbs: Verbs) -> None:
     send.add_argument("--to", choices=get_args(Target), default="merged")
     send.add_argument("--dtype", default="bfloat16", choices=["bfloat16", "float16", "float32"])
     send.add_argument("--quantization", default="q8_0", choices=get_args(Quantization), help="of a GGUF file")
+    send.add_argument(
+        "--into",
+        default="closer",
+        choices=get_args(Into),
+        help="the weights that a run on a 4-bit base is merged into; closer: make and measure both, keep one",
+    )
     send.add_argument("--out", required=True, help="the folder to write")
 
 
@@ -159,7 +165,7 @@ def export(options: argparse.Namespace, store: Store) -> int:
     """Write a run's model to a folder, and prove that it answers like the chat."""
     from studio.services import exports
 
-    given = {"to": options.to, "dtype": options.dtype, "quantization": options.quantization}
+    given = {name: getattr(options, name) for name in ExportConfig.model_fields}
     config = parse_section(ExportConfig, given, source="export")
     with shown_progress() as progress:
         result = exports.run_export(store, options.run, config, Path(options.out), progress)
@@ -172,7 +178,8 @@ def export(options: argparse.Namespace, store: Store) -> int:
 
 
 def _proof(found: Verified) -> str:
-    return (
+    proof = (
         f"proof: largest logit difference {found.max_logit_difference:.4g}, mean KL {found.mean_kl:.4g}, "
         f"equal greedy answers {found.greedy_match:.0%}: {'passed' if found.passed else 'FAILED'}"
     )
+    return f"{proof}\n{found.note}" if found.note else proof

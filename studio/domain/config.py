@@ -28,6 +28,7 @@ AdapterStart = Literal["zero", "pissa"]
 Optimizer = Literal["adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit"]
 Result = Literal["best", "last"]
 Target = Literal["merged", "adapter", "gguf", "script"]
+Into = Literal["closer", "original", "dequantised"]
 Quantization = Literal["q8_0", "f16", "q4_1", "q4_0"]
 LogTo = Literal["tensorboard", "trackio", "wandb"]
 Overlong = Literal["cut", "drop", "split", "keep"]
@@ -535,6 +536,14 @@ class ExportConfig(Section):
         "`q8_0`: half the size of `f16`, hardly a difference. `q4_1` and `q4_0`: a quarter, with losses that small "
         "models feel; the proof says how large.",
         only_with=("to", ("gguf",)),
+    )
+    into: Into = setting(
+        "closer",
+        "Merge into",
+        "Of a run on a 4-bit base (QLoRA). `original`: the weights as they were published. `dequantised`: the rounded "
+        "ones that it was trained on, unpacked. `closer`: makes and measures both and keeps the one that answers more "
+        "like the chat; this takes twice the time, and twice the room while it works.",
+        only_with=("to", ("merged", "gguf")),
     )
 
     @property

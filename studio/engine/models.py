@@ -251,6 +251,29 @@ def _nf4(dtype: Dtype) -> Any:
     )
 
 
+def four_bit_layers(path: Path, dtype: Dtype) -> dict[str, bool]:
+    """The layers that `load_base` with `quantize` holds in 4 bits, as transformers chooses them; loads no weights.
+
+    By a layer's name, whether its weight is stored as (inputs, outputs), as GPT-2's are.
+    """
+    import torch
+    from bitsandbytes.nn import Linear4bit
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.pytorch_utils import Conv1D
+    from transformers.quantizers import AutoHfQuantizer
+
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(
+            AutoConfig.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        )
+    AutoHfQuantizer.from_config(_nf4(dtype), pre_quantized=False).preprocess_model(model, device_map=None)
+    return {
+        name: module.source_cls is Conv1D
+        for name, module in model.named_modules()
+        if isinstance(module, Linear4bit)
+    }
+
+
 def _keep_gradients(model: PreTrainedModel) -> None:
     """Keep bitsandbytes from repacking 4-bit weights on CPUs with AVX512-BF16.
 

@@ -54,6 +54,11 @@ class TunedRun:
         """Whether every weight was trained, so that there is no adapter."""
         return self.config.train.method == "full"
 
+    @property
+    def four_bit(self) -> bool:
+        """Whether its adapter was trained on a base whose layers were held in 4 bits."""
+        return self.config.train.method == "qlora"
+
     @cached_property
     def encoder(self) -> Encoder:
         """Writes prompts and rows as they were in training."""

@@ -108,7 +108,7 @@ def start(store: Store, run_id: str, config: ExportConfig) -> str:
     """Start an export in the background and return its name; one that is just being made is not started again."""
     files = ready(store, run_id)
     for status in list_exports(store, run_id):
-        if status.state == "running" and (status.to, status.precision) == (config.to, config.precision):
+        if status.state == "running" and _export(store, run_id, status.name).config() == config:
             return status.name
     export = ExportFiles(_fresh(files.exports, "-".join(filter(None, (config.to, config.precision)))))
     write_json(export.request, {"schema": 1, "config": config.model_dump(mode="json"), "created": now()})

@@ -89,7 +89,7 @@ def build(page: Page) -> None:
             gr.Column(visible=True),
             gr.Dropdown(choices=[run_views.choice(r) for r in runs], value=chosen.id),
             gr.Radio(value=config.to, choices=_targets(say, chosen)),
-            *_shown(config),
+            *_shown(config, chosen),
             needed(say, page, chosen.id, config),
             "",
             *drawn(say, chosen.id, "", last),
@@ -102,12 +102,14 @@ def build(page: Page) -> None:
         return opened(say, draft, run_id, last, given)
 
     def changed(say: Words, draft: Draft, run_id: str, *given: Any) -> tuple[Any, ...]:
-        return (*_shown(_config(given)), needed(say, page, run_id, _config(given)))
+        run = page.jobs.get(run_id)
+        config = _possible(run, _config(given))
+        return (*_shown(config, run), needed(say, page, run_id, config))
 
     def started(say: Words, draft: Draft, last: dict[str, Any], run_id: str, *given: Any) -> tuple[Any, ...]:
         from studio.services import exports
 
-        exports.start(page.store, run_id, _config(given))
+        exports.start(page.store, run_id, _possible(page.jobs.get(run_id), _config(given)))
         return drawn(say, run_id, "", last)
 
     def tick(
@@ -166,7 +168,7 @@ def _widget(setting: Setting) -> gr.Radio:
         value=setting.default,
         label=t(f"setting.{setting.key}.label"),
         info=t(f"setting.{setting.key}.help"),
-        visible=_does_something(setting, ExportConfig()),
+        visible=_does_something(setting, ExportConfig(), "lora"),
         elem_id=f"set-{setting.key.replace('.', '-')}",
     )
 
@@ -178,12 +180,17 @@ def _targets(say: Words, run: Run) -> list[tuple[str, str]]:
     return [(say(f"choice.{setting.key}.{to}"), to) for to in possible]
 
 
-def _shown(config: ExportConfig) -> list[Any]:
+def _shown(config: ExportConfig, run: Run) -> list[Any]:
     """All settings but the target are for some targets alone."""
-    return [gr.update(visible=_does_something(setting, config)) for setting in export_settings()[1:]]
+    return [
+        gr.update(value=getattr(config, setting.name), visible=_does_something(setting, config, run.method))
+        for setting in export_settings()[1:]
+    ]
 
 
-def _does_something(setting: Setting, config: ExportConfig) -> bool:
+def _does_something(setting: Setting, config: ExportConfig, method: str) -> bool:
+    if setting.name == "into" and method != "qlora":
+        return False  # only a base of 4 bits is another one than the original
     return setting.only_with is None or config.to in setting.only_with[1]
 
 
@@ -194,16 +201,22 @@ def _config(given: tuple[Any, ...]) -> ExportConfig:
 
 
 def _possible(run: Run, config: ExportConfig) -> ExportConfig:
-    no_adapter = run.method == "full" and config.to == "adapter"
-    return config.model_copy(update={"to": "merged"}) if no_adapter else config
+    """Without what the run's method has no use for."""
+    values: dict[str, Any] = {}
+    if run.method == "full" and config.to == "adapter":
+        values["to"] = "merged"
+    if run.method != "qlora":
+        values["into"] = ExportConfig().into
+    return config.model_copy(update=values)
 
 
 def needed(say: Words, page: Page, run_id: str, config: ExportConfig) -> str:
     from studio.services.trained import read_trained
 
     files = page.jobs.files(run_id)
-    expected = expected_bytes(read_trained(files), config)
-    return export_views.needs(say, expected, shutil.disk_usage(files.folder).free)
+    run = read_trained(files)
+    both = run.four_bit and config.to in ("merged", "gguf") and config.into == "closer"
+    return export_views.needs(say, expected_bytes(run, config), shutil.disk_usage(files.folder).free, both)
 
 
 def expected_bytes(run: TunedRun, config: ExportConfig) -> int:

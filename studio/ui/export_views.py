@@ -31,10 +31,10 @@ _FOLDER = re.compile(r'^(folder = |cd )"?\."?[^\n]*', re.MULTILINE)
 _CODE = re.compile(r"```(?:python|sh)\n(.*?)\n```", re.DOTALL)
 
 
-def needs(say: Words, expected: int, free: int) -> str:
-    """Expected size against the room on the disk."""
-    fits = expected < free
-    key = "export.needs" if fits else "export.too_large"
+def needs(say: Words, expected: int, free: int, both: bool = False) -> str:
+    """Expected size against the room on the disk; twice that for as long as `both` merges are compared."""
+    fits = expected * (2 if both else 1) < free
+    key = ("export.needs.both" if both else "export.needs") if fits else "export.too_large"
     kind = "" if fits else " note-warn"
     return f'<p class="note{kind}">{escape(say(key, size=views.size(expected), free=views.size(free)))}</p>'
 
@@ -114,6 +114,18 @@ def _proof(say: Words, to: str, verified: Mapping[str, Any]) -> str:
         (say("training.of", step=equal, steps=verified["prompts"]), say("export.greedy")),
         (say("form.yes" if same else "form.no"), say("export.same")),
     ]
+    merges = verified.get("merges") or {}
+    if len(merges) > 1:
+        shown += [
+            (
+                f"{distance['mean_kl']:.2g}",
+                say(
+                    f"export.merge.{way}",
+                    kept=say("export.kept" if way == verified["into"] else "export.dropped"),
+                ),
+            )
+            for way, distance in merges.items()
+        ]
     note = say.text(Text.from_json(verified["note_text"])) if verified.get("note_text") else ""
     kind = "good" if verified["passed"] else "bad"
     said = say(

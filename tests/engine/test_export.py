@@ -21,7 +21,7 @@ from studio.domain.config import ExportConfig
 from studio.domain.errors import Stopped, StudioError
 from studio.engine.export import RunFacts, export
 from studio.engine.export import merge as merging
-from studio.engine.export.merge import write_merged
+from studio.engine.export.merge import tuned_tensors, write_merged
 from studio.engine.models import load_base
 from studio.engine.templates import Template
 from studio.engine.tuned import TunedRun, load_pair
@@ -250,18 +250,88 @@ def test_bfloat16_is_judged_by_what_rounding_can_do(tmp_path: Path) -> None:
     assert config["dtype"] == "bfloat16"
 
 
-def test_a_qlora_run_is_merged_into_the_original_weights_and_says_how_far_that_is_from_the_chat(
-    tmp_path: Path,
+@pytest.mark.parametrize("stored", ["float32", "bfloat16"])
+def test_de_quantised_weights_are_those_of_the_4_bit_base_to_the_last_bit(
+    tmp_path: Path, stored: Dtype
 ) -> None:
+    run = tuned_run(tmp_path, "qlora", "bfloat16")
+    base = tiny_model(tmp_path / "stored", dtype=stored, tied=False)
+    tuned = tuned_tensors(replace(run, model_path=base), "dequantised")
+    assert tuned is not None
+    wanted = load_base(base, dtype="bfloat16", device="cpu", quantize=True).dequantize().state_dict()
+    original = load_file(base / "model.safetensors")
+    for name in original:
+        found = replace(tuned, updates={}).read(name)
+        assert torch.equal(found.to(torch.bfloat16), wanted[name]), name
+        if "_proj" not in name:  # what stays in 16 bits there is not touched here
+            assert torch.equal(found, original[name]), name
+
+
+def test_a_qlora_run_is_merged_both_ways_and_the_closer_one_is_kept(tmp_path: Path) -> None:
     run = tuned_run(tmp_path, "qlora", "bfloat16")
     verified = exported(run, tmp_path / "out", dtype="bfloat16").verified
     assert verified.passed
+    assert verified.way == "dequantised"
+    assert verified.chat == verified.merges["dequantised"]
+    assert verified.merges["dequantised"].mean_kl < 0.01 < verified.merges["original"].mean_kl
+    assert [path.name for path in tmp_path.iterdir() if "partial" in path.name] == []
+    found = load_file(tmp_path / "out" / "model.safetensors")
+    tuned = tuned_tensors(run, "dequantised")
+    assert tuned is not None
+    assert all(torch.equal(found[name], tuned.read(name).to(torch.bfloat16)) for name in found)
+    figures = {way: f"{distance.mean_kl:.4f}" for way, distance in verified.merges.items()}
+    assert str(verified.note) == (
+        "The run learnt on a 4-bit base and was merged both ways. Into the original weights it differs from the chat "
+        f"by {figures['original']} nats a token, into the de-quantised ones by {figures['dequantised']}. This is the "
+        "merge into the de-quantised weights, the closer one."
+    )
+    written = json.loads((tmp_path / "out" / "verification.json").read_text())
+    assert set(written["merges"]) == {"original", "dequantised"}
+    assert (
+        "Merged into the de-quantised weights, this one: mean KL"
+        in (tmp_path / "out" / "README.md").read_text()
+    )
+
+
+def test_a_qlora_run_merged_into_the_original_weights_says_how_far_that_is_from_the_chat(
+    tmp_path: Path,
+) -> None:
+    run = tuned_run(tmp_path, "qlora", "bfloat16")
+    verified = export(run, ExportConfig(into="original"), tmp_path / "out", rows=ROWS, facts=FACTS).verified
+    assert verified is not None
+    assert verified.passed
+    assert (verified.way, set(verified.merges)) == ("original", {"original"})
     assert verified.original is not None
     assert verified.original.mean_kl < 0.05
     assert verified.chat.mean_kl > verified.original.mean_kl
     assert str(verified.note).startswith(
         "The run learnt on a 4-bit base and is merged into the original weights"
     )
+
+
+def test_only_a_run_on_a_4_bit_base_is_merged_into_de_quantised_weights(tmp_path: Path) -> None:
+    with pytest.raises(StudioError) as error:
+        export(
+            tuned_run(tmp_path), ExportConfig(into="dequantised"), tmp_path / "out", rows=ROWS, facts=FACTS
+        )
+    assert error.value.message == (
+        "The run run was not trained on a 4-bit base, so there are no de-quantised weights to merge into."
+    )
+
+
+@pytest.mark.filterwarnings("ignore:fan_in_fan_out is set to False")
+def test_weights_that_are_stored_transposed_are_de_quantised_and_merged_as_the_chat_has_them(
+    tmp_path: Path,
+) -> None:
+    run = gpt2_run(tmp_path)
+    train = run.config.train.model_copy(update={"method": "qlora"})
+    config = json.loads((run.weights / "adapter_config.json").read_text()) | {"fan_in_fan_out": False}
+    (run.weights / "adapter_config.json").write_text(json.dumps(config))
+    run = replace(run, config=run.config.model_copy(update={"train": train}))
+    verified = exported(run, tmp_path / "out").verified
+    assert verified.way == "dequantised"
+    assert verified.original is None
+    assert verified.chat.mean_kl < 1e-6
 
 
 def test_full_tuning_exports_its_own_weights(tmp_path: Path) -> None:

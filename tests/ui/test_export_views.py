@@ -61,6 +61,15 @@ def test_one_that_did_not_pass_is_red_and_says_why():
     assert "Passed" not in drawn
 
 
+def test_of_two_merges_both_figures_are_shown_and_which_was_kept():
+    both = {way: {"mean_kl": kl} for way, kl in (("original", 0.31), ("dequantised", 0.002))}
+    result = {"bytes": 1, "files": {}, "verified": {**VERIFIED, "into": "dequantised", "merges": both}}
+    drawn = export_views.exports(EN, [status(result=result)], "")
+    assert "Mean KL divergence when merged into the original weights (not kept)" in drawn
+    assert "Mean KL divergence when merged into the de-quantised weights (kept)" in drawn
+    assert "0.31" in drawn
+
+
 def test_deleting_asks_first():
     assert 'data-do="delete-yes"' not in export_views.exports(EN, [status()], "")
     assert 'data-do="delete-yes"' in export_views.exports(EN, [status()], "merged-bfloat16")
@@ -69,6 +78,7 @@ def test_deleting_asks_first():
 def test_too_little_room_is_said_before_the_start():
     assert "Free some space first" in export_views.needs(EN, 10_000, 5_000)
     assert "note-warn" not in export_views.needs(EN, 5_000, 10_000)
+    assert "note-warn" in export_views.needs(EN, 5_000, 9_000, both=True)  # one beside the other
 
 
 def test_the_code_is_the_cards_with_the_folder_filled_in(tmp_path):

@@ -17,11 +17,18 @@ from studio.domain.config import ExportConfig
 from studio.domain.errors import Stopped, StudioError
 from studio.engine.export.card import RunFacts, model_card
 from studio.engine.export.gguf.write import file_name, gguf_bytes, write_gguf
-from studio.engine.export.merge import adapter_bytes, merged_bytes, write_adapter, write_merged
+from studio.engine.export.merge import (
+    Way,
+    Wrote,
+    adapter_bytes,
+    merged_bytes,
+    write_adapter,
+    write_merged,
+)
 from studio.engine.export.ollama import write_modelfile
 from studio.engine.export.package import write_configs, write_licence, write_tokenizer
 from studio.engine.export.script import Recipe, check_repeatable, script_bytes, write_script
-from studio.engine.export.verify import Verified, verify
+from studio.engine.export.verify import Verified, closer, verify
 from studio.engine.tuned import TunedRun
 
 __all__ = ["VERIFICATION", "Exported", "Recipe", "RunFacts", "Verified", "export"]
@@ -77,8 +84,9 @@ def export(
 ) -> Exported:
     """Write the export to `out`, whole or not at all, and compare it with the live model on prompts from `rows`.
 
-    One that fails the comparison is kept, and says so in its card and its verification.json. A script is written from
-    the run's `recipe`. Raises StudioError where it cannot be written, Stopped once `should_stop()` is true.
+    One that fails the comparison is kept, and says so in its card and its verification.json. Of two merges of a QLoRA
+    run, the closer one is kept. A script is written from the run's `recipe`. Raises StudioError where it cannot be
+    written, Stopped once `should_stop()` is true.
     """
     begun = time.monotonic()
     out = out.expanduser().absolute()
@@ -86,35 +94,45 @@ def export(
     folder = out.parent / f".{out.name}.partial"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+
+    def said(phase: Phase, done: float, total: float) -> None:
+        if should_stop():
+            raise Stopped
+        progress(phase, done, total)
+
     try:
-        _check_space(folder, expected_bytes(run, config, recipe))
-
-        def said(phase: Phase, done: float, total: float) -> None:
-            if should_stop():
-                raise Stopped
-            progress(phase, done, total)
-
+        _check_space(folder, expected_bytes(run, config, recipe) * len(merged_ways(run, config)))
         verified = None
         if recipe is not None:
             said("saving", 0, 0)
-            write_script(run, recipe, folder)
+            kept = folder / config.to
+            kept.mkdir()
+            write_script(run, recipe, kept)
         else:
-            _write(run, config, folder, said)
-            verified = verify(run, folder, config, rows, partial(progress, "verifying"), should_stop)
-            _write_proof(run, config, facts, verified, folder)
+            folders = _write(run, config, folder, said)
+            proofs = verify(run, folders, config, rows, partial(progress, "verifying"), should_stop)
+            way = closer(proofs)
+            verified, kept = proofs[way], folders[way]
+            _write_proof(run, config, facts, verified, kept)
         files = {
-            path.relative_to(folder).as_posix(): path.stat().st_size
-            for path in sorted(folder.rglob("*"))
+            path.relative_to(kept).as_posix(): path.stat().st_size
+            for path in sorted(kept.rglob("*"))
             if path.is_file()
         }
-        _sync(folder)
+        _sync(kept)
         if out.exists():
             out.rmdir()
-        folder.rename(out)
-    except BaseException:
+        kept.rename(out)
+    finally:
         shutil.rmtree(folder, ignore_errors=True)
-        raise
     return Exported(out, config.to, config.precision, files, verified, round(time.monotonic() - begun, 1))
+
+
+def merged_ways(run: TunedRun, config: ExportConfig) -> tuple[Way, ...]:
+    """The weights that the update will be added to, one after the other."""
+    if config.to not in ("merged", "gguf") or not run.four_bit:
+        return ("original",)
+    return ("original", "dequantised") if config.into == "closer" else (config.into,)
 
 
 def expected_bytes(run: TunedRun, config: ExportConfig, recipe: Recipe | None) -> int:
@@ -126,20 +144,38 @@ def expected_bytes(run: TunedRun, config: ExportConfig, recipe: Recipe | None) -
     return merged_bytes(run, config.dtype) if config.to == "merged" else adapter_bytes(run, config.dtype)
 
 
-def _write(run: TunedRun, config: ExportConfig, folder: Path, said: Progress) -> None:
-    """The weights, and what they need to be used; a GGUF file holds its tokenizer and template itself."""
-    wrote = partial(said, "saving" if config.to == "adapter" else "merging")
+def _write(run: TunedRun, config: ExportConfig, folder: Path, said: Progress) -> dict[Way, Path]:
+    """The export in a folder of its own for each way of merging."""
+    ways = merged_ways(run, config)
+    folders = {way: folder / way for way in ways}
+    for number, way in enumerate(ways):
+
+        def wrote(done: float, total: float, before: int = number) -> None:
+            said("merging", before * total + done, len(ways) * total)
+
+        folders[way].mkdir()
+        _write_weights(run, config, folders[way], way, wrote)
+    said("saving", 0, 0)
+    for made in folders.values():
+        _write_beside(run, config, made)
+    return folders
+
+
+def _write_weights(run: TunedRun, config: ExportConfig, folder: Path, way: Way, wrote: Wrote) -> None:
     if config.to == "gguf":
-        write_gguf(run, folder, config.quantization, wrote)
-        said("saving", 0, 0)
+        write_gguf(run, folder, config.quantization, wrote, way)
+    elif config.to == "merged":
+        write_merged(run, folder, config.dtype, wrote, way)
+    else:
+        write_adapter(run, folder, config.dtype)
+
+
+def _write_beside(run: TunedRun, config: ExportConfig, folder: Path) -> None:
+    """What the weights need to be used; a GGUF file holds its tokenizer and template itself."""
+    if config.to == "gguf":
         write_licence(run, folder)
         write_modelfile(run, folder, file_name(config.quantization))
         return
-    if config.to == "merged":
-        write_merged(run, folder, config.dtype, wrote)
-    else:
-        write_adapter(run, folder, config.dtype)
-    said("saving", 0, 0)
     write_tokenizer(run, folder)
     write_configs(run, folder, config.dtype if config.to == "merged" else None)
 
@@ -158,6 +194,12 @@ def _check(run: TunedRun, config: ExportConfig, out: Path, recipe: Recipe | None
         raise StudioError(
             "The run {run} trained every weight, so it has no adapter.",
             "Export it as `merged`.",
+            run=run.name,
+        )
+    if config.into == "dequantised" and not run.four_bit and config.to in ("merged", "gguf"):
+        raise StudioError(
+            "The run {run} was not trained on a 4-bit base, so there are no de-quantised weights to merge into.",
+            "Leave `into` as it is.",
             run=run.name,
         )
     if out.exists() and not out.is_dir():

@@ -12,7 +12,7 @@ import yaml
 
 from studio.domain.config import ExportConfig, Target, applies, settings
 from studio.engine.export.gguf.write import file_name
-from studio.engine.export.merge import is_hub_id
+from studio.engine.export.merge import Way, is_hub_id
 from studio.engine.export.ollama import model_tag
 from studio.engine.export.verify import Verified
 from studio.engine.tuned import TunedRun
@@ -153,7 +153,7 @@ def _adapter_code(run: TunedRun) -> str:
         f', revision="{run.config.model.revision}"' if is_hub_id(run) and run.config.model.revision else ""
     )
     dtype = run.config.train.dtype
-    if run.config.train.method != "qlora":
+    if not run.four_bit:
         quantisation, extra, imports = "", "", ""
     else:
         imports = ", BitsAndBytesConfig"
@@ -207,6 +207,7 @@ def _metrics(facts: RunFacts) -> str:
     return _table("Metric", "Value", shown) + "\n\nLosses are nats a trained token."
 
 
+_WEIGHTS: Mapping[Way, str] = {"original": "original", "dequantised": "de-quantised"}
 _LOADED: Mapping[Target, str] = {
     "merged": "Loaded again with plain transformers",
     "adapter": "Loaded again with plain transformers and PEFT",
@@ -228,6 +229,9 @@ def _verification(verified: Verified, config: ExportConfig) -> str:
     }
     if verified.original:
         figures["Mean KL to the adapter on the original weights"] = f"{verified.original.mean_kl:.3g}"
+    for way, distance in verified.merges.items():
+        kept = ", this one" if way == verified.way else ""
+        figures[f"Merged into the {_WEIGHTS[way]} weights{kept}: mean KL"] = f"{distance.mean_kl:.3g}"
     text = f"{_LOADED[config.to]} and held against the tuned model as it ran in the studio's chat.\n\n"
     text += _table("", "", figures)
     return f"{text}\n\n{verified.note}" if verified.note else text

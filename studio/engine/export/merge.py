@@ -1,6 +1,7 @@
-"""Adapter into base: each original, full-precision weight plus its update, summed in float32 and rounded once.
+"""Adapter into base: each weight of 16 or 32 bits plus its update, summed in float32 and rounded once.
 
-Never into 4-bit weights: rounding to sixteen levels again undoes most of what a QLoRA run has learnt.
+Never rounded to 4 bits again: that undoes most of what a QLoRA run has learnt. Its update is added to the original
+weights, or to the de-quantised ones that it was learnt on.
 """
 
 from __future__ import annotations
@@ -10,20 +11,24 @@ import math
 import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from studio.domain.errors import StudioError
+from studio.engine.export.four_bit import FourBit
 from studio.engine.hub import ID
+from studio.engine.machine import default_device
 from studio.engine.model_files import INDEX, WEIGHTS, Tensor, read_header, weight_files
-from studio.engine.models import load_base
+from studio.engine.models import four_bit_layers, load_base
 from studio.engine.tuned import ADAPTER_WEIGHTS, TunedRun, adapter_folder, with_adapter
 
+Way = Literal["original", "dequantised"]
+"""The weights that an update is added to: the base's own, or what 4 bits made of them."""
 Wrote = Callable[[float, float], None]
 """Called with bytes done and bytes in all."""
 
@@ -78,9 +83,11 @@ class Tuned:
     """By a tensor's name, in the order of the source files."""
     shapes: Mapping[str, Tensor]
     updates: Mapping[str, Update]
+    four_bit: FourBit | None = None
+    """Where the updates are added to what 4 bits made of the weights."""
 
     def read(self, name: str) -> torch.Tensor:
-        """A tensor as it is stored, or in float32 where the adapter changes it."""
+        """A tensor as the base has it, or in float32 where the adapter changes it."""
         stored, update = self._stored(name), self.updates.get(name)
         return update.applied(stored) if update else stored
 
@@ -95,18 +102,36 @@ class Tuned:
     def _stored(self, name: str) -> torch.Tensor:
         with safe_open(self.files[name], framework="pt") as weights:
             tensor: torch.Tensor = weights.get_tensor(name)
-        return tensor
+        return self.four_bit.unpacked(name, tensor) if self.four_bit else tensor
 
 
-def tuned_tensors(run: TunedRun) -> Tuned | None:
-    """None where an adapter's module is named otherwise than the tensor it belongs to."""
+def tuned_tensors(run: TunedRun, way: Way = "original") -> Tuned | None:
+    """None where a module is named otherwise than the tensor it belongs to."""
     found = list(_tensors(_sources(run)))
-    updates = {} if run.full else _updates(run, {name for _, name, _ in found})
-    if updates is None:
+    names = {name for _, name, _ in found}
+    rounded = _four_bit(run, names)
+    updates = {} if run.full else _updates(run, names)
+    if updates is None or rounded is None:
         return None
+    for name in updates.keys() & rounded.transposed.keys():
+        # PEFT saw a plain layer there, whatever the file has.
+        updates[name] = replace(updates[name], transposed=rounded.transposed[name])
     return Tuned(
-        {name: file for file, name, _ in found}, {name: tensor for _, name, tensor in found}, updates
+        {name: file for file, name, _ in found},
+        {name: tensor for _, name, tensor in found},
+        updates,
+        rounded if way == "dequantised" else None,
     )
+
+
+def _four_bit(run: TunedRun, names: set[str]) -> FourBit | None:
+    """What the run held in 4 bits, which may be nothing; None where a layer is named otherwise than its tensor."""
+    dtype: Any = run.config.train.dtype
+    layers = four_bit_layers(run.model_path, dtype) if run.four_bit else {}
+    transposed = {_find(f"{layer}.weight", names): swapped for layer, swapped in layers.items()}
+    if None in transposed:
+        return None
+    return FourBit({name: swapped for name, swapped in transposed.items() if name}, getattr(torch, dtype))
 
 
 def merged_bytes(run: TunedRun, dtype: str) -> int:
@@ -120,11 +145,11 @@ def adapter_bytes(run: TunedRun, dtype: str) -> int:
     return sum(_size(tensor, dtype) for tensor in read_header(run.weights / name).values())
 
 
-def write_merged(run: TunedRun, folder: Path, dtype: str, wrote: Wrote) -> None:
+def write_merged(run: TunedRun, folder: Path, dtype: str, wrote: Wrote, way: Way = "original") -> None:
     """Write the tuned model's weights to `folder`, one tensor in memory at a time."""
-    tuned = tuned_tensors(run)
+    tuned = tuned_tensors(run, way)
     if tuned is None:
-        return _merge_loaded(run, folder, dtype)
+        return _merge_loaded(run, folder, dtype, way)
     _write(tuned, folder, dtype, wrote)
 
 
@@ -268,7 +293,12 @@ def _converted(name: str, tensor: torch.Tensor, dtype: str) -> torch.Tensor:
     return converted
 
 
-def _merge_loaded(run: TunedRun, folder: Path, dtype: str) -> None:
+def _merge_loaded(run: TunedRun, folder: Path, dtype: str, way: Way) -> None:
     """For architectures whose modules are named otherwise than their files: load the whole model and merge it there."""
-    base = load_base(run.model_path, dtype="float32", device="cpu", quantize=False)
+    if way == "original":
+        base = load_base(run.model_path, dtype="float32", device="cpu", quantize=False)
+    else:
+        read_as: Any = run.config.train.dtype
+        rounded = load_base(run.model_path, dtype=read_as, device=default_device(), quantize=True)
+        base = rounded.dequantize().cpu().float()
     with_adapter(base, run).merge_and_unload().to(getattr(torch, dtype)).save_pretrained(folder)

@@ -18,6 +18,7 @@ from studio.domain.errors import Stopped
 from studio.domain.text import Text
 from studio.engine.export.gguf.read import load_gguf
 from studio.engine.export.gguf.write import file_name
+from studio.engine.export.merge import Way
 from studio.engine.generate import greedy
 from studio.engine.machine import default_device
 from studio.engine.models import quiet_loading
@@ -64,7 +65,11 @@ class Verified:
     chat: Distance
     """The export against the tuned model as the chat runs it."""
     original: Distance | None
-    """For a merged QLoRA run: against the adapter on the full-precision base, which is what was exported."""
+    """For a QLoRA run merged into the original weights: against the adapter on these, which is what was exported."""
+    way: Way | None
+    """For a merged QLoRA run: which weights its update was added to."""
+    merges: Mapping[Way, Distance]
+    """For a merged QLoRA run: each merge that was made, against the chat."""
     untuned_kl: float
     """For scale: how far the tuned model is from the untuned one, in the same measure."""
     prompts: int
@@ -99,6 +104,8 @@ class Verified:
             "reason_texts": [failure.to_json() for failure in self.failures],
             **self.chat.to_json(),
             "against_original": self.original.to_json() if self.original else None,
+            "into": self.way,
+            "merges": {way: distance.to_json() for way, distance in self.merges.items()},
             "untuned_kl": round(self.untuned_kl, 6),
             "prompts": self.prompts,
             "tokens": self.tokens,
@@ -123,17 +130,21 @@ class _Question:
 
 def verify(
     run: TunedRun,
-    folder: Path,
+    folders: Mapping[Way, Path],
     config: ExportConfig,
     rows: Sequence[Conversation],
     progress: Callable[[float, float], None],
     should_stop: Callable[[], bool],
-) -> Verified:
-    """Compare the export in `folder` with the live model on the first rows that fit; only one of them is in memory."""
+) -> dict[Way, Verified]:
+    """Compare the exports, by what they were merged into, with the live model on the first rows that fit.
+
+    One model is in memory at a time.
+    """
     begun = time.monotonic()
     chosen = _choose(run, rows)
-    compare_original = config.to != "adapter" and run.config.train.method == "qlora"
-    total = len(chosen) * (3 if compare_original else 2)
+    merged = run.four_bit and config.to != "adapter"
+    compare_original = merged and "original" in folders
+    total = len(chosen) * (1 + len(folders) + compare_original)
     done = 0
 
     def step() -> None:
@@ -149,30 +160,44 @@ def verify(
         pair = load_pair(run, quantize=False)
         originals = [_again(pair, run, question, step) for question in questions]
         del pair
-    export = _load(run, folder, config)
-    chat, original, same_ids = _compare(export, questions, originals, step)
+    found = {
+        way: _compare(
+            _load(run, folder, config), run, questions, originals if way == "original" else None, step
+        )
+        for way, folder in folders.items()
+    }
     progress(total, total)
-    same_ends = export.end_ids == set(run.stop_ids)
     tolerance = _tolerance(run, config)
-    return Verified(
-        chat=chat,
-        original=original,
-        untuned_kl=untuned,
-        prompts=len(questions),
-        tokens=sum(len(question.logits) for question in questions),
-        same_prompt_ids=same_ids,
-        same_end_tokens=same_ends,
-        tolerance_kl=tolerance,
-        failures=tuple(_failures(original or chat, tolerance, untuned, len(questions), same_ids, same_ends)),
-        note=_note(chat, original) or (_NOT_ASKED if config.to == "gguf" else None),
-        seconds=round(time.monotonic() - begun, 1),
-    )
+    merges = {way: compared.chat for way, compared in found.items()} if merged else {}
+    return {
+        way: Verified(
+            chat=compared.chat,
+            original=compared.original,
+            way=way if merged else None,
+            merges=merges,
+            untuned_kl=untuned,
+            prompts=len(questions),
+            tokens=sum(len(question.logits) for question in questions),
+            same_prompt_ids=compared.same_prompt_ids,
+            same_end_tokens=compared.same_end_tokens,
+            tolerance_kl=tolerance,
+            failures=tuple(_failures(compared, tolerance, untuned, len(questions))),
+            note=_note(compared, way, merges) or (_NOT_ASKED if config.to == "gguf" else None),
+            seconds=round(time.monotonic() - begun, 1),
+        )
+        for way, compared in found.items()
+    }
+
+
+def closer(found: Mapping[Way, Verified]) -> Way:
+    """Which merge answers more like the chat; one that failed its proof only where all did."""
+    return min(found, key=lambda way: (not found[way].passed, found[way].chat.mean_kl))
 
 
 def _tolerance(run: TunedRun, config: ExportConfig) -> float:
     if config.to == "gguf":
         return _QUANTISED[config.quantization]
-    exact = config.dtype == run.config.train.dtype == "float32" and run.config.train.method != "qlora"
+    exact = config.dtype == run.config.train.dtype == "float32" and not run.four_bit
     return _EXACT if exact else _ROUNDED
 
 
@@ -284,7 +309,7 @@ def _load(run: TunedRun, folder: Path, config: ExportConfig) -> _Export:
 
         dtype = getattr(torch, run.config.train.dtype)
         options: dict[str, Any] = {}
-        if run.config.train.method == "qlora":
+        if run.four_bit:
             options["quantization_config"] = BitsAndBytesConfig(
                 load_in_4bit=True,
                 bnb_4bit_quant_type="nf4",
@@ -299,13 +324,24 @@ def _load(run: TunedRun, folder: Path, config: ExportConfig) -> _Export:
     return _Export(model, tokenizer)
 
 
+@dataclass(frozen=True)
+class _Compared:
+    """An export beside the chat's model."""
+
+    chat: Distance
+    original: Distance | None
+    same_prompt_ids: bool
+    same_end_tokens: bool
+
+
 def _compare(
     export: _Export,
+    run: TunedRun,
     questions: Sequence[_Question],
     originals: Sequence[_Question] | None,
     step: Callable[[], None],
-) -> tuple[Distance, Distance | None, bool]:
-    """(to the chat's model, to the adapter on the original weights, whether every prompt has the same ids)."""
+) -> _Compared:
+    """`originals` are the answers of the adapter on the original weights, to compare with these too."""
     to_chat, to_original, same_ids = [], [], True
     for index, question in enumerate(questions):
         step()
@@ -315,7 +351,8 @@ def _compare(
         to_chat.append(_distance(question, logits, answer))
         if originals is not None:
             to_original.append(_distance(originals[index], logits, answer))
-    return _summary(to_chat), _summary(to_original) if originals is not None else None, same_ids
+    original = _summary(to_original) if originals is not None else None
+    return _Compared(_summary(to_chat), original, same_ids, export.end_ids == set(run.stop_ids))
 
 
 _Row = tuple[float, torch.Tensor, bool]
@@ -344,10 +381,9 @@ def _mean(parts: Sequence[torch.Tensor]) -> float:
     return float(torch.cat(list(parts)).mean()) if parts else 0.0
 
 
-def _failures(
-    distance: Distance, tolerance: float, untuned: float, prompts: int, same_ids: bool, same_ends: bool
-) -> list[Text]:
+def _failures(compared: _Compared, tolerance: float, untuned: float, prompts: int) -> list[Text]:
     failures = []
+    distance = compared.original or compared.chat
     if not prompts:
         failures.append(Text("No row of the run is short enough to compare answers on."))
     if not distance.mean_kl <= tolerance:  # also where it is not a number
@@ -361,22 +397,34 @@ def _failures(
         failures.append(
             Text("The untuned model is as near to the live one: so few bits undo what the run has learnt.")
         )
-    if not same_ids:
+    if not compared.same_prompt_ids:
         failures.append(Text("Its chat template does not give the token ids that the run was trained with."))
-    if not same_ends:
+    if not compared.same_end_tokens:
         failures.append(Text("It does not end an answer at the tokens that the run was trained to end at."))
     return failures
 
 
 _NOT_ASKED = Text("llama.cpp itself was not asked: read by it, the file may answer differently by rounding.")
+_BOTH: Mapping[Way, str] = {
+    "original": "The run learnt on a 4-bit base and was merged both ways. Into the original weights it differs from "
+    "the chat by {original} nats a token, into the de-quantised ones by {dequantised}. This is the merge into the "
+    "original weights, the closer one.",
+    "dequantised": "The run learnt on a 4-bit base and was merged both ways. Into the original weights it differs "
+    "from the chat by {original} nats a token, into the de-quantised ones by {dequantised}. This is the merge into "
+    "the de-quantised weights, the closer one.",
+}
+_ONE: Mapping[Way, str] = {
+    "original": "The run learnt on a 4-bit base and is merged into the original weights. So the export differs from "
+    "the chat by {chat} nats a token, and by {original} from the same adapter on the original weights.",
+    "dequantised": "The run learnt on a 4-bit base and is merged into what 4 bits made of its weights, de-quantised. "
+    "So the export differs from the chat by {chat} nats a token.",
+}
 
 
-def _note(chat: Distance, original: Distance | None) -> Text | None:
-    if original is None:
+def _note(compared: _Compared, way: Way, merges: Mapping[Way, Distance]) -> Text | None:
+    if len(merges) > 1:
+        return Text(_BOTH[way], {way: f"{distance.mean_kl:.4f}" for way, distance in merges.items()})
+    if not merges:
         return None
-    return Text(
-        "The run learnt on a 4-bit base and is merged into the original weights, because 4-bit ones would lose what "
-        "it learnt. So the export differs from the chat by {chat} nats a token, and by {original} from the same "
-        "adapter on the original weights.",
-        {"chat": f"{chat.mean_kl:.3f}", "original": f"{original.mean_kl:.4f}"},
-    )
+    figures = {"chat": compared.chat, **({"original": compared.original} if compared.original else {})}
+    return Text(_ONE[way], {name: f"{distance.mean_kl:.4f}" for name, distance in figures.items()})

@@ -16,7 +16,7 @@ from studio.domain.config import Quantization
 from studio.domain.errors import StudioError
 from studio.engine.export.gguf.families import ROPE_FACTORS, Shape, shape_of
 from studio.engine.export.gguf.vocabulary import vocabulary_of
-from studio.engine.export.merge import Tuned, tuned_tensors
+from studio.engine.export.merge import Tuned, Way, tuned_tensors
 from studio.engine.tuned import TunedRun
 
 _Kind = gguf.GGMLQuantizationType
@@ -60,10 +60,14 @@ def gguf_bytes(run: TunedRun, quantization: Quantization) -> int:
 
 
 def write_gguf(
-    run: TunedRun, folder: Path, quantization: Quantization, wrote: Callable[[float, float], None]
+    run: TunedRun,
+    folder: Path,
+    quantization: Quantization,
+    wrote: Callable[[float, float], None],
+    way: Way = "original",
 ) -> None:
     """Write the tuned model to `folder`, one tensor in memory at a time."""
-    tuned, shape = _opened(run)
+    tuned, shape = _opened(run, way)
     infos = _infos(tuned, shape, quantization)
     factors = shape.rope_factors()
     writer = gguf.GGUFWriter(folder / file_name(quantization), shape.family.name)
@@ -88,8 +92,8 @@ def write_gguf(
         writer.close()
 
 
-def _opened(run: TunedRun) -> tuple[Tuned, Shape]:
-    shape, tuned = shape_of(run.model_path), tuned_tensors(run)
+def _opened(run: TunedRun, way: Way = "original") -> tuple[Tuned, Shape]:
+    shape, tuned = shape_of(run.model_path), tuned_tensors(run, way)
     if tuned is None:
         raise StudioError(
             "The adapter's parts cannot be found in the base's files by their names.",
