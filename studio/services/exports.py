@@ -147,6 +147,14 @@ def status(store: Store, run_id: str, name: str) -> ExportStatus:
     )
 
 
+def files_of(store: Store, run_id: str, name: str) -> Path:
+    """The folder of an export's files. StudioError where there is none, or it is not finished."""
+    folder = _export(store, run_id, name).exported
+    if not folder.is_dir():
+        raise StudioError("The files of this export are gone.", "Export it again.")
+    return folder
+
+
 def list_exports(store: Store, run_id: str) -> list[ExportStatus]:
     """Every export of a run, the newest first."""
     folder = RunFiles(store.run_dir(run_id)).exports

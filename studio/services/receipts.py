@@ -14,6 +14,8 @@ from studio.engine import models
 from studio.engine.integrity import sha256
 from studio.engine.model_files import weight_files
 from studio.services.files import explained
+from studio.services.jobs import Jobs
+from studio.services.packing import Packed
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
 from studio.services.trained import weight_stamps
@@ -45,6 +47,19 @@ def receipt(files: RunFiles) -> dict[str, Any]:
 def _results(files: RunFiles) -> Iterator[Path]:
     for folder in (files.adapter, files.model):
         yield from sorted(folder.glob("*.safetensors"))
+
+
+def packed(store: Store, run_id: str) -> Packed:
+    """A run's folder as an archive that another machine can import. StudioError where it is still at work."""
+    run = Jobs(store).get(run_id)
+    if run.state in ALIVE:
+        raise StudioError(
+            "The run {run} is still {state}.",
+            "Stop it, or wait until it has finished.",
+            run=run.name,
+            state=run.state,
+        )
+    return Packed.of(store.run_dir(run_id), run_id, _LEFT_BEHIND)
 
 
 def import_run(store: Store, folder: Path, base: Path | None = None) -> str:

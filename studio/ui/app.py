@@ -31,6 +31,7 @@ from studio.services.addresses import (
 from studio.ui import (
     chat_tab,
     data_tab,
+    downloads,
     evaluate_tab,
     export_tab,
     form,
@@ -185,6 +186,7 @@ def launch(
         server_port=port,
         auth=auth,
         app_kwargs={
+            "routes": downloads.routes(store),
             "middleware": [Middleware(gate.Gate, hosts=hosts_for(host))],
             "docs_url": None,
             "redoc_url": None,

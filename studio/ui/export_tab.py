@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from studio.domain.config import ExportConfig, Setting, describe
-from studio.domain.errors import StudioError
 from studio.domain.run import Run
 from studio.engine import models
 from studio.engine.model_files import read_header
-from studio.services.files import explained
 from studio.ui import export_views, run_views, views
 from studio.ui.i18n import Words, t
-from studio.ui.live import LIVE, SAVE
+from studio.ui.live import LIVE
 from studio.ui.page import Draft, Page
 from studio.ui.training_tab import LOOKED
 from studio.ui.usable_runs import usable
@@ -45,9 +40,7 @@ def build(page: Page) -> None:
             need = gr.HTML(elem_id="export-needs", min_height=44)
             with gr.Row(elem_classes="actions"):
                 start = gr.Button(t("export.start"), variant="primary", elem_id="export-start")
-        packing = gr.HTML(elem_classes="muted small")
         listed = gr.HTML(elem_id="exports", js_on_load=LIVE)
-        download = gr.DownloadButton(visible="hidden")
         timer = gr.Timer(EVERY, active=False)
         before = gr.State({})
         deleting = gr.State("")
@@ -61,7 +54,7 @@ def build(page: Page) -> None:
 
         found = exports.list_exports(page.store, run_id)
         now: dict[str, dict[str, Any]] = {
-            "listed": {"value": export_views.exports(say, found, doomed)},
+            "listed": {"value": export_views.exports(say, run_id, found, doomed)},
             "timer": {"active": any(status.state == "running" for status in found)},
         }
         return (
@@ -121,20 +114,14 @@ def build(page: Page) -> None:
 
     def done(
         say: Words, draft: Draft, event: gr.EventData, last: dict[str, Any], run_id: str
-    ) -> Iterator[tuple[Any, ...]]:
+    ) -> tuple[Any, ...]:
         from studio.services import exports
 
         name, what = str(event._data.get("export")), event._data.get("do")
-        if what == "download":
-            yield (say("export.packing"), gr.skip(), gr.skip(), *[gr.skip()] * 3)
-            status = exports.status(page.store, run_id, name)
-            archive = packed(page, status.files, f"{run_id}-{name}.zip")
-            yield ("", str(archive), "", *[gr.skip()] * 3)
-            return
         if what == "delete-yes":
             exports.delete(page.store, run_id, name)
         doomed = name if what == "delete" else ""
-        yield ("", None, doomed, *drawn(say, run_id, doomed, last))
+        return (doomed, *drawn(say, run_id, doomed, last))
 
     page.on_enter("export", enter, whole, inputs=[before, *fields], error=error)
     page.on(run.input, picked, [before, run, *fields], whole, error=error)
@@ -155,10 +142,7 @@ def build(page: Page) -> None:
         error=error,
         js=LOOKED.replace("_) =>", "_, run, doomed) =>").replace("}]", "}, run, doomed]") % "export",
     )
-    acted = page.on(
-        listed.click, done, [before, run], [packing, download, deleting, *outputs], error=error, event=True
-    )
-    acted.then(None, download, None, js=SAVE, api_visibility="private", show_progress="hidden")
+    page.on(listed.click, done, [before, run], [deleting, *outputs], error=error, event=True)
 
 
 def _widget(setting: Setting) -> gr.Radio:
@@ -230,20 +214,3 @@ def expected_bytes(run: TunedRun, config: ExportConfig) -> int:
             tensor.size for file in run.weights.glob("*.safetensors") for tensor in read_header(file).values()
         )
     return round(weights * export_views.WIDTHS[config.precision])
-
-
-def packed(page: Page, folder: Path, name: str) -> str:
-    """The files of an export as one archive that the page may serve; stored as they are, as weights do not compress."""
-    if not folder.is_dir():
-        raise StudioError("The files of this export are gone.", "Export it again.")
-    target = page.store.tmp_dir / name
-    partial = target.with_suffix(f".{os.getpid()}.partial")
-    try:
-        with explained(target), zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
-            for file in sorted(folder.rglob("*")):
-                archive.write(file, f"{target.stem}/{file.relative_to(folder)}")
-        partial.replace(target)
-        return page.offer(target)
-    finally:
-        partial.unlink(missing_ok=True)
-        target.unlink(missing_ok=True)

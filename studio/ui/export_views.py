@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.domain.text import Text
-from studio.ui import live, run_views, views
+from studio.ui import downloads, live, run_views, views
 from studio.ui.i18n import Words
 
 if TYPE_CHECKING:
@@ -39,14 +39,15 @@ def needs(say: Words, expected: int, free: int, both: bool = False) -> str:
     return f'<p class="note{kind}">{escape(say(key, size=views.size(expected), free=views.size(free)))}</p>'
 
 
-def exports(say: Words, found: Sequence[ExportStatus], deleting: str) -> str:
+def exports(say: Words, run_id: str, found: Sequence[ExportStatus], deleting: str) -> str:
     """Every export of a run, the newest first."""
     return "".join(
-        _card(say, status, deleting == status.name, newest=index == 0) for index, status in enumerate(found)
+        _card(say, run_id, status, deleting == status.name, newest=index == 0)
+        for index, status in enumerate(found)
     )
 
 
-def _card(say: Words, status: ExportStatus, deleting: bool, newest: bool) -> str:
+def _card(say: Words, run_id: str, status: ExportStatus, deleting: bool, newest: bool) -> str:
     title = " · ".join(filter(None, (say(f"choice.export.to.{status.to}"), status.precision)))
     pulse = " live" if status.state == "running" else ""
     proven = status.state == "finished" and status.to != "script"
@@ -56,7 +57,7 @@ def _card(say: Words, status: ExportStatus, deleting: bool, newest: bool) -> str
     return (
         f'<div class="panel export-card"><div class="run-head"><b class="run-name">{escape(title)}</b>{chip}'
         f"{created}</div>{_progress(say, status)}{_trouble(say, status)}"
-        f"{_result(say, status, newest)}{_actions(say, status, deleting)}</div>"
+        f"{_result(say, status, newest)}{_actions(say, run_id, status, deleting)}</div>"
     )
 
 
@@ -144,13 +145,14 @@ def _untried(say: Words) -> str:
     return f'<p class="note">{escape(say("export.untried"))}</p>'
 
 
-def _actions(say: Words, status: ExportStatus, deleting: bool) -> str:
+def _actions(say: Words, run_id: str, status: ExportStatus, deleting: bool) -> str:
     if deleting:
         yes = _act(status, "delete-yes", say("runs.delete.yes"))
         no = _act(status, "delete-no", say("runs.delete.no"))
         question = escape(say("export.delete.ask"))
         return f'<div class="confirm" role="alertdialog"><p>{question}</p>{yes}{no}</div>'
-    ready = _act(status, "download", say("export.download")) if status.result else ""
+    address = escape(downloads.export_address(run_id, status.name))
+    ready = views.download(address, say("export.download")) if status.result else ""
     return (
         f'<div class="run-actions export-actions">{ready}{_act(status, "delete", say("runs.delete"))}</div>'
     )

@@ -28,6 +28,11 @@ element.addEventListener('click', (event) => {
 """
 
 
+def download(address: str, label: str) -> str:
+    """A link that the browser saves; it says itself how far it is."""
+    return f'<a class="quiet" href="{escape(address)}" download>{escape(label)}</a>'
+
+
 def error(say: Words, problem: BaseException, trace: str = "") -> str:
     """The red box: cause, remedy, and the traceback folded away where it is not the user's mistake."""
     if isinstance(problem, StudioError):

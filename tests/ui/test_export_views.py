@@ -6,6 +6,7 @@ from studio.ui import export_views
 from studio.ui.i18n import words
 
 EN = words("en")
+RUN = "20260101-x"
 VERIFIED = {
     "passed": True,
     "max_logit_difference": 0.125,
@@ -38,15 +39,16 @@ def status(state: str = "finished", **values: object) -> ExportStatus:
 
 
 def test_an_export_under_way_says_its_phase_and_share():
-    drawn = export_views.exports(EN, [status("running")], "")
+    drawn = export_views.exports(EN, RUN, [status("running")], "")
     assert "Merging the adapter into the model" in drawn
     assert 'aria-valuenow="25"' in drawn
 
 
 def test_a_proven_export_shows_the_proof():
     result = {"bytes": 2048, "files": {"model.safetensors": 2000}, "verified": VERIFIED}
-    drawn = export_views.exports(EN, [status(result=result)], "")
+    drawn = export_views.exports(EN, RUN, [status(result=result)], "")
     assert 'class="proof good"' in drawn
+    assert f'href="exports/{RUN}/merged-bfloat16.zip" download' in drawn
     for figure in ("0.125", "0.0011", "6 of 8", "Passed", "2.0 KiB"):
         assert figure in drawn
 
@@ -54,7 +56,7 @@ def test_a_proven_export_shows_the_proof():
 def test_one_that_did_not_pass_is_red_and_says_why():
     result = {"bytes": 1, "files": {}, "verified": {**VERIFIED, "passed": False}}
     drawn = export_views.exports(
-        EN, [status("failed", result=result, text=Text("It answers otherwise."))], ""
+        EN, RUN, [status("failed", result=result, text=Text("It answers otherwise."))], ""
     )
     assert 'class="proof bad"' in drawn
     assert "It answers otherwise." in drawn
@@ -64,15 +66,15 @@ def test_one_that_did_not_pass_is_red_and_says_why():
 def test_of_two_merges_both_figures_are_shown_and_which_was_kept():
     both = {way: {"mean_kl": kl} for way, kl in (("original", 0.31), ("dequantised", 0.002))}
     result = {"bytes": 1, "files": {}, "verified": {**VERIFIED, "into": "dequantised", "merges": both}}
-    drawn = export_views.exports(EN, [status(result=result)], "")
+    drawn = export_views.exports(EN, RUN, [status(result=result)], "")
     assert "Mean KL divergence when merged into the original weights (not kept)" in drawn
     assert "Mean KL divergence when merged into the de-quantised weights (kept)" in drawn
     assert "0.31" in drawn
 
 
 def test_deleting_asks_first():
-    assert 'data-do="delete-yes"' not in export_views.exports(EN, [status()], "")
-    assert 'data-do="delete-yes"' in export_views.exports(EN, [status()], "merged-bfloat16")
+    assert 'data-do="delete-yes"' not in export_views.exports(EN, RUN, [status()], "")
+    assert 'data-do="delete-yes"' in export_views.exports(EN, RUN, [status()], "merged-bfloat16")
 
 
 def test_too_little_room_is_said_before_the_start():
