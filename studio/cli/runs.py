@@ -46,9 +46,9 @@ def add_to(verbs: Verbs) -> None:
     for parser in (show_one, proof, follow, end, go_on, remove, shift):
         parser.add_argument("run", help="id of the run, as `studio runs` shows it")
     taken = add_verb(
-        inner, "import", import_run, "take over a run's folder from another machine, checked by its hashes"
+        inner, "import", import_run, "take over a run from another machine, checked by its hashes"
     )
-    taken.add_argument("folder", help="the run's folder, copied as a whole")
+    taken.add_argument("folder", help="the run's folder, copied as a whole, or a zip archive of it")
     taken.add_argument("--base", help="where its base model lies, if not where the run says")
     beside = add_verb(inner, "compare", compare, "runs side by side: figures, and the settings that differ")
     beside.add_argument("run", nargs="+", help="ids of the runs, as `studio runs` shows them")
@@ -172,10 +172,12 @@ def receipt(options: argparse.Namespace, store: Store) -> int:
 
 
 def import_run(options: argparse.Namespace, store: Store) -> int:
-    """Take over a run's folder from another machine."""
-    from studio.services.receipts import import_run
+    """Take over a run from another machine."""
+    from studio.services.run_imports import take_over
 
-    run_id = import_run(store, Path(options.folder), Path(options.base) if options.base else None)
+    base = Path(options.base) if options.base else None
+    with shown_progress() as progress:
+        run_id = take_over(store, Path(options.folder).expanduser(), base, progress)
     if options.json:
         return print_json({"run": run_id})
     print(run_id)

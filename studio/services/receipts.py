@@ -131,7 +131,7 @@ def _base(store: Store, given: RunFiles, base: Path | None) -> Path:
     if {file.name: sha256(file) for file in weight_files(path)} != expected:
         raise StudioError(
             "The model in {path} is not the one that the run {run} was trained on.",
-            "Name the right one with `--base`.",
+            "Name the right one (`--base` of `studio runs import`, or the field on the page).",
             path=str(path),
             run=given.run()["name"],
         )

@@ -27,6 +27,7 @@ MODULES: dict[Kind, str] = {
     "evaluate": "evaluations",
     "compare": "ratings",
     "benchmark": "benchmarks",
+    "import": "run_imports",
 }
 """Which module does the work: its function `run`."""
 

@@ -15,7 +15,9 @@ from studio.services import failures, process
 from studio.services.files import explained, now, read_json, write_json
 from studio.services.store import Store
 
-Kind = Literal["write", "difficulty", "survey", "fetch", "rates", "evaluate", "compare", "benchmark"]
+Kind = Literal[
+    "write", "difficulty", "survey", "fetch", "rates", "evaluate", "compare", "benchmark", "import"
+]
 WITH_MODEL = ("write", "difficulty", "rates", "evaluate", "compare", "benchmark")
 """Kinds that load a model."""
 State = Literal["running", "finished", "stopped", "failed"]

@@ -16,7 +16,7 @@ from studio.domain.run import ALIVE, RESUMABLE, Run
 from studio.services import comparison
 from studio.services.diagnoses import diagnoses
 from studio.services.progress import Progress
-from studio.ui import live, step_views, views
+from studio.ui import downloads, live, step_views, views
 from studio.ui.i18n import Words
 
 if TYPE_CHECKING:
@@ -353,6 +353,8 @@ def _item(say: Words, one: Listed, look: Look) -> str:
     if run.id == look.opened:
         used = configuration(say, one.config) if one.config else ""
         shown = trouble(say, run, progress) + step_views.of_run(say, one.taken) + used + raw_log(say, one.log)
+        if run.state not in ALIVE:
+            shown += _taken_along(say, run)
         below.append(f'<tr class="run-more"><td colspan="6">{shown}</td></tr>')
     return f'<tbody class="run-item"><tr>{row}</tr>{"".join(below)}</tbody>'
 
@@ -380,6 +382,12 @@ def _actions(say: Words, run: Run, look: Look) -> str:
     shown.append(_act(run, "details", say("runs.less" if opened else "runs.details"), opened))
     shown.append(_act(run, "delete", say("runs.delete")))
     return f'<div class="run-actions">{"".join(shown)}</div>'
+
+
+def _taken_along(say: Words, run: Run) -> str:
+    address = escape(downloads.run_address(run.id))
+    link = views.download(address, say("runs.download"))
+    return f'<p class="run-archive">{link}<span class="muted small">{escape(say("runs.download.about"))}</span></p>'
 
 
 def _act(run: Run, do: str, label: str, pressed: bool | None = None) -> str:
