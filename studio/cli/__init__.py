@@ -25,7 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"studio: {error}", file=sys.stderr)
         return AT_FAULT
     except KeyboardInterrupt:
-        print("studio: interrupted.", file=sys.stderr)
+        kept = " What is done is kept: the same command goes on from there." if options.goes_on else ""
+        print(f"studio: interrupted.{kept}", file=sys.stderr)
         return STOPPED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

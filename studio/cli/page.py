@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_to(top: argparse.ArgumentParser, verbs: Verbs) -> None:
     """Declare `serve`, and that it is meant where no verb is named."""
-    top.set_defaults(verb=serve)
+    top.set_defaults(verb=serve, goes_on=False)
     for parser in (top, add_verb(verbs, "serve", serve, "the web page (also without any verb)", json=False)):
         parser.add_argument(
             "--host", default="127.0.0.1", help="address to listen on; any but loopback needs --user"

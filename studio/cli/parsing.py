@@ -28,10 +28,12 @@ def home_option(default: Any) -> argparse.ArgumentParser:
     return parser
 
 
-def add_verb(to: Verbs, name: str, verb: Verb, help: str, *, json: bool = True) -> argparse.ArgumentParser:
-    """Declare one verb; returns its parser for further options."""
+def add_verb(
+    to: Verbs, name: str, verb: Verb, help: str, *, json: bool = True, goes_on: bool = False
+) -> argparse.ArgumentParser:
+    """Declare one verb; returns its parser for further options. `goes_on`: it keeps what it did when interrupted."""
     parser = to.add_parser(name, help=help, description=help, parents=[home_option(argparse.SUPPRESS)])
-    parser.set_defaults(verb=verb)
+    parser.set_defaults(verb=verb, goes_on=goes_on)
     if json:
         parser.add_argument("--json", action="store_true", help="print one JSON document and nothing else")
     return parser

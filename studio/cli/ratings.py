@@ -25,7 +25,11 @@ def add_to(verbs: Verbs) -> None:
     show.add_argument("--desk", help="one comparison alone; its name is in the list")
     show.add_argument("--csv", help="write the ratings of --desk to this file")
     ask = add_verb(
-        verbs, "judge", judge, "ask a model at an OpenAI-compatible endpoint which answers are better"
+        verbs,
+        "judge",
+        judge,
+        "ask a model at an OpenAI-compatible endpoint which answers are better",
+        goes_on=True,
     )
     ask.add_argument("run")
     ask.add_argument("--url", required=True, help="such as http://127.0.0.1:8000/v1")

@@ -43,7 +43,11 @@ def add_to(verbs: Verbs) -> None:
         help="another run of the same base, or a checkpoint, that answers too; can be repeated",
     )
     judge = add_verb(
-        verbs, "evaluate", evaluate, "base and tuned model on rows kept from training, in figures"
+        verbs,
+        "evaluate",
+        evaluate,
+        "base and tuned model on rows kept from training, in figures; goes on where Ctrl-C ended it",
+        goes_on=True,
     )
     judge.add_argument("run")
     judge.add_argument("--data", help="rows to evaluate on, instead of those that the run kept from training")
@@ -87,7 +91,10 @@ def chat(options: argparse.Namespace, store: Store) -> int:
     settings = ChatSettings(options.seed, options.temperature, options.top_p, options.max_new_tokens)
     process = ChatProcess(store)
     try:
-        answers = process.complete(options.run, messages, settings, sides, beside=options.beside)
+        with shown_progress() as progress:
+            answers = process.complete(
+                options.run, messages, settings, sides, beside=options.beside, progress=progress
+            )
     finally:
         process.close()
     if options.json:

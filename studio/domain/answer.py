@@ -43,6 +43,8 @@ class Piece:
     stop_reason: StopReason = ""
     phase: Literal["", "waiting", "loading"] = ""
     """Set on pieces that belong to no side: waiting for another answer to end, or loading the model."""
+    share: float = 0.0
+    """Of the loading (`domain/loading.py`)."""
     ids: tuple[int, ...] = ()
     """The tokens that came since the last piece, the end token among them."""
     prompt_tokens: int = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,11 +87,16 @@ def losses(
 
 
 def answers(
-    pair: Pair, asked: Sequence[tuple[Side, Question]], stop_ids: Sequence[int], tokens: int
+    pair: Pair,
+    asked: Sequence[tuple[Side, Question]],
+    stop_ids: Sequence[int],
+    tokens: int,
+    step: Callable[[Sequence[int]], None] = lambda lengths: None,
 ) -> Iterator[Reply]:
     """Greedy answers of `tokens` tokens at most, as they come to their ends.
 
     Many are written at once over one copy of the weights, of all sides together; where one ends, the next begins.
+    `step` is told, token by token, how long those are that have not ended.
     """
     from studio.engine.decoding import Decoder, Row
 
@@ -119,6 +124,7 @@ def answers(
                     continue
             going.append((question, row, ids))
         writing = going
+        step([len(ids) for _, _, ids in writing])
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.domain.errors import StudioError
+from studio.domain.loading import Step
 from studio.engine import hub, starter
 from studio.engine.model_files import Tensor, checked, read_config, read_header, weight_files
 from studio.engine.wheel import Progress
@@ -208,8 +209,18 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
         raise _cannot_load("tokenizer", path, error) from error
 
 
-def load_base(path: Path, *, dtype: Dtype, device: str, quantize: bool) -> PreTrainedModel:
-    """Load the base model in `path` in evaluation mode, its linear layers as NF4 if `quantize`."""
+def load_base(
+    path: Path,
+    *,
+    dtype: Dtype,
+    device: str,
+    quantize: bool,
+    step: Step = lambda share: None,
+) -> PreTrainedModel:
+    """Load the base model in `path` in evaluation mode, its linear layers as NF4 if `quantize`.
+
+    `step` is told the share of its tensors that are read.
+    """
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
@@ -218,7 +229,7 @@ def load_base(path: Path, *, dtype: Dtype, device: str, quantize: bool) -> PreTr
     if quantize:
         options["quantization_config"] = _nf4(dtype)
     try:
-        with quiet_loading():
+        with quiet_loading(step):
             model = AutoModelForCausalLM.from_pretrained(
                 path,
                 dtype=getattr(torch, dtype),
@@ -288,17 +299,31 @@ def _keep_gradients(model: PreTrainedModel) -> None:
 
 
 @contextlib.contextmanager
-def quiet_loading() -> Iterator[None]:
-    """Keep transformers from drawing its own progress bar over ours."""
+def quiet_loading(step: Step = lambda share: None) -> Iterator[None]:
+    """Keep transformers from drawing its own progress bar over ours; `step` is told what it would have shown."""
     from transformers.utils import logging
+
+    def begun(bar: Callable[..., Any], given: tuple[Any, ...], options: dict[str, Any]) -> Any:
+        if options.get("desc") == "Loading weights":
+            return _counted(given[0], step)
+        return bar(*given, **options)
 
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
+    before = logging.set_tqdm_hook(begun)
     try:
         yield
     finally:
+        logging.set_tqdm_hook(before)
         if shown:
             logging.enable_progress_bar()
+
+
+def _counted(items: Collection[Any], step: Step) -> Iterator[Any]:
+    for done, item in enumerate(items):
+        step(done / len(items))
+        yield item
+    step(1.0)
 
 
 def _cannot_load(part: str, path: Path, error: Exception) -> StudioError:

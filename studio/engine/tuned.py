@@ -15,6 +15,7 @@ from studio.domain.answer import BASE, TUNED, Side
 from studio.domain.chat import Message
 from studio.domain.config import RunConfig
 from studio.domain.errors import StudioError
+from studio.domain.loading import Step, overall
 from studio.engine.encode import Encoder
 from studio.engine.machine import default_device
 from studio.engine.templates import Template
@@ -142,11 +143,12 @@ def load_pair(
     beside: Mapping[Side, TunedRun] | None = None,
     device: str | None = None,
     quantize: bool | None = None,
+    step: Step = lambda share: None,
 ) -> Pair:
     """Load both sides as they were trained: same number format, and for QLoRA the same 4-bit base.
 
     `beside` are other adapters on the same copy of the weights; `check_beside` says which can be. `quantize` false
-    puts a QLoRA run's adapter on the full-precision base instead.
+    puts a QLoRA run's adapter on the full-precision base instead. `step` is told how far it is (`domain/loading.py`).
     """
     from studio.engine.models import load_base
 
@@ -155,18 +157,24 @@ def load_pair(
     dtype: Any = config.dtype
     if quantize is None:
         quantize = config.method == "qlora"
-    base = load_base(run.model_path, dtype=dtype, device=device, quantize=quantize)
+    models = 2 if run.full else 1
+
+    def read(share: float, before: int = 0) -> None:
+        step(overall("weights", (before + share) / models))
+
+    base = load_base(run.model_path, dtype=dtype, device=device, quantize=quantize, step=read)
     if quantize and device == "cpu":
         # The numbers that 4 bits stand for, unpacked once and not for each token: the same answers in half the time.
         base = base.dequantize()
     if run.full:
-        tuned = _load_full(run, dtype, device)
+        tuned = _load_full(run, dtype, device, lambda share: read(share, before=1))
         return Pair({BASE: base.eval(), TUNED: tuned.eval()}, device, _context(base))
     from studio.engine.adapter_rows import attach
 
     model = with_adapter(base, run)
     adapters = {TUNED: "default"}
     for number, (side, other) in enumerate((beside or {}).items(), start=1):
+        step(overall("adapters", number / (len(beside or {}) + 1)))
         adapters[side] = f"beside_{number}"
         _add_adapter(model, other, adapters[side])
     sides: dict[Side, Any] = {side: model.get_base_model() for side in (BASE, *adapters)}
@@ -207,22 +215,30 @@ def _reading(run: TunedRun) -> str:
     return f"4-bit {run.config.train.dtype}" if run.config.train.method == "qlora" else run.config.train.dtype
 
 
-def _load_full(run: TunedRun, dtype: Dtype, device: str) -> Any:
+def _load_full(run: TunedRun, dtype: Dtype, device: str, step: Step) -> Any:
     from studio.engine.models import load_base
 
     folder = run.model_path if run.kind == "checkpoint" else run.weights
-    tuned = load_base(folder, dtype=dtype, device=device, quantize=False)
+    tuned = load_base(folder, dtype=dtype, device=device, quantize=False, step=step)
     if run.kind == "checkpoint":
         _put(tuned, run.weights / "weights.safetensors")
     return tuned
 
 
-def load_alone(model_path: Path, dtype: Dtype, *, device: str | None = None) -> Pair:
-    """Load a base model that no run has tuned."""
+def load_alone(
+    model_path: Path, dtype: Dtype, *, device: str | None = None, step: Step = lambda share: None
+) -> Pair:
+    """Load a base model that no run has tuned; `step` as in `load_pair`."""
     from studio.engine.models import load_base
 
     device = device or default_device()
-    base = load_base(model_path, dtype=dtype, device=device, quantize=False).eval()
+    base = load_base(
+        model_path,
+        dtype=dtype,
+        device=device,
+        quantize=False,
+        step=lambda share: step(overall("weights", share)),
+    ).eval()
     return Pair({BASE: base}, device, _context(base))
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.domain.answer import SIDES
 from studio.domain.errors import StudioError
+from studio.domain.loading import Step
 from studio.services import tasks
 from studio.services.files import now, read_json, write_json
 from studio.services.run_files import RunFiles
@@ -62,6 +63,7 @@ class Asked:
 def start(store: Store, asked: Asked) -> str:
     """Measure in a process of its own; returns the task's id. StudioError at once where the harness is missing."""
     _refuse_missing()
+    _refuse_no_folder(asked)
     read_trained(RunFiles(store.run_dir(asked.run)))
     if tasks.running(store, "benchmark") is not None:
         raise StudioError(
@@ -90,18 +92,22 @@ def measure(
     StudioError where the harness or a task is missing, or a task's data cannot be had.
     """
     _refuse_missing()
+    _refuse_no_folder(asked)
     files = RunFiles(store.run_dir(asked.run))
     folder = files.benchmarks / _key(files, asked)
     if done := read_json(folder / "result.json"):
         return done
     trained = read_trained(files)
     manager = _known(asked)
-    progress("loading", 0, 0)
-    pair = Subject(files.folder).load()
+    pair = Subject(files.folder).load(lambda share: progress("loading", round(100 * share), 100))
     found = {}
     for number, side in enumerate(SIDES):
-        progress("measuring", number, len(SIDES))
-        found[side] = _measured(pair, trained, side, asked, manager)
+
+        def step(share: float, number: int = number) -> None:
+            progress("measuring", number + share, len(SIDES))
+
+        step(0.0)
+        found[side] = _measured(pair, trained, side, asked, manager, step)
     result = {
         "schema": SCHEMA,
         "run": asked.run,
@@ -121,6 +127,15 @@ def _refuse_missing() -> None:
         raise StudioError(
             "lm-evaluation-harness is not installed.",
             "Install it: pip install -c constraints.txt -e '.[benchmarks]'",
+        )
+
+
+def _refuse_no_folder(asked: Asked) -> None:
+    if asked.include and not any(Path(asked.include).glob("**/*.yaml")):
+        raise StudioError(
+            "{folder} has no tasks for lm-evaluation-harness.",
+            "Name the folder in which their YAML files stand.",
+            folder=asked.include,
         )
 
 
@@ -155,7 +170,9 @@ def _known(asked: Asked) -> Any:
     return manager
 
 
-def _measured(pair: Pair, trained: TunedRun, side: str, asked: Asked, manager: Any) -> dict[str, Any]:
+def _measured(
+    pair: Pair, trained: TunedRun, side: str, asked: Asked, manager: Any, step: Step
+) -> dict[str, Any]:
     """What the harness says of one side."""
     import lm_eval
     from lm_eval.models.huggingface import HFLM
@@ -170,6 +187,7 @@ def _measured(pair: Pair, trained: TunedRun, side: str, asked: Asked, manager: A
         batch_size=_BATCH,
         max_length=pair.context,
     )
+    _tell(model, step)
     try:
         found = lm_eval.simple_evaluate(
             model,
@@ -182,7 +200,8 @@ def _measured(pair: Pair, trained: TunedRun, side: str, asked: Asked, manager: A
     except (ConnectionError, OSError) as error:
         raise StudioError(
             "The data of {tasks} cannot be fetched: {problem}",
-            "Benchmarks load their questions from a hub: look whether this machine reaches it, or fetch them before.",
+            "Public benchmarks load their questions from a hub: look whether this machine reaches it, or measure tasks "
+            "of your own whose files are here.",
             tasks=", ".join(asked.tasks),
             problem=str(error)[:300],
         ) from error
@@ -193,6 +212,35 @@ def _measured(pair: Pair, trained: TunedRun, side: str, asked: Asked, manager: A
         "better": found.get("higher_is_better", {}),
         "counted": found.get("n-samples", {}),
     }
+
+
+def _tell(model: Any, step: Step) -> None:
+    """Let `step` be told which share of its requests a model of the harness has answered.
+
+    The harness hands each answer to a model's cache hook as it comes; several kinds of requests follow each other.
+    """
+    from lm_eval.api.model import CacheHook
+
+    asked, answered, told = 0, 0, 0.0
+
+    class Hook(CacheHook):
+        def add_partial(self, attr: str, req: Any, res: Any) -> None:
+            nonlocal answered, told
+            answered += 1
+            told = max(told, answered / max(asked, answered))
+            step(told)
+
+    def counted(answer: Callable[..., Any]) -> Callable[..., Any]:
+        def ask(requests: Sequence[Any], *given: Any, **options: Any) -> Any:
+            nonlocal asked
+            asked += len(requests)
+            return answer(requests, *given, **options)
+
+        return ask
+
+    model.set_cache_hook(Hook(None))
+    for kind in ("loglikelihood", "loglikelihood_rolling", "generate_until"):
+        setattr(model, kind, counted(getattr(model, kind)))
 
 
 def _figures(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:

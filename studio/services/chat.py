@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,6 +40,7 @@ Messages = Sequence[Message] | Mapping[Side, Sequence[Message]]
 """The conversation so far: one for all sides, or one a side, as their answers differ from the second turn on."""
 
 
+Progress = Callable[[str, float, float], None]
 Said = dict[str, Any]
 """What is said of a question until it is done, as JSON: a Piece of a chat's answer, Measured for a row's losses."""
 
@@ -49,6 +50,8 @@ class Explained:
     """How far an explanation is; the last one has the choices, one a token."""
 
     phase: Literal["", "waiting", "loading"] = ""
+    share: float = 0.0
+    """Of the loading (`domain/loading.py`)."""
     choices: tuple[Choice, ...] = ()
 
 
@@ -112,7 +115,8 @@ class ChatProcess:
         }
         with closing(self._asked(beside_run(self.store, run_id, beside), question, token)) as heard:
             for said in heard:
-                yield Explained(said.get("phase", ""), tuple(map(Choice.from_json, said.get("choices", ()))))
+                chosen = tuple(map(Choice.from_json, said.get("choices", ())))
+                yield Explained(said.get("phase", ""), said.get("share", 0.0), chosen)
 
     def measure(
         self,
@@ -187,11 +191,16 @@ class ChatProcess:
         sides: Sequence[Side] = SIDES,
         *,
         beside: Sequence[str] = (),
+        progress: Progress = lambda phase, done, total: None,
     ) -> dict[Side, Answer]:
-        """The whole answers."""
+        """The whole answers; `progress` is told of `loading`, in percent, and of `answering`."""
         answers: dict[Side, Answer] = {}
         for piece in self.answer(run_id, messages, settings, sides, beside=beside):
+            if piece.phase == "loading":
+                progress("loading", round(100 * piece.share), 100)
             if piece.side != "":
+                if not answers:
+                    progress("answering", 0, 0)
                 answers[piece.side] = answers.get(piece.side, Answer()).plus(piece)
         return answers
 

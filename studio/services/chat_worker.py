@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from studio.domain.answer import BASE, ChatSettings, Side
 from studio.domain.chat import Message
 from studio.domain.errors import Stopped, StudioError
+from studio.domain.loading import Step
 from studio.services import failures
 from studio.services.losses import Measured
 from studio.services.subject import Subject
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 Say = Callable[[dict[str, Any]], None]
 _EVERY = 0.1
-"""Seconds between two words about how far the losses are."""
+"""Seconds between two words about how far the losses are, or the loading."""
 
 
 class ChatWorker:
@@ -85,7 +86,9 @@ class ChatWorker:
             for side, messages in question["messages"].items()
         }
         settings = ChatSettings(**question["settings"])
-        pieces = stream(self._loaded(), self._tokenizer, prompts, settings, lambda: self.stopped >= number)
+        pieces = stream(
+            self._loaded(number), self._tokenizer, prompts, settings, lambda: self.stopped >= number
+        )
         for piece in pieces:
             self.say({"ask": number, "said": asdict(piece)})
 
@@ -94,7 +97,7 @@ class ChatWorker:
 
         side = question["explain"]
         prompt = self._prompt(side, question["messages"][side])
-        found = choices(self._loaded(), self._tokenizer, side, prompt, question["answer"])
+        found = choices(self._loaded(number), self._tokenizer, side, prompt, question["answer"])
         self.say({"ask": number, "said": {"choices": [choice.to_json() for choice in found]}})
 
     def _prompt(self, side: Side, messages: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -108,27 +111,35 @@ class ChatWorker:
     def _measure(self, number: int, question: dict[str, Any]) -> None:
         from studio.engine.token_losses import token_losses
 
+        losses = token_losses(
+            self._loaded(number),
+            question["ids"],
+            question["labels"],
+            self._progress(number, "measuring"),
+            lambda: self.stopped >= number,
+        )
+        self.say({"ask": number, "said": asdict(Measured("done", 1.0, losses))})
+
+    def _loaded(self, number: int) -> Pair:
+        """The models; how far their loading is, is said of the question that waits for them."""
+        if self._pair is None:
+            step = self._progress(number, "loading")
+            use_all_cores()
+            self._pair = self.subject.load(step)
+            self.say({"ask": number, "said": {"phase": "loading", "share": 1.0}})
+        return self._pair
+
+    def _progress(self, number: int, phase: str) -> Step:
+        """Says the share of a phase, not more often than it can be drawn."""
         said = 0.0
 
-        def tell(measured: Measured) -> None:
-            self.say({"ask": number, "said": asdict(measured)})
-
-        def progress(share: float) -> None:
+        def step(share: float) -> None:
             nonlocal said
             if time.monotonic() - said >= _EVERY:
                 said = time.monotonic()
-                tell(Measured("measuring", share))
+                self.say({"ask": number, "said": {"phase": phase, "share": share}})
 
-        losses = token_losses(
-            self._loaded(), question["ids"], question["labels"], progress, lambda: self.stopped >= number
-        )
-        tell(Measured("done", 1.0, losses))
-
-    def _loaded(self) -> Pair:
-        if self._pair is None:
-            use_all_cores()
-            self._pair = self.subject.load()
-        return self._pair
+        return step
 
 
 _NO_MEMORY_TO_ANSWER = StudioError(

@@ -94,18 +94,27 @@ def evaluate(
     shown = {place: row.row for place, row in enumerate(rows, start=1)}
     rows = [replace(row, row=place) for place, row in enumerate(rows, start=1)]
     folder.mkdir(parents=True, exist_ok=True)
-    progress("loading", 0, 0)
-    pair = Subject(files.folder).load()
+    pair = Subject(files.folder).load(lambda share: progress("loading", round(100 * share), 100))
     encoded = _encoded(trained, rows, pair.context)
     general = general_rows(trained, pair.context)
     measured = _measured(pair, folder, encoded, general, progress)
     asking = questions(trained, rows, pair.context, asked.tokens)
     worst = _worst(measured, general)
     also = questions(trained, [row.conversation for row in worst], pair.context, asked.tokens)
-    written = [
-        answered(pair, trained, folder / name, part, asked.tokens, progress)
-        for name, part in (("answers.jsonl", asking), ("general.jsonl", also))
-    ]
+    total = len(SIDES) * (len(asking) + len(also))
+    written: list[dict[tuple[str, int], dict[str, Any]]] = []
+    for name, part in (("answers.jsonl", asking), ("general.jsonl", also)):
+        before = sum(map(len, written))
+        written.append(
+            answered(
+                pair,
+                trained,
+                folder / name,
+                part,
+                asked.tokens,
+                lambda done, before=before: progress("answering", before + done, total),  # type: ignore[misc]
+            )
+        )
     progress("counting", 0, 0)
     result = {
         "schema": SCHEMA,
@@ -167,20 +176,18 @@ def _measured(
 ) -> _Measured:
     """Losses of one's own rows and of general ones; those that were measured before are read back."""
     by_set = {"own": [*own], "general": [row.encoded for row in general]}
-    total = sum(len(rows) for rows in by_set.values()) * len(pair.sides)
-    file, done = folder / "losses.jsonl", 0
+    file = folder / "losses.jsonl"
     found: dict[str, list[RowLoss]] = {}
     for name, rows in by_set.items():
         found[name] = [RowLoss(**item["loss"]) for item in _lines(file) if item["of"] == name]
         known = {(item.side, item.row) for item in found[name]}
-        done += len(known)
-        progress("measuring", done, total)
+        phase, total = f"measuring_{name}", len(rows) * len(pair.sides)
+        progress(phase, len(known), total)
         with file.open("a", encoding="utf-8") as lines:
             for item in losses(pair, rows, known):
                 _append(lines, {"of": name, "loss": asdict(item)})
                 found[name].append(item)
-                done += 1
-                progress("measuring", done, total)
+                progress(phase, len(found[name]), total)
     return _Measured(found["own"], found["general"])
 
 
@@ -190,15 +197,26 @@ def answered(
     file: Path,
     asking: Sequence[Question],
     tokens: int,
-    progress: Progress,
+    step: Callable[[float], None],
 ) -> dict[tuple[str, int], dict[str, Any]]:
-    """What both sides say, by side and row, kept in `file` as it comes; what it has is read back."""
+    """What both sides say, by side and row, kept in `file` as it comes; what it has is read back.
+
+    `step` is told how many answers are written, those under way by how long an answer was so far.
+    """
     found = {(item["side"], item["row"]): item for item in _lines(file)}
     missing = [(side, question) for side in SIDES for question in asking if (side, question.row) not in found]
-    total = len(asking) * len(SIDES)
-    progress("answering", len(found), total)
+    step(len(found))
+    ended: list[int] = []
+    told = float(len(found))
+
+    def under_way(lengths: Sequence[int]) -> None:
+        nonlocal told
+        usual = sum(ended) / len(ended) if ended else tokens
+        told = max(told, len(found) + sum(length / max(usual, length + 1) for length in lengths))
+        step(told)
+
     with file.open("a", encoding="utf-8") as lines:
-        for reply in answers(pair, missing, run.stop_ids, tokens):
+        for reply in answers(pair, missing, run.stop_ids, tokens, under_way):
             item = {
                 "side": reply.side,
                 "row": reply.row,
@@ -208,7 +226,8 @@ def answered(
             }
             _append(lines, item)
             found[reply.side, reply.row] = item
-            progress("answering", len(found), total)
+            ended.append(len(reply.ids))
+    step(len(found))
     return found
 
 

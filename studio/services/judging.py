@@ -20,6 +20,7 @@ from studio.domain.errors import StudioError
 from studio.engine.ratings import Vote
 from studio.engine.tokenizer import load_tokenizer
 from studio.services import ratings
+from studio.services.pace import Pace
 from studio.services.ratings import JUDGE, Compared, Desk
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
@@ -142,7 +143,7 @@ def judge(
     """
     import httpx
 
-    left, unclear, read, written = _left(desk, endpoint), 0, 0, 0
+    left, unclear, spent = _left(desk, endpoint), 0, _Spent()
     failed: list[BaseException] = []
     headers = {"Authorization": f"Bearer {endpoint.key}"} if endpoint.key else {}
     with (
@@ -150,7 +151,7 @@ def judge(
         ThreadPoolExecutor(AT_ONCE) as pool,
     ):
         asked: dict[Future[_Verdict | None], int] = {
-            pool.submit(_verdict, client, endpoint, desk.pairs[number], should_stop): number
+            pool.submit(_verdict, client, endpoint, desk.pairs[number], spent, should_stop): number
             for number in left
         }
         try:
@@ -164,7 +165,6 @@ def judge(
                     continue
                 verdict = one.result()
                 if verdict is not None:
-                    read, written = read + verdict.read, written + verdict.written
                     unclear += verdict.vote is None
                     _keep(desk, endpoint, asked[one], verdict)
                 progress(count, len(left))
@@ -173,7 +173,7 @@ def judge(
     if failed:
         raise failed[0]
     found = ratings.judges(desk).get(endpoint.model.strip(), {"ratings": 0})
-    return Judged(found, unclear, read, written)
+    return Judged(found, unclear, spent.read, spent.written)
 
 
 def _keep(desk: Desk, endpoint: Endpoint, number: int, verdict: _Verdict) -> None:
@@ -192,6 +192,9 @@ class Judging:
 
     def __init__(self) -> None:
         self.done = self.total = 0
+        self.pace = Pace()
+        self.stopped = False
+        """Whether the last one was told to stop."""
         self.result: Judged | None = None
         self.error: Exception | None = None
         self._stop, self._starting = threading.Event(), threading.Lock()
@@ -207,13 +210,20 @@ class Judging:
             if self.busy:
                 raise StudioError("A judge is at work.", "Wait for its end, or stop it.")
             self.done, self.total, self.result, self.error = 0, 0, None, None
+            self.pace, self.stopped = Pace(), False
             self._stop.clear()
             self._thread = threading.Thread(target=self._work, args=(desk, endpoint), daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
         """After the requests that are under way; what was judged is kept."""
+        self.stopped = True
         self._stop.set()
+
+    @property
+    def seconds_left(self) -> float | None:
+        """None as long as there is no basis for it."""
+        return self.pace.seconds_left(self.done, self.total)
 
     def _work(self, desk: Desk, endpoint: Endpoint) -> None:
         try:
@@ -237,12 +247,23 @@ class _Verdict:
     said: Sequence[Said]
     """In the first order, base as A, and in the second."""
     reasons: Sequence[str]
-    read: int
-    written: int
+
+
+class _Spent:
+    """Tokens of all replies, as the endpoint counts them; also of one whose pair was given up after it."""
+
+    def __init__(self) -> None:
+        self.read = self.written = 0
+        self._adding = threading.Lock()
+
+    def add(self, reply: _Reply) -> None:
+        with self._adding:
+            self.read += reply.read
+            self.written += reply.written
 
 
 def _verdict(
-    client: httpx.Client, endpoint: Endpoint, pair: Compared, should_stop: Callable[[], bool]
+    client: httpx.Client, endpoint: Endpoint, pair: Compared, spent: _Spent, should_stop: Callable[[], bool]
 ) -> _Verdict | None:
     """Both orders; None where it was told to stop before."""
     replies = []
@@ -250,14 +271,14 @@ def _verdict(
         if should_stop():
             return None
         replies.append(_reply(client, endpoint, text, should_stop))
+        spent.add(replies[-1])
     said = [_read(reply.text) for reply in replies]
-    read, written = sum(reply.read for reply in replies), sum(reply.written for reply in replies)
     if any(one is None for one in said):
-        return _Verdict(None, [], [], read, written)
+        return _Verdict(None, [], [])
     (first, reason), (second, other) = ((one[0], one[1]) for one in said if one is not None)
     # Tuned stands as B first and as A then: a preference counts where it stays with the answer.
     vote: Vote = {("B", "A"): "tuned", ("A", "B"): "base"}.get((first, second), "tie")  # type: ignore[assignment]
-    return _Verdict(vote, [first, second], [reason, other], read, written)
+    return _Verdict(vote, [first, second], [reason, other])
 
 
 def _both(pair: Compared) -> tuple[str, str]:

@@ -18,7 +18,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -164,10 +164,26 @@ def start(store: Store, run_id: str, prompts: Sequence[str], tokens: int = evalu
     return tasks.start(store, "compare", asdict(Asked(run_id, _fresh(store, run_id).name, wanted, tokens)))
 
 
+def cancel(store: Store, task: str) -> None:
+    """End the writing of answers to one's own prompts; the desk that waited for them is none."""
+    tasks.cancel(store, task)
+    _forget_unmade(store, Asked(**tasks.status(store, task).request))
+
+
+def _forget_unmade(store: Store, asked: Asked) -> None:
+    """Remove the folder of a desk that was not made, as the writing of its answers ended before."""
+    folder = RunFiles(store.run_dir(asked.run)).ratings / asked.desk
+    if not (folder / "desk.json").is_file():
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def run(store: Store, request: Mapping[str, Any], progress: Progress) -> dict[str, Any]:
     """Do what a request asks, in this process."""
     asked = Asked(**request)
-    return {"run": asked.run, "desk": compare(store, asked, progress).id}
+    try:
+        return {"run": asked.run, "desk": compare(store, asked, progress).id}
+    finally:
+        _forget_unmade(store, asked)
 
 
 def compare(store: Store, asked: Asked, progress: Progress) -> Desk:
@@ -177,8 +193,7 @@ def compare(store: Store, asked: Asked, progress: Progress) -> Desk:
 
     files = RunFiles(store.run_dir(asked.run))
     trained, folder = read_trained(files), files.ratings / asked.desk
-    progress("loading", 0, 0)
-    pair = Subject(files.folder).load()
+    pair = Subject(files.folder).load(lambda share: progress("loading", round(100 * share), 100))
     asking = []
     for number, prompt in enumerate(asked.prompts, start=1):
         messages = [Message("user", prompt)]
@@ -194,7 +209,15 @@ def compare(store: Store, asked: Asked, progress: Progress) -> Desk:
                 context=pair.context,
             )
         asking.append(Question(number, ids, messages, ""))
-    replies = evaluations.answered(pair, trained, folder / "answers.jsonl", asking, asked.tokens, progress)
+    total = len(SIDES) * len(asking)
+    replies = evaluations.answered(
+        pair,
+        trained,
+        folder / "answers.jsonl",
+        asking,
+        asked.tokens,
+        lambda done: progress("answering", done, total),
+    )
     compared = [
         Compared(
             [message.to_json() for message in question.messages],
@@ -256,15 +279,24 @@ def desks(store: Store, run_id: str) -> list[Desk]:
 
 def desk_of(store: Store, run_id: str, name: str) -> Desk:
     """StudioError where the run has no such desk."""
-    found = next((desk for desk in desks(store, run_id) if desk.id == name), None)
-    if found is None:
+    files = RunFiles(store.run_dir(run_id)).ratings.glob("desk-*/desk.json")
+    # Compared with what is there, never joined to a path as it comes.
+    folder = next((file.parent for file in files if file.parent.name == name), None)
+    if folder is None:
         raise StudioError(
             "The run {run} has no comparison {name}.", "Choose one from the list.", run=run_id, name=name
         )
-    return found
+    return _read(folder)
 
 
 def _read(folder: Path) -> Desk:
+    stat = (folder / "desk.json").stat()
+    return _read_at(folder, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=64)
+def _read_at(folder: Path, changed: int, size: int) -> Desk:
+    """A desk as of this change: each vote looks at the desks of its run, whose answers stay as they are."""
     data = read_json(folder / "desk.json") or {}
     pairs = [Compared(**pair) for pair in data["pairs"]]
     return Desk(folder, pairs=pairs, **{name: data[name] for name in _FIELDS})

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -14,6 +15,7 @@ from studio.domain.answer import BASE, TUNED, Side
 from studio.domain.beside import MOST_SIDES, Beside
 from studio.domain.config import DataConfig, ModelConfig, RunConfig
 from studio.domain.errors import StudioError
+from studio.domain.loading import Step, overall
 from studio.engine import models
 from studio.engine.defaults import recommend
 from studio.engine.model_facts import facts
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from studio.engine.models import Dtype
     from studio.engine.tuned import Pair
 
+_LIBRARIES = ("torch", "transformers", "transformers.modeling_utils", "peft")
+"""Imported one by one before a model is read, as that takes longer than a small model's weights do."""
 Stamps = tuple[tuple[str, int, int], ...]
 """Path, size and time of change of each weight file: they change whenever the weights do."""
 
@@ -81,15 +85,22 @@ class Subject:
         folders = [trained[TUNED].model_path, *(one.weights for side, one in trained.items() if side != BASE)]
         return tuple(stamp for folder in folders for stamp in _stamps(folder))
 
-    def load(self) -> Pair:
-        """All sides of a run, as it was trained; the base side alone of a base model."""
+    def load(self, step: Step = lambda share: None) -> Pair:
+        """All sides of a run, as it was trained; the base side alone of a base model.
+
+        `step` is told how far it is (`domain/loading.py`).
+        """
         from studio.engine.tuned import load_alone, load_pair
 
+        for done, library in enumerate(_LIBRARIES):
+            step(overall("programs", done / len(_LIBRARIES)))
+            import_module(library)
         if self.run is None:
             assert self.dtype is not None
-            return load_alone(self.folder, self.dtype)
+            return load_alone(self.folder, self.dtype, step=step)
         trained = self.trained()
-        return load_pair(trained[TUNED], beside={side: trained[side] for side in self.beside})
+        beside = {side: trained[side] for side in self.beside}
+        return load_pair(trained[TUNED], beside=beside, step=step)
 
 
 def beside_run(store: Store, run_id: str, beside: Sequence[str] = ()) -> Subject:

@@ -13,6 +13,7 @@ from typing import Any
 from studio.domain.errors import StudioError
 from studio.services import failures
 from studio.services.files import read_json, write_json
+from studio.services.pace import Pace
 from studio.services.store import Store
 from studio.services.tasks import WITH_MODEL, Kind, TaskFiles
 
@@ -38,17 +39,17 @@ class Said:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.phase = ""
-        self.begun = self.when = 0.0
+        self.pace = Pace()
+        self.when = 0.0
 
     def __call__(self, phase: str, done: float, total: float) -> None:
         moment = time.monotonic()
         if phase != self.phase:
-            self.phase, self.begun = phase, moment
+            self.phase, self.pace = phase, Pace(done)
         elif moment - self.when < _EVERY:
             return
         self.when = moment
-        pace = done / (moment - self.begun) if done and moment > self.begun else None
-        left = (total - done) / pace if pace and total else None
+        pace, left = self.pace.a_second(done), self.pace.seconds_left(done, total)
         said = {"phase": phase, "done": done, "total": total, "pace": pace, "seconds_left": left}
         write_json(self.file, {"state": "running", **said})
 

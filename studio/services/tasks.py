@@ -40,7 +40,7 @@ class TaskStatus:
     done: float = 0.0
     total: float = 0.0
     seconds_left: float | None = None
-    """None as long as it is not known."""
+    """Of its phase; None as long as there is no basis for it (`services/pace.py`)."""
     pace: float | None = None
     """How much of its phase is done in a second; None as long as it is not known."""
     result: dict[str, Any] | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -33,7 +34,15 @@ def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
             limit = gr.Number(
                 LIMIT, label=t("benchmark.limit"), info=t("benchmark.limit.info"), precision=0, minimum=0
             )
-        chat = gr.Checkbox(True, label=t("benchmark.chat"), info=t("benchmark.chat.info"))
+        with gr.Row():
+            chat = gr.Checkbox(True, label=t("benchmark.chat"), info=t("benchmark.chat.info"))
+            # Code in such a folder is run: only who sits at this machine may name one.
+            own = gr.Textbox(
+                label=t("benchmark.own"),
+                info=t("benchmark.own.info"),
+                elem_id="benchmark-own",
+                visible=page.local,
+            )
         with gr.Row(elem_classes="actions"):
             start = gr.Button(t("benchmark.start"), elem_id="benchmark-start")
             cancel = gr.Button(t("self_written.cancel"), visible=False, elem_id="benchmark-cancel")
@@ -44,14 +53,21 @@ def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
     watched = [task, start, cancel, told, shown, timer]
 
     def begun(
-        say: Words, draft: Draft, run_id: str, wanted: str, most: float | None, as_chat: bool
+        say: Words, draft: Draft, run_id: str, wanted: str, most: float | None, as_chat: bool, folder: str
     ) -> tuple[Any, ...]:
-        asked = Asked(run_id, (wanted or "").split(","), int(most or 0) or None, as_chat)
+        named = folder.strip() if page.local and folder else ""
+        include = str(Path(named).expanduser().resolve()) if named else None
+        asked = Asked(run_id, (wanted or "").split(","), int(most or 0) or None, as_chat, include)
         page.chat.close_if_idle()
         return watching(say, draft, run_id, benchmarks.start(page.store, asked))
 
-    def watching(say: Words, draft: Draft, run_id: str | None, name: str) -> tuple[Any, ...]:
-        """In the order of `watched`."""
+    def ticked(say: Words, draft: Draft, run_id: str | None, name: str) -> tuple[Any, ...]:
+        return watching(say, draft, run_id, name, ticking=True)
+
+    def watching(
+        say: Words, draft: Draft, run_id: str | None, name: str, *, ticking: bool = False
+    ) -> tuple[Any, ...]:
+        """In the order of `watched`. `ticking`: looked at again only because time has passed."""
         at_work = tasks.running(page.store, "benchmark")
         found = tasks.known(page.store, name or (at_work.id if at_work else ""))
         busy = found is not None and found.state == "running"
@@ -62,7 +78,7 @@ def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
             gr.Button(visible=not busy),
             gr.Button(visible=busy),
             _told(say, found) if found and own else task_views.note(say("benchmark.other")) if busy else "",
-            figures(say, measured),
+            gr.skip() if busy and ticking else figures(say, measured),
             gr.Timer(active=busy),
         )
 
@@ -73,8 +89,8 @@ def build(page: Page, run: gr.Dropdown, error: gr.HTML) -> gr.Column:
 
     page.on_enter("evaluate", watching, watched, inputs=[run, task], error=error)
     page.on(run.change, watching, [run, task], watched, error=error)
-    page.on(start.click, begun, [run, names, limit, chat], watched, error=error)
-    page.on(timer.tick, watching, [run, task], watched, error=error)
+    page.on(start.click, begun, [run, names, limit, chat, own], watched, error=error)
+    page.on(timer.tick, ticked, [run, task], watched, error=error)
     page.on(cancel.click, cancelled, [run, task], watched, error=error)
     return panel
 
@@ -83,10 +99,10 @@ def _told(say: Words, found: tasks.TaskStatus) -> str:
     if found.error is not None:
         return views.error(say, found.error)
     if found.state == "running":
+        if found.phase == "loading":
+            return task_views.part(say, found, "evaluate.loading")
         side = say("chat.base") if found.done < 1 else say("chat.tuned")
-        return task_views.note(
-            say("benchmark.measuring", side=side) if found.total else say("evaluate.loading")
-        )
+        return task_views.progress(say, found, say("benchmark.measuring", side=side))
     return task_views.note(say("rating.stopped")) if found.state == "stopped" else ""
 
 

@@ -20,7 +20,7 @@ from studio.services import talk_prompts, talk_rows, talks
 from studio.services.files import write_json, write_text
 from studio.services.store import slug
 from studio.ui import chat_views, run_views, talk_list, views
-from studio.ui.chat_desk import Desk, Look, Writing
+from studio.ui.chat_desk import Desk, Look, Wait, Writing
 from studio.ui.data_tab import with_dataset
 from studio.ui.i18n import Words, language_of, words
 from studio.ui.page import Draft, Page
@@ -99,7 +99,7 @@ class ChatActs:
         draft: Draft,
         desk: Desk,
         *,
-        phase: str = "",
+        wait: Wait = Wait(),  # noqa: B008 (a constant)
         busy: bool = False,
         prompt: Any = gr.skip(),  # noqa: B008 (a constant)
         names: Mapping[Side, str] | None = None,
@@ -108,7 +108,7 @@ class ChatActs:
         learning = bool(desk.writing and desk.writing.side)
         return (
             replace(draft, talk=desk.talk.id),
-            chat_views.talk(say, desk, names or self._names(say, desk.talk), phase, busy=busy),
+            chat_views.talk(say, desk, names or self._names(say, desk.talk), wait, busy=busy),
             chat_views.note(say, desk),
             prompt,
             gr.Button(say("chat.row.add" if learning else "chat.send"), visible=not busy),
@@ -166,16 +166,16 @@ class ChatActs:
         """The answers as they come: the message is taken out of its field, and Stop stands in the place of Send."""
         talk = talks.save(self.store, desk.talk.with_turn(turn))
         latest = begun = replace(desk, talk=talk, token=uuid.uuid4().hex)
-        phase = "" if self.page.chat.loaded == talk.run else "loading"
+        wait = Wait("" if self.page.chat.loaded == talk.run else "loading")
         names = self._names(say, talk)
         try:
-            yield self._drawn(say, draft, begun, phase=phase, busy=True, prompt="", names=names)
-            for latest, phase in self._streamed(begun, turn):
-                yield self._drawn(say, draft, latest, phase=phase, busy=True, names=names)
+            yield self._drawn(say, draft, begun, wait=wait, busy=True, prompt="", names=names)
+            for latest, wait in self._streamed(begun, turn):
+                yield self._drawn(say, draft, latest, wait=wait, busy=True, names=names)
         finally:
             self._keep(settled(latest)[0].talk)
 
-    def _streamed(self, desk: Desk, turn: Turn) -> Iterator[tuple[Desk, str]]:
+    def _streamed(self, desk: Desk, turn: Turn) -> Iterator[tuple[Desk, Wait]]:
         """The talk as it grows, with what is waited for, not more often than it can be drawn."""
         drawn = time.monotonic()
         asked = {side: desk.talk.history(turn, side) for side in turn.sides}
@@ -186,9 +186,9 @@ class ChatActs:
             for piece in pieces:
                 turn = turn.plus(piece) if piece.side else turn
                 if piece.phase or time.monotonic() - drawn >= EVERY:
-                    yield replace(desk, talk=desk.talk.with_turn(turn)), piece.phase
+                    yield replace(desk, talk=desk.talk.with_turn(turn)), Wait(piece.phase, piece.share)
                     drawn = time.monotonic()
-        yield replace(desk, talk=desk.talk.with_turn(turn)), ""
+        yield replace(desk, talk=desk.talk.with_turn(turn)), Wait()
 
     def _keep(self, talk: Talk) -> None:
         """A talk in which nothing was said is not kept."""
@@ -250,13 +250,13 @@ class ChatActs:
         if _at(desk, turn_id, side, "odds"):
             yield self._drawn(say, draft, desk.quiet())
             return
-        turn, look = desk.turn(turn_id), Look(turn_id, side, waiting=True)
+        turn, look = desk.turn(turn_id), Look(turn_id, side, wait=Wait("reading"))
         yield self._drawn(say, draft, replace(desk.quiet(), look=look))
-        heard = self.page.chat.explain(
+        for heard in self.page.chat.explain(
             desk.talk.run, side, desk.talk.history(turn, side), turn.answers[side].ids, beside=turn.beside
-        )
-        *_, last = heard
-        yield self._drawn(say, draft, replace(desk.quiet(), look=Look(turn_id, side, choices=last.choices)))
+        ):
+            look = Look(turn_id, side, choices=heard.choices, wait=Wait(heard.phase, heard.share))
+            yield self._drawn(say, draft, replace(desk.quiet(), look=look))
 
     def _row(
         self, say: Words, draft: Draft, desk: Desk, turn_id: str, side: Side, answer: str, prompt: Any

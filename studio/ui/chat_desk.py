@@ -15,6 +15,15 @@ from studio.services.talk_rows import Added
 
 
 @dataclass(frozen=True)
+class Wait:
+    """What an answer waits for: another one to end, the model to be loaded, or its tokens to be read."""
+
+    phase: Literal["", "waiting", "loading", "reading"] = ""
+    share: float = 0.0
+    """Of the loading (`domain/loading.py`)."""
+
+
+@dataclass(frozen=True)
 class Look:
     """At one answer: the prompt that it was given, or what its tokens were chosen from."""
 
@@ -22,7 +31,7 @@ class Look:
     side: Side
     sent: Sent | None = None
     choices: Sequence[Choice] = ()
-    waiting: bool = False
+    wait: Wait = Wait()
 
     @property
     def kind(self) -> Literal["prompt", "odds"]:

@@ -8,10 +8,11 @@ from html import escape
 
 from studio.domain.answer import BASE, SIDES, TUNED, Answer, Side
 from studio.domain.chat import Conversation
+from studio.domain.loading import stage_at
 from studio.domain.talk import Turn
 from studio.engine.word_difference import difference
 from studio.ui import live, odds_views, views
-from studio.ui.chat_desk import Desk
+from studio.ui.chat_desk import Desk, Wait
 from studio.ui.i18n import Words
 
 EXAMPLES = 4
@@ -80,16 +81,23 @@ def clipped(text: str) -> str:
     return line if len(line) <= _CHIP else line[: _CHIP - 1].rstrip() + "…"
 
 
-def talk(say: Words, desk: Desk, names: Mapping[Side, str], phase: str = "", *, busy: bool = False) -> str:
+def talk(
+    say: Words,
+    desk: Desk,
+    names: Mapping[Side, str],
+    wait: Wait = Wait(),  # noqa: B008 (a constant)
+    *,
+    busy: bool = False,
+) -> str:
     """The branch that is looked at: each message across, the answers side by side beneath it.
 
-    `phase` is what is waited for. As long as the models are `busy`, nothing else can be asked of them.
+    `wait` is what its last turn waits for. As long as the models are `busy`, nothing else can be asked of them.
     """
     branch = desk.talk.branch
     if not branch:
         return f'<div class="talk-empty"><p>{escape(say("chat.empty"))}</p></div>'
     shown = _Shown(say, desk, names, busy)
-    parts = [shown.turn(turn, phase if turn is branch[-1] else "") for turn in branch]
+    parts = [shown.turn(turn, wait if turn is branch[-1] else Wait()) for turn in branch]
     return f'<div class="talk" role="log">{"".join(parts)}</div>'
 
 
@@ -102,9 +110,9 @@ class _Shown:
     names: Mapping[Side, str]
     busy: bool
 
-    def turn(self, turn: Turn, phase: str) -> str:
+    def turn(self, turn: Turn, wait: Wait) -> str:
         say = self.say
-        answers = "".join(self._answer(turn, side, phase) for side in turn.sides)
+        answers = "".join(self._answer(turn, side) for side in turn.sides)
         expected = ""
         if turn.expected:
             head = f'<span class="muted small">{escape(say("chat.expected"))}</span>'
@@ -115,6 +123,7 @@ class _Shown:
             else ""
         )
         asked = f'{left_out}<div class="asked">{prose(turn.prompt)}</div>{self._branches(turn)}'
+        asked += _waited_for(say, wait)
         look = self._look(turn)
         return f'<div class="round">{asked}<div class="grid-2 answers">{answers}</div>{expected}{look}</div>'
 
@@ -136,13 +145,11 @@ class _Shown:
             parts.append(_act("differences", say("chat.differences"), turn=turn.id, pressed=pressed))
         return f'<div class="turn-acts">{"".join(parts)}</div>'
 
-    def _answer(self, turn: Turn, side: Side, phase: str) -> str:
+    def _answer(self, turn: Turn, side: Side) -> str:
         say, answer = self.say, turn.answers.get(side, Answer())
         equal = bool(turn.expected) and answer.done and answer.text.strip() == turn.expected.strip()
         mark = views.chip("good", say("chat.as_expected")) if equal else ""
-        if phase and not answer.text and not answer.done:
-            body = f'<p class="muted thinking">{escape(say(f"chat.{phase}"))}</p>'
-        elif not answer.text and answer.done:
+        if not answer.text and answer.done:
             body = f'<p class="muted">{escape(say("chat.nothing"))}</p>'
         elif self.desk.differences and answer.done:
             body = marked(say, turn, side)
@@ -180,9 +187,20 @@ class _Shown:
             body = live.copyable(say, look.sent.text)
         else:
             head = say("chat.odds.head", side=name)
-            waiting = f'<p class="muted thinking">{escape(say("chat.odds.waiting"))}</p>'
-            body = waiting if look.waiting else odds_views.odds(say, look.choices)
+            body = _waited_for(say, look.wait) or odds_views.odds(say, look.choices)
         return f'<section class="answer look"><header><b>{escape(head)}</b></header>{body}</section>'
+
+
+def _waited_for(say: Words, wait: Wait) -> str:
+    """Nothing where nothing is waited for."""
+    if not wait.phase:
+        return ""
+    loading = wait.phase == "loading"
+    told = say(f"chat.loading.{stage_at(wait.share)}" if loading else f"chat.{wait.phase}")
+    bar = live.bar(say, wait.share) if loading else ""
+    return (
+        f'<div class="waited-for" role="status">{bar}<p class="muted small thinking">{escape(told)}</p></div>'
+    )
 
 
 def _act(

@@ -93,20 +93,18 @@ def build(page: Page) -> None:
         return watching(say, run_id, evaluations.start(page.store, asked(run_id, most_rows, most_tokens)))
 
     def ticked(say: Words, draft: Draft, run_id: str, name: str) -> tuple[Any, ...]:
-        *most, result, timer = watching(say, run_id, name)
-        return (*most, gr.skip() if busy(name) else result, timer)
+        return watching(say, run_id, name, ticking=True)
 
     def ended(say: Words, draft: Draft, run_id: str, name: str) -> tuple[Any, ...]:
         if name:
             tasks.cancel(page.store, name)
         return watching(say, run_id, name)
 
-    def busy(name: str) -> bool:
-        found = tasks.known(page.store, name)
-        return found is not None and found.state == "running"
+    def watching(say: Words, run_id: str, name: str, *, ticking: bool = False) -> tuple[Any, ...]:
+        """In the order of `watched`. An evaluation of another run is told of as long as it is at work.
 
-    def watching(say: Words, run_id: str, name: str) -> tuple[Any, ...]:
-        """In the order of `watched`. An evaluation of another run is told of as long as it is at work."""
+        `ticking`: looked at again only because time has passed, so that the result is new at the end alone.
+        """
         found = tasks.known(page.store, name)
         busy = found is not None and found.state == "running"
         own = found is not None and found.request["run"] == run_id
@@ -119,7 +117,7 @@ def build(page: Page) -> None:
             gr.Button(visible=not busy),
             gr.Button(visible=busy),
             text,
-            evaluate_views.newest(say, page.store, run_id),
+            gr.skip() if busy and ticking else evaluate_views.newest(say, page.store, run_id),
             gr.Timer(active=busy),
         )
 
@@ -149,7 +147,4 @@ def told_of(say: Words, found: TaskStatus) -> str:
         return task_views.note(say("evaluate.stopped"))
     if found.state == "finished":
         return task_views.note(say("evaluate.done"))
-    if not found.total:
-        return task_views.note(say(f"evaluate.{found.phase}"))
-    done, total = views.count(int(found.done)), views.count(int(found.total))
-    return task_views.progress(say, found, say(f"evaluate.{found.phase}", done=done, total=total))
+    return task_views.part(say, found, f"evaluate.{found.phase}")

@@ -150,16 +150,25 @@ def _known(say: Words, desk: Desk | None) -> str:
 def _told(say: Words, work: Judging) -> str:
     if work.busy:
         share = work.done / work.total if work.total else 0.0
-        return live.bar(say, share) + _note(say("judge.done", done=work.done, total=work.total))
+        if work.stopped:
+            told = say("judge.stopping")
+        else:
+            told = say("judge.done", done=work.done, total=work.total)
+            if left := work.seconds_left:
+                told += f" {say('background.left', time=views.about(say, left))}"
+        return live.bar(say, share) + _note(told)
     if work.error is not None:
         return views.error(say, work.error)
     if work.result is None:
         return ""
     found = work.result
-    unclear = f" {say('judge.unclear', count=found.unclear)}" if found.unclear else ""
-    return _note(
-        say("judge.took", read=views.count(found.read), written=views.count(found.written)) + unclear
+    took = say(
+        "judge.stopped" if work.stopped else "judge.took",
+        read=views.count(found.read),
+        written=views.count(found.written),
     )
+    unclear = f" {say('judge.unclear', count=found.unclear)}" if found.unclear else ""
+    return _note(took + unclear)
 
 
 def _note(text: str) -> str:

@@ -10,7 +10,7 @@ import gradio as gr
 
 from studio.domain.errors import StudioError
 from studio.engine.assets import ASSETS
-from studio.services import ratings, tasks
+from studio.services import evaluations, ratings, tasks
 from studio.services.files import write_text
 from studio.services.ratings import Desk, Given
 from studio.ui import evaluate_views, judge_panel, live, rating_views, task_views, views
@@ -33,7 +33,10 @@ def build(page: Page, run: gr.Dropdown, evaluated_rows: gr.HTML, error: gr.HTML)
         gr.HTML(t("rating.title"), elem_classes="section-title")
         gr.HTML(t("rating.about"), elem_classes="muted")
         with gr.Row(elem_classes="actions"):
-            from_evaluation = gr.Button(t("rating.from_evaluation"), elem_id="rating-from-evaluation")
+            from_evaluation = gr.Button(
+                t("rating.from_evaluation"), elem_id="rating-from-evaluation", interactive=False
+            )
+            none_yet = gr.HTML(t("rating.evaluate_first"), elem_classes="muted", elem_id="rating-none-yet")
         with gr.Accordion(t("rating.own"), open=False, elem_id="rating-own"):
             prompts = gr.Textbox(
                 label=t("rating.prompts"), info=t("rating.prompts.info"), lines=4, elem_id="rating-prompts"
@@ -78,6 +81,11 @@ def build(page: Page, run: gr.Dropdown, evaluated_rows: gr.HTML, error: gr.HTML)
         found = last if last.run == run_id else Looked(run_id or "")
         return (*showing(say, found), *watching(say, name))
 
+    def offered(say: Words, draft: Draft, run_id: str | None) -> tuple[Any, ...]:
+        """The evaluation's answers can be compared as soon as there are some."""
+        known = bool(run_id and evaluations.latest(page.store, run_id))
+        return gr.Button(interactive=known), gr.HTML(visible=not known)
+
     def evaluated(say: Words, draft: Draft, run_id: str) -> tuple[Any, ...]:
         made = ratings.from_evaluation(page.store, run_id)
         return showing(say, Looked(run_id, opened=made.id))
@@ -95,8 +103,8 @@ def build(page: Page, run: gr.Dropdown, evaluated_rows: gr.HTML, error: gr.HTML)
         return (*[gr.skip()] * len(shown), *watching(say, name))
 
     def cancelled(say: Words, draft: Draft, name: str) -> tuple[Any, ...]:
-        if name:
-            tasks.cancel(page.store, name)
+        if tasks.known(page.store, name):
+            ratings.cancel(page.store, name)
         return watching(say, name)
 
     def watching(say: Words, name: str) -> tuple[Any, ...]:
@@ -131,6 +139,7 @@ def build(page: Page, run: gr.Dropdown, evaluated_rows: gr.HTML, error: gr.HTML)
 
     page.on_enter("evaluate", picked, [*shown, *watched], inputs=[run, task, looked], error=error)
     page.on(run.change, picked, [run, task, looked], [*shown, *watched], error=error)
+    page.on(evaluated_rows.change, offered, [run], [from_evaluation, none_yet], error=error, latest=True)
     page.on(from_evaluation.click, evaluated, [run], shown, error=error)
     page.on(from_prompts.click, asked, [run, prompts], watched, error=error)
     page.on(timer.tick, ticked, [task, looked], [*shown, *watched], error=error)
@@ -191,7 +200,4 @@ def told_of(say: Words, found: TaskStatus) -> str:
         return task_views.note(say("rating.stopped"))
     if found.state == "finished":
         return ""
-    if not found.total:
-        return task_views.note(say("evaluate.loading"))
-    done, total = views.count(int(found.done)), views.count(int(found.total))
-    return task_views.progress(say, found, say("evaluate.answering", done=done, total=total))
+    return task_views.part(say, found, f"evaluate.{found.phase}")

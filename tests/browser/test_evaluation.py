@@ -30,8 +30,8 @@ def test_a_run_is_evaluated_and_then_rated_blind(page: Page, server: Server) -> 
     store = Store(server.home)
     run = store.run_ids()[0]
     page.goto(f"{server.url}/#evaluate")
-    page.locator("#rating-from-evaluation").click()
-    page.locator(".error-box").get_by_text("has no evaluation whose answers").wait_for()
+    page.locator("#rating-none-yet").get_by_text("Evaluate the run first", exact=False).wait_for()
+    assert page.locator("#rating-from-evaluation").is_disabled()
     page.locator("#evaluate-start").click()
     page.locator("#evaluate-result").get_by_text("chrF", exact=False).first.wait_for()
 

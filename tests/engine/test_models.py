@@ -236,6 +236,14 @@ def test_a_model_is_loaded_in_the_precision_asked_for(folder: Path) -> None:
     assert load_tokenizer(folder).encode("b a") == [2, 1]
 
 
+def test_each_tensor_that_is_read_is_told(folder: Path) -> None:
+    told: list[float] = []
+    model = load_base(folder, dtype="float32", device="cpu", quantize=False, step=told.append)
+    assert told == sorted(told)
+    assert (told[0], told[-1]) == (0.0, 1.0)
+    assert len(told) == len([*model.parameters()]) + 1
+
+
 def test_an_architecture_that_transformers_does_not_know(folder: Path) -> None:
     change_config(folder, model_type="llama-99")
     with pytest.raises(StudioError, match=r"The model in .*tiny cannot be loaded: .*llama-99"):

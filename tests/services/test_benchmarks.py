@@ -51,9 +51,13 @@ def store_of(run: RunFiles) -> Store:
 
 def test_both_sides_are_measured_by_the_harness_and_not_again(run: RunFiles, own: Path) -> None:
     asked = Asked(run.id, ["yes_or_no", " yes_or_no"], limit=6, include=str(own))
-    said: list[str] = []
-    result = benchmarks.measure(store_of(run), asked, lambda phase, done, total: said.append(phase))
-    assert said == ["loading", "measuring", "measuring"]
+    said: list[tuple[str, float]] = []
+    result = benchmarks.measure(store_of(run), asked, lambda phase, done, total: said.append((phase, done)))
+    assert [*dict.fromkeys(phase for phase, _ in said)] == ["loading", "measuring"]
+    measured = [done for phase, done in said if phase == "measuring"]
+    assert measured == sorted(measured)
+    assert (measured[0], measured[-1]) == (0.0, 2.0)
+    assert len(measured) > 6
     (line,) = result["figures"]
     assert (line["task"], line["measure"], line["questions"]) == ("yes_or_no", "acc", 6)
     for side in ("base", "tuned"):
@@ -76,3 +80,5 @@ def test_what_is_no_task_is_named_with_the_nearest(run: RunFiles) -> None:
     assert "arc_easy" in refused.value.remedy
     with pytest.raises(StudioError, match="at least one task"):
         Asked(run.id, [" "])
+    with pytest.raises(StudioError, match="has no tasks for lm-evaluation-harness"):
+        benchmarks.measure(store_of(run), Asked(run.id, ["arc_easy"], include=str(run.data)))

@@ -18,6 +18,7 @@ from studio.domain.answer import ChatSettings, Piece
 from studio.domain.chat import Message
 from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.errors import StudioError
+from studio.domain.loading import stage_at
 from studio.services.chat import ChatProcess, Measured, TokenLosses
 from studio.services.losses import preview_losses
 from studio.services.run_files import RunFiles
@@ -97,12 +98,18 @@ def test_the_first_question_loads_the_model_and_the_next_finds_it_loaded(
 ) -> None:
     first = list(shared.answer(run.id, QUESTION, SHORT))
     assert first[0] == Piece(phase="loading")
-    assert {piece.side for piece in first[1:]} == {"base", "tuned"}
+    loading = [piece for piece in first if piece.phase == "loading"]
+    said = first[len(loading) :]
+    assert {piece.side for piece in said} == {"base", "tuned"}
+    shares = [piece.share for piece in loading]
+    assert shares == sorted(shares)
+    assert len({stage_at(share) for share in shares}) > 1
+    assert shares[-1] == 1.0
     assert shared.loaded == run.id
     process = pid(shared)
     second = list(shared.answer(run.id, QUESTION, SHORT))
     assert pid(shared) == process
-    assert [(piece.side, piece.text) for piece in second] == [(piece.side, piece.text) for piece in first[1:]]
+    assert [(piece.side, piece.text) for piece in second] == [(piece.side, piece.text) for piece in said]
 
 
 def test_whole_answers(shared: ChatProcess, run: RunFiles) -> None:
@@ -257,8 +264,7 @@ def test_a_killed_process_is_reported_and_the_next_question_starts_another(
     chat: ChatProcess, run: RunFiles
 ) -> None:
     answer = chat.answer(run.id, QUESTION, LONG)
-    pieces = [next(answer), next(answer)]
-    assert pieces[1].side == "base"
+    assert next(piece for piece in answer if piece.phase != "loading").side == "base"
     os.kill(pid(chat), signal.SIGKILL)
     with pytest.raises(StudioError, match=r"The process that answers has ended \(signal 9\)\. Ask again"):
         list(answer)
@@ -437,8 +443,7 @@ def test_who_measures_waits_for_an_answer_to_end(shared: ChatProcess, run: RunFi
 
 def test_a_process_killed_while_it_measures_is_reported(chat: ChatProcess, slow: str) -> None:
     measuring = chat.measure(None, slow, None, LONG_ROW)
-    assert next(measuring) == Measured("loading")
-    assert next(measuring).phase == "measuring"
+    assert next(said for said in measuring if said.phase != "loading").phase == "measuring"
     os.kill(pid(chat), signal.SIGKILL)
     with pytest.raises(StudioError, match=r"The process that answers has ended \(signal 9\)"):
         list(measuring)

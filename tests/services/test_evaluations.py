@@ -41,9 +41,15 @@ def stripped(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_both_sides_are_judged_on_the_rows_kept_from_training(store: Store, run: RunFiles) -> None:
-    said: list[str] = []
-    result = evaluations.evaluate(store, asked(run), lambda phase, done, total: said.append(phase))
-    assert [*dict.fromkeys(said)] == ["loading", "measuring", "answering", "counting"]
+    said: dict[str, list[tuple[float, float]]] = {}
+    result = evaluations.evaluate(
+        store, asked(run), lambda phase, done, total: said.setdefault(phase, []).append((done, total))
+    )
+    assert [*said] == ["loading", "measuring_own", "measuring_general", "answering", "counting"]
+    for steps in [*said.values()][:-1]:
+        assert steps == sorted(steps)
+        assert steps[-1][0] == steps[-1][1] > 0
+    assert len({done for done, _ in said["answering"]}) > 12  # told while answers are still being written
     assert (result["rows"], result["answered"], result["left_out"]) == (6, 6, [])
     for side in ("base", "tuned"):
         assert set(result["metrics"][side]) >= NAMES

@@ -143,6 +143,12 @@ def test_a_busy_endpoint_is_asked_again_and_one_that_refuses_is_named(desk: Desk
         judging.judge(desk, endpoint(served, "judge-3"))
 
 
+def test_what_was_read_before_a_stop_is_counted(desk: Desk, served: Served) -> None:
+    found = judging.judge(desk, endpoint(served), should_stop=lambda: len(served.asked) > 0)
+    assert found.summary["ratings"] == 0  # no pair was asked in both orders
+    assert found.read == 100 * len(served.asked) > 0
+
+
 def test_a_reply_that_cannot_be_read_counts_nowhere(desk: Desk, served: Served) -> None:
     served.answer = lambda asked: reply("I would rather not say.")
     found = judging.judge(desk, endpoint(served))

@@ -123,6 +123,15 @@ def test_the_csv_has_a_line_for_each_rating_and_no_formula(desk: Desk) -> None:
     assert {line["left"] for line in lines} == {"base", "tuned"}
 
 
+def test_cancelled_answers_to_one_s_own_prompts_leave_nothing(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    files = finished_run(store)
+    task = ratings.start(store, files.id, ["Why?"])
+    assert [folder.name for folder in files.ratings.iterdir()] == ["desk-1"]
+    ratings.cancel(store, task)
+    assert [*files.ratings.iterdir()] == []
+
+
 @pytest.mark.parametrize(
     ("rater", "place", "given", "message"),
     [

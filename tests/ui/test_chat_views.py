@@ -4,7 +4,7 @@ from studio.domain.talk import Talk, Turn
 from studio.engine.choices import Choice, Likely
 from studio.services.talk_prompts import Fit
 from studio.ui import chat_views, odds_views
-from studio.ui.chat_desk import Desk
+from studio.ui.chat_desk import Desk, Wait
 from studio.ui.i18n import words
 
 EN = words("en")
@@ -16,8 +16,8 @@ def row(number: int, prompt: str, response: str, system: str = "") -> Conversati
     return Conversation((*first, Message("user", prompt), Message("assistant", response)), number)
 
 
-def drawn(turn: Turn, phase: str = "") -> str:
-    return chat_views.talk(EN, Desk(Talk(turns=(turn,), tip=turn.id)), {}, phase)
+def drawn(turn: Turn, wait: Wait = Wait()) -> str:  # noqa: B008 (a constant)
+    return chat_views.talk(EN, Desk(Talk(turns=(turn,), tip=turn.id)), {}, wait)
 
 
 def test_what_a_model_writes_is_never_markup():
@@ -74,8 +74,11 @@ def test_figures_of_an_answer():
     assert "20 tokens · 4.0 s · 5.0 tokens a second · reached the limit · seed 4" in drawn(turn)
 
 
-def test_while_the_model_loads_all_sides_say_so():
-    assert drawn(Turn("p", sides=("base", "tuned", "other")), "loading").count("Loading the model") == 3
+def test_while_the_model_loads_it_is_said_how_far_it_is_and_where():
+    shown = drawn(Turn("p", sides=("base", "tuned", "other")), Wait("loading", 0.55))
+    assert shown.count("Loading the model: reading its weights") == 1
+    assert 'aria-valuenow="55"' in shown
+    assert "progressbar" not in drawn(Turn("p"), Wait("waiting"))
 
 
 def test_words_that_only_one_answer_has_are_marked_in_each():
