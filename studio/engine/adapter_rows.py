@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
@@ -26,24 +26,65 @@ class Stretch:
     adapter: Adapter
 
 
-@dataclass
+Parts = tuple[tuple[Adapter, float], ...]
+"""Adapters that lie beside each other in one layer, each with the number that its product is multiplied with."""
+
+
+@dataclass(frozen=True)
+class Turned:
+    """Which of a layer's adapters are passed, and by which tokens."""
+
+    adapters: slice
+    """From the first that any token passes to the last."""
+    scales: torch.Tensor
+    """(adapters, tokens, 1): an adapter's scale where a token passes it, 0 elsewhere."""
+
+
 class Switch:
-    """What the layers of one model look at to know which adapter a token passes."""
+    """What the layers of one model look at to know which adapter a token passes; at first the base for all."""
 
-    adapter: Adapter = None
-    """Of all tokens, unless there are stretches."""
-    stretches: Sequence[Stretch] = field(default_factory=tuple)
+    def __init__(self) -> None:
+        self.adapter: Adapter = None
+        """Of all tokens, unless there are stretches."""
+        self.stretches: Sequence[Stretch] = ()
+        self._turned: dict[tuple[Parts, int], Turned | None] = {}
 
-    def of(self, tokens: int) -> Sequence[Stretch]:
-        return self.stretches or (Stretch(0, tokens, self.adapter),)
+    def turn(self, adapter: Adapter) -> None:
+        """All tokens pass one adapter from now on."""
+        self.adapter = adapter
+        self._turned.clear()
+
+    def turn_by(self, stretches: Sequence[Stretch]) -> None:
+        """Each stretch passes its own; none gives all tokens to the one adapter again."""
+        self.stretches = stretches
+        self._turned.clear()
+
+    def turned(self, parts: Parts, tokens: int, like: torch.Tensor) -> Turned | None:
+        """None where every token passes the base. Layers share it until something else is turned."""
+        if (parts, tokens) not in self._turned:
+            self._turned[parts, tokens] = self._made(parts, tokens, like)
+        return self._turned[parts, tokens]
+
+    def _made(self, parts: Parts, tokens: int, like: torch.Tensor) -> Turned | None:
+        places = {adapter: place for place, (adapter, _) in enumerate(parts)}
+        stretches = self.stretches or (Stretch(0, tokens, self.adapter),)
+        passed = [(places[stretch.adapter], stretch) for stretch in stretches if stretch.adapter in places]
+        if not passed:
+            return None
+        scales = like.new_zeros(len(parts), tokens, 1)
+        for place, stretch in passed:
+            scales[place, stretch.start : stretch.end] = parts[place][1]
+        used = sorted(place for place, _ in passed)
+        adapters = slice(used[0], used[-1] + 1)
+        return Turned(adapters, scales[adapters])
 
 
 def attach(model: torch.nn.Module) -> Switch:
-    """Let every adapter layer of a PeftModel obey the switch that is returned; all tokens pass the base at first.
+    """Let every adapter layer of a PeftModel obey the switch that is returned.
 
-    A plain LoRA layer makes its base's product once for all rows, and adds scale (x A^T) B^T to those of an adapter.
-    Other layers (DoRA, an embedding) are asked as PEFT has
-    them, once for each stretch.
+    A plain LoRA layer makes its base's product once for all rows, and those of its adapters in one batch, of which
+    each token keeps its own: more sides are no more operations, which cost more than their numbers do. Other layers
+    (DoRA, an embedding) are asked as PEFT has them, once for each stretch.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -69,27 +110,65 @@ def _is_plain(layer: Any) -> bool:
 
 
 def _plain(layer: Any, switch: Switch) -> Callable[..., torch.Tensor]:
+    groups = _groups(layer)
+
     def forward(self: Any, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         out: torch.Tensor = self.get_base_layer()(x, *args, **kwargs)
-        flat, rows = x.reshape(-1, x.shape[-1]), out.view(-1, out.shape[-1])
-        for stretch in switch.of(len(flat)):
-            if stretch.adapter is not None and stretch.adapter in self.lora_A:
-                part = slice(stretch.start, stretch.end)
-                rows[part] = (rows[part] + _update(self, stretch.adapter, flat[part])).to(out.dtype)
+        flat = x.reshape(-1, x.shape[-1])
+        for group in groups:
+            turned = switch.turned(group.parts, len(flat), group.a)
+            if turned is not None:
+                out.add_(group.update(flat, turned).view_as(out))
         return out
 
     return forward
 
 
-def _update(layer: Any, adapter: str, x: torch.Tensor) -> torch.Tensor:
-    """What an adapter adds for inputs (tokens, size), computed as PEFT does."""
-    a, b = layer.lora_A[adapter].weight, layer.lora_B[adapter].weight
-    tokens = len(x)
-    x = x.to(a.dtype)
-    if tokens < FLOAT32_TOKENS and a.dtype == torch.float32:
-        x = functional.pad(x, (0, 0, 0, FLOAT32_TOKENS - tokens))
-    up: torch.Tensor = functional.linear(functional.linear(x, a), b)[:tokens]
-    return up * layer.scaling[adapter]
+@dataclass(frozen=True)
+class _Group:
+    """A layer's adapters of one rank, in one piece each of A and B."""
+
+    parts: Parts
+    a: torch.Tensor
+    """(adapters, size, rank)"""
+    b: torch.Tensor
+    """(adapters, rank, size of the output)"""
+
+    def update(self, x: torch.Tensor, turned: Turned) -> torch.Tensor:
+        """What the adapters add for inputs (tokens, size), computed as PEFT does.
+
+        Batched products give an adapter's the same numbers alone and beside others, as one wide product does not.
+        """
+        tokens = len(x)
+        x = x.to(self.a.dtype)
+        if tokens < FLOAT32_TOKENS and self.a.dtype == torch.float32:
+            x = functional.pad(x, (0, 0, 0, FLOAT32_TOKENS - tokens))
+        a, b = self.a[turned.adapters], self.b[turned.adapters]
+        up = torch.bmm(torch.bmm(x.expand(len(a), *x.shape), a), b)[:, :tokens] * turned.scales
+        return up.sum(0) if len(a) > 1 else up[0]
+
+
+def _groups(layer: Any) -> list[_Group]:
+    """The layer's own weights become views of the groups', so that nothing is held twice."""
+    by_rank: dict[int, list[str]] = {}
+    for name, part in layer.lora_A.items():
+        by_rank.setdefault(len(part.weight), []).append(name)
+    return [
+        _Group(
+            tuple((name, layer.scaling[name]) for name in names),
+            _together([layer.lora_A[name] for name in names]),
+            _together([layer.lora_B[name] for name in names]),
+        )
+        for names in by_rank.values()
+    ]
+
+
+def _together(layers: Sequence[torch.nn.Linear]) -> torch.Tensor:
+    """(layers, size of the input, size of the output)"""
+    weights = torch.stack([layer.weight.detach().T for layer in layers])
+    for layer, weight in zip(layers, weights, strict=True):
+        layer.weight.data = weight.T
+    return weights
 
 
 def _any(layer: Any, switch: Switch) -> Callable[..., torch.Tensor]:

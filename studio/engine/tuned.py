@@ -101,19 +101,19 @@ class Pair:
     def model(self, side: Side) -> Any:
         """A side's model; its adapter is on or off until another side is asked for."""
         if self.switch is not None:
-            self.switch.adapter = self.adapters.get(side)
+            self.switch.turn(self.adapters.get(side))
         return self.sides[side]
 
     @contextmanager
     def by_row(self, stretches: Sequence[Stretch]) -> Iterator[None]:
         """Adapters chosen by stretches of one flattened batch, as long as it lasts."""
         if self.switch is not None:
-            self.switch.stretches = stretches
+            self.switch.turn_by(stretches)
         try:
             yield
         finally:
             if self.switch is not None:
-                self.switch.stretches = ()
+                self.switch.turn_by(())
 
     def logits(
         self, side: Side, ids: list[int], cache: Any = None, *, last: int = 1

@@ -126,16 +126,15 @@ class ChatWorker:
             step = self._progress(number, "loading")
             use_all_cores()
             self._pair = self.subject.load(step)
-            self.say({"ask": number, "said": {"phase": "loading", "share": 1.0}})
         return self._pair
 
     def _progress(self, number: int, phase: str) -> Step:
-        """Says the share of a phase, not more often than it can be drawn."""
+        """Says the share of a phase, not more often than it can be drawn, and its end."""
         said = 0.0
 
         def step(share: float) -> None:
             nonlocal said
-            if time.monotonic() - said >= _EVERY:
+            if share == 1.0 or time.monotonic() - said >= _EVERY:
                 said = time.monotonic()
                 self.say({"ask": number, "said": {"phase": phase, "share": share}})
 

@@ -97,10 +97,13 @@ class Subject:
             import_module(library)
         if self.run is None:
             assert self.dtype is not None
-            return load_alone(self.folder, self.dtype, step=step)
-        trained = self.trained()
-        beside = {side: trained[side] for side in self.beside}
-        return load_pair(trained[TUNED], beside=beside, step=step)
+            pair = load_alone(self.folder, self.dtype, step=step)
+        else:
+            trained = self.trained()
+            beside = {side: trained[side] for side in self.beside}
+            pair = load_pair(trained[TUNED], beside=beside, step=step)
+        step(1.0)
+        return pair
 
 
 def beside_run(store: Store, run_id: str, beside: Sequence[str] = ()) -> Subject:

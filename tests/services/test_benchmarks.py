@@ -81,4 +81,4 @@ def test_what_is_no_task_is_named_with_the_nearest(run: RunFiles) -> None:
     with pytest.raises(StudioError, match="at least one task"):
         Asked(run.id, [" "])
     with pytest.raises(StudioError, match="has no tasks for lm-evaluation-harness"):
-        benchmarks.measure(store_of(run), Asked(run.id, ["arc_easy"], include=str(run.data)))
+        benchmarks.measure(store_of(run), Asked(run.id, ["arc_easy"], include=str(run.folder)))
