@@ -16,16 +16,18 @@ from studio.domain.errors import StudioError
 from studio.domain.events import Failed, Finished, Phase
 from studio.domain.run import ALIVE
 from studio.domain.text import Text
+from studio.engine.readers import on_the_hub
 from studio.services import process
 from studio.services.files import explained, now, read_json, write_json
 from studio.services.jobs import Jobs
 from studio.services.log import tail
+from studio.services.mixture import origin_of
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
 from studio.services.trained import read_trained
 
 if TYPE_CHECKING:
-    from studio.engine.export import Exported
+    from studio.engine.export import Exported, RunFacts
 
 Progress = Callable[[str, float, float], None]
 
@@ -187,20 +189,12 @@ def run_export(
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Exported:
     """Export to any folder, in this process."""
-    from studio.engine.export import RunFacts, export
+    from studio.engine.export import export
     from studio.services.recipes import read_recipe
 
     files = ready(store, run_id)
     progress("loading", 0, 0)
-    env, held_out, train = files.env(), files.held_out_rows(), files.train_rows()
-    facts = RunFacts(
-        created=str(files.run()["created"]),
-        rows=len(train),
-        held_out_rows=len(held_out),
-        versions=env.get("versions", {}),
-        sha256=env.get("sha256", {}),
-        metrics=Jobs(store).get(run_id).metrics,
-    )
+    held_out, train = files.held_out_rows(), files.train_rows()
     trained = read_trained(files)
     with explained(out):
         return export(
@@ -208,11 +202,31 @@ def run_export(
             config,
             out,
             rows=[*held_out, *train],
-            facts=facts,
+            facts=_facts(store, files, len(train), len(held_out)),
             recipe=read_recipe(store, files, trained) if config.to == "script" else None,
             progress=progress,
             should_stop=should_stop,
         )
+
+
+def _facts(store: Store, files: RunFiles, rows: int, held_out_rows: int) -> RunFacts:
+    """What the card says of a run."""
+    from studio.engine.export import RunFacts
+    from studio.services import evaluations
+
+    env, origin = files.env(), origin_of(Path(files.given_config().data.path)) or {}
+    return RunFacts(
+        created=str(files.run()["created"]),
+        rows=rows,
+        held_out_rows=held_out_rows,
+        sources=env.get("rows", {}),
+        dataset=on_the_hub(origin["source"]) or "" if origin.get("by") == "hub" else "",
+        mixture=files.mixture(),
+        versions=env.get("versions", {}),
+        sha256=env.get("sha256", {}),
+        metrics=Jobs(store).get(files.id).metrics,
+        evaluation=evaluations.latest(store, files.id) or {},
+    )
 
 
 def ready(store: Store, run_id: str) -> RunFiles:

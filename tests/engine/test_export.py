@@ -21,6 +21,7 @@ from studio.domain.config import ExportConfig
 from studio.domain.errors import Stopped, StudioError
 from studio.engine.export import RunFacts, export
 from studio.engine.export import merge as merging
+from studio.engine.export.base_card import licence_of
 from studio.engine.export.merge import tuned_tensors, write_merged
 from studio.engine.models import load_base
 from studio.engine.templates import Template
@@ -33,8 +34,17 @@ FACTS = RunFacts(
     rows=300,
     held_out_rows=60,
     versions={"torch": "2.13.0"},
-    sha256={"encoded": "ab12", "base_model": {"model.safetensors": "cd34"}},
-    metrics={"steps": 38.0, "eval_loss": 0.1234567, "tokens_per_second": 99.0},
+    sources={"data": 270, "general": 30},
+    dataset="owner/rows",
+    mixture={"share": 0.1, "sha256": "ef56"},
+    sha256={"encoded": "ab12", "train_rows": "9f01", "base_model": {"model.safetensors": "cd34"}},
+    metrics={"steps": 38.0, "eval_loss": 0.1234567, "forgetting": 0.02, "tokens_per_second": 99.0},
+    evaluation={
+        "rows": 8,
+        "metrics": {"base": {"token_f1": 0.25}, "tuned": {"token_f1": 0.75}},
+        "forgetting": 0.01,
+        "general": {"rows": 49},
+    },
 )
 Dtype = Literal["bfloat16", "float16", "float32"]
 
@@ -406,11 +416,22 @@ def test_the_card_says_what_it_was_made_from_and_how_to_load_it(tmp_path: Path) 
     assert yaml.safe_load(card.split("---", 2)[1]) == {
         "library_name": "transformers",
         "license": "mit",
+        "datasets": ["owner/rows"],
         "pipeline_tag": "text-generation",
         "tags": ["fine-tuned", "lora", "sft"],
     }
     for part in (
-        "`rows.jsonl`: 300 rows trained on, 60 kept from training",
+        "| File | `rows.jsonl` |",
+        "| Hub dataset | owner/rows |",
+        "| Rows trained on | 300 |",
+        "| Rows kept from training to measure on | 60 |",
+        "| Rows by source | the file 270, general 30 |",
+        "| Share of general data | 10% |",
+        "| SHA-256 of the general data | `ef56` |",
+        "| SHA-256 of the rows trained on | `9f01` |",
+        "| Forgetting: rise of the loss on general rows | 0.02 |",
+        "| token_f1 | 0.25 | 0.75 |",
+        "Forgetting: +0.0100 nats a token on 49 general rows.",
         "| learning_rate | 0.001 |",
         "| Held-out loss | 0.1235 |",
         "| base model model.safetensors | `cd34` |",
@@ -421,6 +442,43 @@ def test_the_card_says_what_it_was_made_from_and_how_to_load_it(tmp_path: Path) 
         assert part in card, part
     assert "FAILED" not in card
     assert (tmp_path / "out" / "LICENSE").is_file()
+
+
+@pytest.mark.parametrize(
+    ("card", "front", "sentence"),
+    [
+        ("", {"license": "unknown"}, "so its licence is unknown here"),
+        ("---\nlicense: [Apache-2.0]\n---\n", {"license": "apache-2.0"}, "Its licence is apache-2.0."),
+        (
+            "---\nlicense: My own!\n---\n",
+            {"license": "other", "license_name": "My own!"},
+            "Its licence is My own!.",
+        ),
+        (
+            "---\nlicense: other\nlicense_name: small\nlicense_link: https://x.example/l\n---\n",
+            {"license": "other", "license_name": "small", "license_link": "https://x.example/l"},
+            "Its licence is small (https://x.example/l).",
+        ),
+        ("---\nlicense: [\n---\n", {"license": "unknown"}, "so its licence is unknown here"),
+    ],
+)
+def test_the_base_s_licence_is_as_its_own_card_says(
+    tmp_path: Path, card: str, front: dict[str, str], sentence: str
+) -> None:
+    (tmp_path / "README.md").write_text(card)
+    found = licence_of(tmp_path)
+    assert found.front() == front
+    assert sentence in found.sentence
+
+
+def test_a_hub_s_header_names_the_base_and_what_is_made_of_it(tmp_path: Path) -> None:
+    run = tuned_run(tmp_path)
+    model = run.config.model.model_copy(update={"id": "owner/base"})
+    exported(replace(run, config=run.config.model_copy(update={"model": model})), tmp_path / "out", "adapter")
+    header = yaml.safe_load((tmp_path / "out" / "README.md").read_text().split("---", 2)[1])
+    assert header["base_model"] == "owner/base"
+    assert header["base_model_relation"] == "adapter"
+    assert header["library_name"] == "peft"
 
 
 @pytest.mark.parametrize(("to", "method"), [("merged", "lora"), ("adapter", "lora"), ("adapter", "qlora")])

@@ -58,7 +58,8 @@ def test_an_export_runs_by_itself_and_is_proven(store: Store, run: RunFiles) -> 
     assert status.result["bytes"] == sum(path.stat().st_size for path in status.files.iterdir())
     assert Path(status.result["path"]) == status.files == run.exports / name / "files"
     card = (status.files / "README.md").read_text()
-    assert "`rows.jsonl`: 8 rows trained on, 2 kept from training" in card
+    assert "| Rows trained on | 8 |" in card
+    assert "| Rows kept from training to measure on | 2 |" in card
     assert "| Held-out loss | 0.75 |" in card
     events, _ = tail(ExportFiles(run.exports / name).events)
     phases = list(dict.fromkeys(event.name for event in events if isinstance(event, Phase)))

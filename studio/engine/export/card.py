@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import yaml
 
 from studio.domain.config import ExportConfig, Target, applies, settings
+from studio.engine.export.base_card import Licence, base_name, licence_of
 from studio.engine.export.gguf.write import file_name
 from studio.engine.export.merge import Way, is_hub_id
 from studio.engine.export.ollama import model_tag
@@ -25,17 +25,26 @@ class RunFacts:
     created: str = ""
     rows: int = 0
     held_out_rows: int = 0
+    sources: Mapping[str, int] = field(default_factory=dict)
+    """Rows trained on by where they are from; `data` is the data file."""
+    dataset: str = ""
+    """The id of the hub dataset that the data file is."""
+    mixture: Mapping[str, Any] = field(default_factory=dict)
+    """Of general rows mixed in: their `share` and the `sha256` of the file that they are from."""
     versions: Mapping[str, str] = field(default_factory=dict)
     sha256: Mapping[str, Any] = field(default_factory=dict)
     """By what was hashed: a digest, or digests by file name."""
     metrics: Mapping[str, float] = field(default_factory=dict)
+    evaluation: Mapping[str, Any] = field(default_factory=dict)
+    """The newest evaluation's result, as docs/evaluation.md has it."""
 
 
 def model_card(run: TunedRun, config: ExportConfig, facts: RunFacts, verified: Verified) -> str:
     """README.md in the form that model hubs read: YAML in front, Markdown after it."""
-    licence = base_licence(run.model_path)
+    licence = licence_of(run.model_path)
+    front = yaml.safe_dump(_front(run, config, facts, licence), sort_keys=False, allow_unicode=True)
     parts = [
-        f"---\n{yaml.safe_dump(_front(run, config, licence), sort_keys=False)}---",
+        f"---\n{front}---",
         f"# {run.name}",
         _summary(run, config),
         _warning(verified),
@@ -43,40 +52,13 @@ def model_card(run: TunedRun, config: ExportConfig, facts: RunFacts, verified: V
         f"## Data\n\n{_data(run, facts)}",
         f"## Training\n\n{_settings(run)}",
         f"## Result\n\n{_metrics(facts)}" if facts.metrics else "",
+        f"## Evaluation\n\n{_evaluation(facts)}" if facts.evaluation else "",
         f"## Comparison with the live model\n\n{_verification(verified, config)}",
         f"## Base model and licence\n\n{_base(run, licence)}",
         f"## Fingerprints (SHA-256)\n\n{_hashes(facts)}" if facts.sha256 else "",
         f"## Versions\n\n{_table('Package', 'Version', facts.versions)}" if facts.versions else "",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def base_licence(model_path: Path) -> str:
-    """The base's licence as its own card or the starter's mark names it, in lower case, or an empty string."""
-    readme = model_path / "README.md"
-    if readme.is_file():
-        text = readme.read_text(encoding="utf-8", errors="replace")
-        if text.startswith("---"):
-            try:
-                front = yaml.safe_load(text.split("---", 2)[1])
-            except yaml.YAMLError:
-                front = None
-            if isinstance(front, dict) and isinstance(front.get("license"), str):
-                return str(front["license"]).lower()
-    return str(_starter_mark(model_path).get("licence", "")).lower()
-
-
-def _starter_mark(model_path: Path) -> dict[str, Any]:
-    mark = model_path / "studio-model.json"
-    data: dict[str, Any] = json.loads(mark.read_text(encoding="utf-8")) if mark.is_file() else {}
-    return data
-
-
-def _base_name(run: TunedRun) -> str:
-    return str(
-        _starter_mark(run.model_path).get("name")
-        or (run.config.model.id if is_hub_id(run) else run.model_path.name)
-    )
 
 
 _LIBRARIES: Mapping[Target, str] = {"merged": "transformers", "adapter": "peft", "gguf": "gguf"}
@@ -87,12 +69,16 @@ _WHAT: Mapping[Target, str] = {
 }
 
 
-def _front(run: TunedRun, config: ExportConfig, licence: str) -> dict[str, Any]:
-    front: dict[str, Any] = {"library_name": _LIBRARIES[config.to]}
-    if licence:
-        front["license"] = licence
+_RELATIONS: Mapping[Target, str] = {"merged": "finetune", "adapter": "adapter", "gguf": "quantized"}
+
+
+def _front(run: TunedRun, config: ExportConfig, facts: RunFacts, licence: Licence) -> dict[str, Any]:
+    """The header that a hub reads."""
+    front: dict[str, Any] = {"library_name": _LIBRARIES[config.to], **licence.front()}
     if is_hub_id(run):
-        front["base_model"] = run.config.model.id
+        front |= {"base_model": run.config.model.id, "base_model_relation": _RELATIONS[config.to]}
+    if facts.dataset:
+        front["datasets"] = [facts.dataset]
     return {
         **front,
         "pipeline_tag": "text-generation",
@@ -108,7 +94,7 @@ def _summary(run: TunedRun, config: ExportConfig) -> str:
         else ""
     )
     return (
-        f"{_base_name(run)}, tuned with {method}. {_WHAT[config.to]} Weights in {config.precision}.{stopped}"
+        f"{base_name(run)}, tuned with {method}. {_WHAT[config.to]} Weights in {config.precision}.{stopped}"
     )
 
 
@@ -175,8 +161,23 @@ def _adapter_code(run: TunedRun) -> str:
 
 
 def _data(run: TunedRun, facts: RunFacts) -> str:
-    name = Path(run.config.data.path).name
-    return f"`{name}`: {facts.rows} rows trained on, {facts.held_out_rows} kept from training to measure on."
+    data = run.config.data
+    described: dict[str, object] = {
+        "File": f"`{Path(data.path).name}`",
+        "Hub dataset": facts.dataset,
+        "Format": "recognised by itself" if data.format == "auto" else f"`{data.format}`",
+        "Rows trained on": facts.rows,
+        "Rows kept from training to measure on": facts.held_out_rows,
+    }
+    if len(facts.sources) > 1:
+        counted = (f"{'the file' if name == 'data' else name} {rows}" for name, rows in facts.sources.items())
+        described["Rows by source"] = ", ".join(counted)
+    if facts.mixture:
+        described["Share of general data"] = f"{facts.mixture['share']:.0%}"
+        described["SHA-256 of the general data"] = f"`{facts.mixture['sha256']}`"
+    if "train_rows" in facts.sha256:
+        described["SHA-256 of the rows trained on"] = f"`{facts.sha256['train_rows']}`"
+    return _table("", "", {name: value for name, value in described.items() if value not in ("", None)})
 
 
 def _settings(run: TunedRun) -> str:
@@ -196,6 +197,7 @@ _METRICS = {
     "loss": "Training loss, last step",
     "eval_loss_before": "Held-out loss before training",
     "eval_loss": "Held-out loss",
+    "forgetting": "Forgetting: rise of the loss on general rows",
     "result_step": "Step of the result",
     "seconds": "Seconds of training",
 }
@@ -203,8 +205,26 @@ _METRICS = {
 
 def _metrics(facts: RunFacts) -> str:
     known = {label: facts.metrics[name] for name, label in _METRICS.items() if name in facts.metrics}
-    shown = {label: f"{value:,.0f}" if value >= 100 else f"{value:.4g}" for label, value in known.items()}
-    return _table("Metric", "Value", shown) + "\n\nLosses are nats a trained token."
+    text = _table("Metric", "Value", {label: _figure(value) for label, value in known.items()})
+    forgetting = "" if "forgetting" in facts.metrics else " Forgetting was not measured in this run."
+    return f"{text}\n\nLosses are nats a trained token.{forgetting}"
+
+
+def _evaluation(facts: RunFacts) -> str:
+    """What the newest evaluation measured of both models."""
+    found = facts.evaluation
+    base, tuned = found["metrics"]["base"], found["metrics"]["tuned"]
+    lines = [f"| {name} | {_figure(base[name])} | {_figure(tuned[name])} |" for name in base if name in tuned]
+    table = "\n".join(["| Metric | Base | Tuned |", "|---|---|---|", *lines])
+    text = f"Both models on {found['rows']} rows.\n\n{table}"
+    if found.get("forgetting") is None:
+        return text
+    general = found["general"]["rows"]
+    return f"{text}\n\nForgetting: {found['forgetting']:+.4f} nats a token on {general} general rows."
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.4g}"
 
 
 _WEIGHTS: Mapping[Way, str] = {"original": "original", "dequantised": "de-quantised"}
@@ -237,14 +257,13 @@ def _verification(verified: Verified, config: ExportConfig) -> str:
     return f"{text}\n\n{verified.note}" if verified.note else text
 
 
-def _base(run: TunedRun, licence: str) -> str:
-    named = (
-        f"Its licence is {licence}."
-        if licence
-        else "It names no licence in its files: see where it was published."
-    )
+def _base(run: TunedRun, licence: Licence) -> str:
     revision = f", revision `{run.config.model.revision}`" if run.config.model.revision else ""
-    return f"{_base_name(run)}{revision}. {named} The base model's licence holds for this model too."
+    held = "with its linear layers in 4 bits (NF4), computing in" if run.four_bit else "read in"
+    return (
+        f"{base_name(run)}{revision}, {held} {run.config.train.dtype}. {licence.sentence} "
+        "The base model's licence holds for this model too."
+    )
 
 
 def _hashes(facts: RunFacts) -> str:
