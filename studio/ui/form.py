@@ -103,7 +103,7 @@ def widget(setting: Setting) -> gr.components.Component:
     common: dict[str, Any] = {
         "label": t(f"setting.{setting.key}.label"),
         "info": t(f"form.{setting.key}.info"),
-        "elem_id": f"set-{setting.key.replace('.', '-')}",
+        "elem_id": _element(setting.key),
         "elem_classes": "field",
         "min_width": 200,
     }
@@ -302,21 +302,48 @@ def composed_texts() -> Mapping[str, Mapping[str, str]]:
 
 
 def collect(
-    fields: Iterable[Setting], draft: Draft, held: Iterable[Any], shown: Mapping[str, Any]
+    fields: Iterable[Setting],
+    draft: Draft,
+    held: Iterable[Any],
+    shown: Mapping[str, Any],
+    touched: Container[str],
 ) -> tuple[Draft, dict[str, Any]]:
-    """The draft after typing, and what was typed by key: where a widget holds something else than was put there."""
+    """The draft after typing, and what was typed by key: where a widget that a person touched holds something else than
+    was put there. Of the others, some may not yet hold what was put there last.
+    """
     changed = {}
     for setting, value in zip(fields, held, strict=True):
-        if setting.key in shown and value != shown[setting.key]:
+        if setting.key in touched and setting.key in shown and value != shown[setting.key]:
             draft = draft.with_value(setting.key, typed(setting, value))
             changed[setting.key] = value
     return draft, changed
 
 
-def edited(control: gr.components.Component) -> Any:
-    """The event of a person changing a control.
+EDITS = """
+const tab = element.closest('[role=tabpanel]'), touched = new Set();
+let timer = 0;
+tab.addEventListener('input', (event) => {
+  const field = event.target.closest('.field');
+  if (!field) return;
+  touched.add(field.id);
+  clearTimeout(timer);
+  timer = setTimeout(() => trigger('input', {touched: [...touched]}), 100);
+});
+"""
+"""Tells of what a person does to the fields of a tab, however it is done; fields that the page fills in itself, whose
+`change` comes too, are not told. (A Textbox's own `input` misses the backspace key and pasting.)"""
 
-    A Textbox's `input` comes from key presses alone: it misses the backspace key and pasting. Its `change` comes from
-    the page's own updates too, which `collect` knows by their values.
-    """
-    return control.change if isinstance(control, gr.Textbox) else control.input
+
+def edits() -> gr.HTML:
+    """A component whose `input` comes when a person changes fields of its tab; `keys_of` says which."""
+    return gr.HTML(visible="hidden", js_on_load=EDITS)
+
+
+def keys_of(event: gr.EventData) -> frozenset[str]:
+    """The settings whose fields a person has touched since the page was loaded."""
+    known = {_element(setting.key): setting.key for setting in form_settings()}
+    return frozenset(known[name] for name in event._data["touched"] if name in known)
+
+
+def _element(key: str) -> str:
+    return f"set-{key.replace('.', '-')}"

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.services.addresses import host_name
-from studio.ui import connection
+from studio.ui import connection, loading
 from studio.ui.i18n import FRONTEND_LOCALES, language_of, words
 
 # Gradio can fetch addresses for a page; this studio asks no other host for anything.
@@ -90,7 +90,8 @@ def localised(html: bytes, language: str, start: str) -> bytes:
     locale = FRONTEND_LOCALES[language]
     script = (
         f'<script>Object.defineProperty(navigator, "language", {{get: () => "{locale}"}});'
-        f"window.studioTab = location.hash.slice(1);</script>{connection.head(language, start)}"
+        f"window.studioTab = location.hash.slice(1);</script>{loading.HEAD}"
+        f"{connection.head(language, start)}"
     )
     title, own = (('"title":"' + words(name)("app.name") + '"').encode() for name in ("en", language))
     html = html.replace(title, own, 1)

@@ -75,6 +75,7 @@ def build(page: Page) -> None:
                 offer = gr.Button(visible=False, elem_id="fit-offer")
         page.next_button("training")
         shown = gr.State({})
+        edits = form.edits()
     results = [shown, estimate, fit, told, offer, *widgets, *groups]
 
     def enter(say: Words, draft: Draft) -> Iterator[tuple[Any, ...]]:
@@ -86,8 +87,10 @@ def build(page: Page) -> None:
             yield (*choices, gr.skip(), panel, *[gr.skip()] * (len(results) - 2))
         yield (*choices, *_flat(_filled(page, say, draft, fields, {})))
 
-    def changed(say: Words, draft: Draft, before: dict[str, Any], *held: Any) -> tuple[Any, ...]:
-        draft, typed = form.collect(fields, draft, held, before)
+    def changed(
+        say: Words, draft: Draft, event: gr.EventData, before: dict[str, Any], *held: Any
+    ) -> tuple[Any, ...]:
+        draft, typed = form.collect(fields, draft, held, before, form.keys_of(event))
         if not typed:
             return (gr.skip(), *[gr.skip()] * len(results))
         return (draft, *_flat(_filled(page, say, draft, fields, {**before, **typed}, typed)))
@@ -134,11 +137,12 @@ def build(page: Page) -> None:
 
     page.on_enter("hyperparameters", enter, [model, held_out, *results], error=error)
     page.on(
-        [form.edited(widget) for widget in widgets],
+        edits.input,
         changed,
         [shown, *widgets],
         [page.draft, *results],
         error=error,
+        event=True,
         latest=True,
     )
     page.on([model.input], chosen, [model, shown], [page.draft, *results], error=error, latest=True)

@@ -162,7 +162,7 @@ def wire(
         c.length.change, resized, [c.length, *beside], [draft, c.problem, viewer], error=error, latest=True
     )
     for key, control in ((OVERLONG, c.overlong), *zip(MASKS, c.masks, strict=True)):
-        page.on(form.edited(control), set_to(key), [control, *beside], [draft, viewer], error=error)
+        page.on(control.input, set_to(key), [control, *beside], [draft, viewer], error=error)
 
 
 def written(

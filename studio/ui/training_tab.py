@@ -117,10 +117,11 @@ def build(page: Page) -> None:
     def redone(
         say: Words, draft: Draft, last: dict[str, Any], looked: dict[str, bool], *view: Any
     ) -> Iterator[tuple[Any, ...]]:
+        """Without the draft: given back by its own `change`, it would change again, for ever."""
         if looked["tab"] and wanted(draft) != last.get("wanted"):
-            yield from whole(say, draft, last, View(*view))
+            yield from (answered[1:] for answered in whole(say, draft, last, View(*view)))
         else:
-            yield answer(gr.skip(), last, {})  # a stream without an answer would empty all that it fills
+            yield answer(None, last, {})[1:]  # a stream without an answer would empty all that it fills
 
     def tick(
         say: Words, draft: Draft, last: dict[str, Any], looked: dict[str, bool], *view: Any
@@ -179,7 +180,13 @@ def build(page: Page) -> None:
     page.on_enter("training", enter, outputs, inputs=[before, *view], error=error)
     # What was typed in another tab may be answered only after this one came up.
     page.on(
-        page.draft.change, redone, [before, looked, *view], outputs, error=error, latest=True, js=looked_at
+        page.draft.change,
+        redone,
+        [before, looked, *view],
+        outputs[1:],
+        error=error,
+        latest=True,
+        js=looked_at,
     )
     page.on(timer.tick, tick, [before, looked, *view], outputs, error=error, js=looked_at)
     page.on(start.click, started, [before, *view], outputs, error=error)

@@ -88,22 +88,22 @@ def test_bad_input_is_answered_by_itself_and_the_rest_is_kept() -> None:
     assert form.sound(draft).values == {"train.rank": 8}
 
 
-def test_only_what_differs_from_what_was_shown_was_typed() -> None:
+def test_only_what_was_touched_and_differs_from_what_was_shown_was_typed() -> None:
     fields = [SETTINGS["train.epochs"], SETTINGS["train.rank"], SETTINGS["train.seed"]]
     shown = {"train.epochs": "1", "train.rank": "16", "train.seed": "42"}
-    draft, typed = form.collect(fields, Draft("rows"), ["1", "32", "42"], shown)
+    draft, typed = form.collect(fields, Draft("rows"), ["1", "32", "43"], shown, {"train.rank"})
     assert draft.values == {"train.rank": 32}
     assert typed == {"train.rank": "32"}
 
 
 def test_a_form_that_was_never_filled_in_changes_nothing() -> None:
     fields = [SETTINGS["train.epochs"]]
-    assert form.collect(fields, Draft("rows"), [""], {}) == (Draft("rows"), {})
+    assert form.collect(fields, Draft("rows"), [""], {}, {"train.epochs"}) == (Draft("rows"), {})
 
 
 def test_emptying_a_field_gives_it_back_to_the_recommendation() -> None:
     draft, _ = form.collect(
-        [SETTINGS["train.rank"]], Draft("rows", {"train.rank": 8}), [""], {"train.rank": "8"}
+        [SETTINGS["train.rank"]], Draft("rows", {"train.rank": 8}), [""], {"train.rank": "8"}, {"train.rank"}
     )
     assert draft.values == {}
 
