@@ -79,25 +79,23 @@ class ChatWorker:
             self.say({"ask": number, "error": failures.to_json(told)})
 
     def _answer(self, number: int, question: dict[str, Any]) -> None:
+        ids = {side: self._prompt(side, messages) for side, messages in question["messages"].items()}
+        pair = self._loaded(number)
         from studio.engine.generate import Prompt, stream
 
-        prompts = {
-            side: Prompt(self._prompt(side, messages), self.trained[side].stop_ids)
-            for side, messages in question["messages"].items()
-        }
+        prompts = {side: Prompt(prompt, self.trained[side].stop_ids) for side, prompt in ids.items()}
         settings = ChatSettings(**question["settings"])
-        pieces = stream(
-            self._loaded(number), self._tokenizer, prompts, settings, lambda: self.stopped >= number
-        )
+        pieces = stream(pair, self._tokenizer, prompts, settings, lambda: self.stopped >= number)
         for piece in pieces:
             self.say({"ask": number, "said": asdict(piece)})
 
     def _explain(self, number: int, question: dict[str, Any]) -> None:
-        from studio.engine.choices import choices
-
         side = question["explain"]
         prompt = self._prompt(side, question["messages"][side])
-        found = choices(self._loaded(number), self._tokenizer, side, prompt, question["answer"])
+        pair = self._loaded(number)
+        from studio.engine.choices import choices
+
+        found = choices(pair, self._tokenizer, side, prompt, question["answer"])
         self.say({"ask": number, "said": {"choices": [choice.to_json() for choice in found]}})
 
     def _prompt(self, side: Side, messages: Sequence[Mapping[str, Any]]) -> list[int]:
@@ -109,10 +107,11 @@ class ChatWorker:
         return self.trained[BASE].tokenizer
 
     def _measure(self, number: int, question: dict[str, Any]) -> None:
+        pair = self._loaded(number)
         from studio.engine.token_losses import token_losses
 
         losses = token_losses(
-            self._loaded(number),
+            pair,
             question["ids"],
             question["labels"],
             self._progress(number, "measuring"),
@@ -121,11 +120,13 @@ class ChatWorker:
         self.say({"ask": number, "said": asdict(Measured("done", 1.0, losses))})
 
     def _loaded(self, number: int) -> Pair:
-        """The models; how far their loading is, is said of the question that waits for them."""
+        """The models; how far their loading is, is said of the question that waits for them.
+
+        What imports torch is imported after it: that is part of the loading.
+        """
         if self._pair is None:
-            step = self._progress(number, "loading")
+            self._pair = self.subject.load(self._progress(number, "loading"))
             use_all_cores()
-            self._pair = self.subject.load(step)
         return self._pair
 
     def _progress(self, number: int, phase: str) -> Step:

@@ -76,7 +76,7 @@ class ChatActs:
         run_id = desk.talk.run
         rows = self.page.jobs.held_out(run_id)
         others = beside(self.page, runs, run_id)
-        names = side_names(say, runs, [*others, *desk.talk.beside])
+        names = side_names(say, runs, run_id, [*others, *desk.talk.beside])
         return (
             gr.HTML(visible=False),
             gr.Column(visible=True),
@@ -118,7 +118,8 @@ class ChatActs:
         )
 
     def _names(self, say: Words, talk: Talk) -> dict[Side, str]:
-        return side_names(say, self.page.jobs.list(), {side for turn in talk.turns for side in turn.sides})
+        sides = {side for turn in talk.turns for side in turn.sides}
+        return side_names(say, self.page.jobs.list(), talk.run, sides)
 
     # ---- Asking ---------------------------------------------------------------------------------------------------
 

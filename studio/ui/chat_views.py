@@ -198,9 +198,8 @@ def _waited_for(say: Words, wait: Wait) -> str:
     loading = wait.phase == "loading"
     told = say(f"chat.loading.{stage_at(wait.share)}" if loading else f"chat.{wait.phase}")
     bar = live.bar(say, wait.share) if loading else ""
-    return (
-        f'<div class="waited-for" role="status">{bar}<p class="muted small thinking">{escape(told)}</p></div>'
-    )
+    look = "muted small" if loading else "muted small thinking"
+    return f'<div class="waited-for" role="status">{bar}<p class="{look}">{escape(told)}</p></div>'
 
 
 def _act(

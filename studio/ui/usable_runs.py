@@ -45,13 +45,18 @@ def beside(page: Page, runs: Sequence[Run], run_id: str) -> list[Side]:
     return found
 
 
-def side_names(say: Words, runs: Sequence[Run], sides: Iterable[Side]) -> dict[Side, str]:
-    """What a person calls each of the sides."""
+def side_names(say: Words, runs: Sequence[Run], run_id: str, sides: Iterable[Side]) -> dict[Side, str]:
+    """What a person calls each of the sides of a talk with a run: its own checkpoints by their step alone."""
     titles = {run.id: run_views.choice(run)[0] for run in runs}
     names = {BASE: say("chat.base"), TUNED: say("chat.tuned")}
     for side in sides:
         if side not in names:
             other = Beside.parse(side)
             title = titles.get(other.run, other.run)
-            names[side] = title if other.step is None else say("chat.checkpoint", run=title, step=other.step)
+            if other.step is None:
+                names[side] = title
+            elif other.run == run_id:
+                names[side] = say("chat.step", step=other.step)
+            else:
+                names[side] = say("chat.checkpoint", run=title, step=other.step)
     return names

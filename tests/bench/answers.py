@@ -2,6 +2,7 @@
 
 Two and (with two others beside them) four sides of a chat beside the tuned one alone, and many held-out prompts at once
 beside one after the other; what is said is compared, token by token. In turns in one process, medians of the rounds.
+On a busy machine the processor time of one thread (OMP_NUM_THREADS=1) tells more than the wall time does.
 """
 
 from __future__ import annotations
@@ -89,22 +90,25 @@ def rows(subject: Subject, count: int, tokens: int) -> dict[str, Callable[[], Sa
 def measure(ways: dict[str, Callable[[], Said]], rounds: int) -> None:
     """Each way in turn; the first of them is what the others are compared with."""
     seconds: dict[str, list[float]] = {name: [] for name in ways}
+    processor: dict[str, list[float]] = {name: [] for name in ways}
     said: dict[str, Said] = {}
     for number in range(rounds + 1):
         for name, way in ways.items():
-            begun = time.perf_counter()
+            begun, used = time.perf_counter(), time.process_time()
             said[name] = way()
             if number:  # the first round warms up
                 seconds[name].append(time.perf_counter() - begun)
+                processor[name].append(time.process_time() - used)
     first, *_ = ways
-    alone = statistics.median(seconds[first])
-    for name, taken in seconds.items():
-        median = statistics.median(taken)
+    for name in ways:
         same = all(said[name][key] == ids for key, ids in said[first].items())
-        print(
-            f"{name:24}{median:8.2f} s ({min(taken):.2f} to {max(taken):.2f}), {median / alone:.2f} times the first, "
-            f"{alone / median:.2f} times as fast; the same tokens: {same}"
-        )
+        told = []
+        for of, taken in (("wall", seconds), ("processor", processor)):
+            median, alone = statistics.median(taken[name]), statistics.median(taken[first])
+            told.append(
+                f"{median:.2f} s {of} ({median / alone:.2f} times, {alone / median:.2f} times as fast)"
+            )
+        print(f"{name:22}", *told, f"the same tokens: {same}", sep="  ", flush=True)
 
 
 if __name__ == "__main__":

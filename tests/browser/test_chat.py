@@ -91,7 +91,7 @@ def test_a_conversation_is_led_looked_into_learnt_from_and_kept(
 
     # A checkpoint beside them; the next message is too long for the context with the ones before
     page.locator("#chat-beside input").click()
-    page.get_by_role("option", name="step 5", exact=False).click()
+    page.get_by_role("option", name="Step 5", exact=True).click()
     page.keyboard.press("Escape")
     page.locator("#chat-prompt textarea").fill("And which way is west? " * 20)
     page.locator("#chat-send").click()
