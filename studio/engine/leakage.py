@@ -81,7 +81,7 @@ def _may_be_alike(left: Conversation, right: Conversation) -> bool:
 
 def _openings_agree(ours: list[str], theirs: list[str]) -> bool:
     """Whether all words but one in twenty, and one more, have one on the other side with the same first two letters."""
-    from studio.engine.checks.similar import SMALL_WORDS
+    from studio.engine.checks.text import SMALL_WORDS
 
     left, right = set(ours), set(theirs)
     missing = {word[:2] for word in left - right - SMALL_WORDS}

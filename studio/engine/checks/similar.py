@@ -6,7 +6,6 @@ Candidates come from the sketches (`near_duplicates`); whether two rows are alik
 from __future__ import annotations
 
 import difflib
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING
 from studio.domain.chat import Conversation
 from studio.engine import near_duplicates
 from studio.engine.checks.sketches import Sketches, done
-from studio.engine.checks.text import plain
+from studio.engine.checks.text import SMALL_WORDS, plain, small_words
 from studio.engine.near_duplicates import jaccard
 from studio.engine.rows import seen
 
@@ -60,7 +59,8 @@ def similar_rows(
 def candidate_pairs(table: Sketches) -> NDArray[numpy.int64]:
     """Pairs (earlier, later) whose signatures agree well, `NEIGHBOURS` a later one at most; ascending by the later one.
 
-    Only rows with the same system prompt, tools and numbers are paired. Shape (pairs, 2).
+    Only rows with the same system prompt, tools and numbers are paired. Of the pairs, those whose prompts have too
+    different a number of words to ask the same are left out: their texts need not be read. Shape (pairs, 2).
     """
     import numpy
 
@@ -77,8 +77,16 @@ def candidate_pairs(table: Sketches) -> NDArray[numpy.int64]:
     order = numpy.lexsort((pairs[:, 0], -agreeing, pairs[:, 1]))
     pairs = pairs[order]
     starts = numpy.searchsorted(pairs[:, 1], pairs[:, 1])
-    nearest = numpy.arange(len(pairs)) - starts < NEIGHBOURS
-    return pairs[nearest]
+    nearest = pairs[numpy.arange(len(pairs)) - starts < NEIGHBOURS]
+    return nearest[_may_ask_the_same(table, nearest)]
+
+
+def _may_ask_the_same(table: Sketches, pairs: NDArray[numpy.int64]) -> NDArray[numpy.bool_]:
+    """For each pair, whether its prompts are the same, or may ask the same by their numbers of words."""
+    prompt, words, small = (table[name][pairs] for name in ("prompt", "words", "small_words"))
+    telling = words.astype("int64") - small
+    odd = abs(telling[:, 0] - telling[:, 1])
+    return (prompt[:, 0] == prompt[:, 1]) | (odd <= _ODD_WORDS * words.max(axis=1))
 
 
 def alike_pairs(
@@ -112,7 +120,7 @@ class _Texts:
         self._conversation = conversation
         self.prompt = plain(conversation.prompt)
         words = self.prompt.split()
-        self.words, self.small = len(words), sum(map(SMALL_WORDS.__contains__, words))
+        self.words, self.small = len(words), small_words(words)
 
     @cached_property
     def asked(self) -> NDArray[numpy.uint64]:
@@ -170,12 +178,3 @@ def differ_in_form_only(left: str, right: str) -> bool:
         elif len(missing) - (wanted - place - 1) > allowed:  # even if all that follow have a counterpart
             return False
     return max(len(missing), len(added)) <= allowed
-
-
-SMALL_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        "a an the of in on at to for from by with is are was were be do does did can could would should will i me "
-        "my you your please and or it this that these those what which who how s t",
-    )
-)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.domain.chat import Conversation
 from studio.engine.checks.parts import answer, calls, last_answer, last_turn, speaks
-from studio.engine.checks.text import is_json, is_structured, plain
+from studio.engine.checks.text import is_json, is_structured, plain, small_words
 from studio.engine.near_duplicates import BINS, signatures
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ FIELDS = [
     ("shape", "u8"),  # TEXT, or the keys of a JSON object; 0: no response
     ("system", "u8"),  # the system prompt to the letter; 0: none
     ("length", "u4"),  # characters of the last answer; 0: blank
+    ("words", "u4"),  # of the prompt in its plain form
+    ("small_words", "u4"),  # those of them that say little, such as "the"
     ("signature", "u4", (BINS,)),  # MinHash of prompt and response together
 ]
 TEXT = 1
@@ -132,6 +134,8 @@ class _Said:
             _shape(self.answer),
             _system(row),
             min(len(self.answer), 2**32 - 1) if words else 0,
+            len(prompted := self.prompt.split()),
+            small_words(prompted),
             together if self.exchange else "",
         )
 

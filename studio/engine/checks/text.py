@@ -319,6 +319,21 @@ def is_latin(text: str) -> bool:
     return text.isascii() or not _NOT_LATIN.search(text)
 
 
+SMALL_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "a an the of in on at to for from by with is are was were be do does did can could would should will i me "
+        "my you your please and or it this that these those what which who how s t",
+    )
+)
+"""What two texts that ask the same may differ by."""
+
+
+def small_words(words: Iterable[str]) -> int:
+    """How many of the words, in small letters, are small ones."""
+    return sum(map(SMALL_WORDS.__contains__, words))
+
+
 _STOPWORDS = {
     "English": "the of and to in is that it for was with as be this are on you have not by at from they "
     "which can how what "
