@@ -116,7 +116,7 @@ def _no_constant(name: str) -> NoReturn:
 
 def refuse_half_characters(text: str) -> None:
     """Unconvertible for a lone surrogate: no file can hold it, and no tokenizer takes it."""
-    lone = LONE_SURROGATE.search(text)
+    lone = None if text.isascii() else LONE_SURROGATE.search(text)
     if lone:
         raise Unconvertible(
             "Row {row} ({place}) holds half a character ({code}), which no text file can hold.",

@@ -14,6 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+import orjson
+
 from studio.domain.chat import Conversation
 from studio.engine.workers import Workers
 
@@ -171,11 +173,13 @@ def seen(
 def encoded(conversation: Conversation) -> bytes:
     """One line; `decoded` gives the conversation back."""
     said = {"row": conversation.row, "source": conversation.source, **conversation.to_json()}
-    return json.dumps(said, ensure_ascii=True).encode() + b"\n"
+    if conversation.tools:  # their numbers may be longer than orjson's
+        return json.dumps(said).encode() + b"\n"
+    return orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def decoded(line: bytes) -> Conversation:
-    said = json.loads(line)
+    said = json.loads(line) if b'"tools"' in line else orjson.loads(line)
     return Conversation.from_json(said, said["row"], said["source"])
 
 
