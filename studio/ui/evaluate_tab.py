@@ -55,12 +55,13 @@ def build(page: Page) -> None:
                 save = gr.Button(t("report.save"), elem_id="report-save")
             told = gr.HTML(elem_id="evaluate-progress")
         shown = gr.HTML(elem_id="evaluate-result", js_on_load=LIVE)
-        panels = [rating_panel.build(page, run, shown, error), benchmark_panel.build(page, run, error)]
+        rating, offer = rating_panel.build(page, run, shown, error)
+        panels = [rating, benchmark_panel.build(page, run, error)]
         page.next_button("export")
         download = gr.DownloadButton(visible="hidden")
         timer = gr.Timer(EVERY, active=False)
         task = gr.State("")
-    watched = [task, start, cancel, told, shown, timer]
+    watched = [task, start, cancel, told, shown, *offer, timer]
     whole = [page.draft, empty, new, *panels, run, *watched]
 
     def enter(say: Words, draft: Draft, name: str) -> tuple[Any, ...]:
@@ -68,7 +69,7 @@ def build(page: Page) -> None:
         if not runs:
             alive = any(found.state in ALIVE for found in page.jobs.list())
             text = views.empty(say("chat.none"), say("chat.none.training" if alive else "chat.none.next"))
-            return (gr.skip(), gr.HTML(text, visible=True), *[gr.Column(visible=False)] * 3, *[gr.skip()] * 7)
+            return (gr.skip(), gr.HTML(text, visible=True), *[gr.Column(visible=False)] * 3, *[gr.skip()] * 9)
         run_id = draft.run if draft.run in [found.id for found in runs] else runs[0].id
         at_work = tasks.running(page.store, "evaluate")
         return (
@@ -118,6 +119,7 @@ def build(page: Page) -> None:
             gr.Button(visible=busy),
             text,
             gr.skip() if busy and ticking else evaluate_views.newest(say, page.store, run_id),
+            *rating_panel.offered(page, run_id),
             gr.Timer(active=busy),
         )
 

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 EVERY = 1.0
 
 
-def build(page: Page, run: gr.Dropdown, evaluated_rows: gr.HTML, error: gr.HTML) -> gr.Column:
-    """The panel for the run that `run` holds; who shows it decides when.
+def build(
+    page: Page, run: gr.Dropdown, evaluated_rows: gr.HTML, error: gr.HTML
+) -> tuple[gr.Column, list[Any]]:
+    """The panel for the run that `run` holds, and what `offered` fills; who shows it decides when.
 
     `evaluated_rows` shows the run's evaluation, whose rows are withheld as long as they are rated.
     """
@@ -81,11 +83,6 @@ def build(page: Page, run: gr.Dropdown, evaluated_rows: gr.HTML, error: gr.HTML)
         found = last if last.run == run_id else Looked(run_id or "")
         return (*showing(say, found), *watching(say, name))
 
-    def offered(say: Words, draft: Draft, run_id: str | None) -> tuple[Any, ...]:
-        """The evaluation's answers can be compared as soon as there are some."""
-        known = bool(run_id and evaluations.latest(page.store, run_id))
-        return gr.Button(interactive=known), gr.HTML(visible=not known)
-
     def evaluated(say: Words, draft: Draft, run_id: str) -> tuple[Any, ...]:
         made = ratings.from_evaluation(page.store, run_id)
         return showing(say, Looked(run_id, opened=made.id))
@@ -139,7 +136,6 @@ def build(page: Page, run: gr.Dropdown, evaluated_rows: gr.HTML, error: gr.HTML)
 
     page.on_enter("evaluate", picked, [*shown, *watched], inputs=[run, task, looked], error=error)
     page.on(run.change, picked, [run, task, looked], [*shown, *watched], error=error)
-    page.on(evaluated_rows.change, offered, [run], [from_evaluation, none_yet], error=error, latest=True)
     page.on(from_evaluation.click, evaluated, [run], shown, error=error)
     page.on(from_prompts.click, asked, [run, prompts], watched, error=error)
     page.on(timer.tick, ticked, [task, looked], [*shown, *watched], error=error)
@@ -147,7 +143,13 @@ def build(page: Page, run: gr.Dropdown, evaluated_rows: gr.HTML, error: gr.HTML)
     done = page.on(listed.click, acted, [looked], [*shown, download], error=error, event=True)
     done.then(None, download, None, js=live.SAVE, api_visibility="private", show_progress="hidden")
     page.on(desk.change, rated, [looked], [listed], error=error, latest=True)
-    return panel
+    return panel, [from_evaluation, none_yet]
+
+
+def offered(page: Page, run_id: str) -> tuple[Any, ...]:
+    """For the components that `build` returns: an evaluation's answers can be compared as soon as there are some."""
+    known = evaluations.latest(page.store, run_id) is not None
+    return gr.Button(interactive=known), gr.HTML(visible=not known)
 
 
 def _turn_of(page: Page) -> Any:
