@@ -38,14 +38,17 @@ def newest(say: Words, store: Store, run_id: str) -> str:
 
 
 def result(say: Words, found: Result, *, blind: bool = False) -> str:
-    """All that an evaluation found; `blind`: without the rows, which people rate and must not see by side."""
+    """All that an evaluation found; `blind`: without answers by side, as people rate such answers.
+
+    Those to general rows are not rated, but show how each side writes.
+    """
     parts = [_headline(say, found), _figures(say, found)]
     if found["samples"] and blind:
         parts.append(f'<p class="note">{escape(say("evaluate.blind"))}</p>')
     elif found["samples"]:
         parts.append(_samples(say, found["samples"]))
     if found["general"]["rows"]:
-        parts.append(_general(say, found))
+        parts.append(_general(say, found, blind=blind))
     return "".join(parts)
 
 
@@ -182,7 +185,7 @@ def _worst(say: Words, rows: Sequence[Mapping[str, Any]]) -> str:
     return f'<div class="panel evaluated">{title}{body}</div>'
 
 
-def _general(say: Words, found: Result) -> str:
+def _general(say: Words, found: Result, *, blind: bool) -> str:
     """The general set before and after, by kind of task, the worst first."""
     general, rise = found["general"], found["forgetting"]
     key = "evaluate.forgot" if rise > _FORGOTTEN else "evaluate.kept"
@@ -206,6 +209,6 @@ def _general(say: Words, found: Result) -> str:
         say("chat.tuned"),
         say("evaluate.change"),
     ]
-    return views.panel(
-        say("evaluate.general"), f'<p class="note">{escape(told)}</p>{views.table(heads, lines)}'
-    ) + _worst(say, general.get("worst", []))
+    body = f'<p class="note">{escape(told)}</p>{views.table(heads, lines)}'
+    worst = "" if blind else _worst(say, general.get("worst", []))
+    return views.panel(say("evaluate.general"), body) + worst

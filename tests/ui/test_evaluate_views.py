@@ -71,6 +71,15 @@ def test_foreign_text_stays_text() -> None:
     assert "&lt;b&gt;No&lt;/b&gt;" in html
 
 
+def test_while_people_rate_no_answer_is_shown_by_side() -> None:
+    row = {**found()["samples"][0], "task": "advice"}
+    general = {**found()["general"], "worst": [row]}
+    assert "answer-tuned" in evaluate_views.result(EN, found(samples=[], general=general))
+    html = evaluate_views.result(EN, found(general=general), blind=True)
+    assert "answer-tuned" not in html
+    assert "open question" in html
+
+
 def test_rows_that_were_not_asked_are_named() -> None:
     assert "Not asked, as their prompt is empty or leaves no room: 1 row." in evaluate_views.result(
         EN, found(left_out=[7])
