@@ -11,6 +11,7 @@ import math
 import struct
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -21,6 +22,7 @@ from safetensors.torch import load_file, save_file
 
 from studio.domain.errors import StudioError
 from studio.engine.export.four_bit import FourBit
+from studio.engine.export.writing import ahead
 from studio.engine.hub import ID
 from studio.engine.machine import default_device
 from studio.engine.model_files import INDEX, WEIGHTS, Tensor, read_header, weight_files
@@ -36,8 +38,8 @@ _WIDTHS = {"BF16": 2, "F16": 2, "F32": 4, "F64": 8, "I64": 8, "I32": 4, "I16": 2
 _FLOATS = frozenset({"BF16", "F16", "F32", "F64"})
 _NAMES = {"bfloat16": "BF16", "float16": "F16", "float32": "F32"}
 """Of the number formats in safetensors' headers."""
-_AT_ONCE = 1 << 20
-"""Numbers that are merged at once: so many in float32 stay in a processor's cache."""
+_AT_ONCE = 1 << 18
+"""Numbers that are merged at once: so many in float32 stay in a core's own cache."""
 _PREFIX = "base_model.model."
 _MAGNITUDE = ".lora_magnitude_vector"
 
@@ -55,15 +57,13 @@ class Update:
     """Whether the weight is stored as (inputs, outputs), as GPT-2's are."""
 
     def rows(self, stored: torch.Tensor) -> Iterator[torch.Tensor]:
-        """The merged weight (outputs, inputs) in float32, some rows after the other; each holds until the next."""
+        """The merged weight (outputs, inputs) in float32, some rows after the other."""
         weight = stored.T if self.transposed else stored
         a, b = self.a.float(), self.b.float()
         count = max(1, _AT_ONCE // weight.shape[1])
-        buffer = torch.empty(count, weight.shape[1])
         for start in range(0, len(weight), count):
             part = slice(start, start + count)
-            summed = buffer[: len(weight[part])]
-            summed.copy_(weight[part]).addmm_(b[part], a, alpha=self.scale)
+            summed = weight[part].to(torch.float32, copy=True).addmm_(b[part], a, alpha=self.scale)
             if self.magnitude is not None:
                 summed *= (self.magnitude[part].float() / torch.linalg.norm(summed, dim=1))[:, None]
             yield summed
@@ -71,7 +71,7 @@ class Update:
     def applied(self, stored: torch.Tensor) -> torch.Tensor:
         """The merged weight as it is stored, in float32."""
         merged = torch.empty(stored.shape)
-        torch.cat([rows.clone() for rows in self.rows(stored)], out=merged.T if self.transposed else merged)
+        torch.cat([*self.rows(stored)], out=merged.T if self.transposed else merged)
         return merged
 
 
@@ -92,10 +92,10 @@ class Tuned:
         return update.applied(stored) if update else stored
 
     def parts(self, name: str) -> Iterator[torch.Tensor]:
-        """The same, one part after the other in the order of the file; each holds until the next."""
+        """The same, one part after the other in the order of the file."""
         update = self.updates.get(name)
         if update is None or update.transposed:
-            yield self.read(name)
+            yield from self.read(name).reshape(-1).split(_AT_ONCE)
         else:
             yield from update.rows(self._stored(name))
 
@@ -251,18 +251,29 @@ def _write(tuned: Tuned, folder: Path, dtype: str, wrote: Wrote) -> None:
         places.update(dict.fromkeys(names, file_name))
         # Wider numbers first, as the library itself writes them: so each stands at a multiple of its own width.
         names.sort(key=lambda name: -_width(tuned.shapes[name], dtype))
-        with (folder / file_name).open("wb") as out:
-            out.write(_header({name: tuned.shapes[name] for name in names}, dtype))
+        with ahead(folder / file_name) as out, _one_core():
+            out.write(memoryview(_header({name: tuned.shapes[name] for name in names}, dtype)))
             for name in names:
                 wrote(done, total)
                 for part in tuned.parts(name):
                     numbers = _converted(name, part, dtype).contiguous().reshape(-1)
-                    numbers.view(torch.uint8).numpy().tofile(out)
+                    out.write(numbers.view(torch.uint8).numpy().data)
                 done += _size(tuned.shapes[name], dtype)
     if len(shards) > 1:
         index = {"metadata": {"total_size": total}, "weight_map": places}
         (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
     wrote(total, total)
+
+
+@contextmanager
+def _one_core() -> Iterator[None]:
+    """Sums on one core, beside the one that writes: several spend more on waiting for each other than on summing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _header(tensors: Mapping[str, Tensor], dtype: str) -> bytes:
