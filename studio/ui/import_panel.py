@@ -22,7 +22,13 @@ def build(page: Page, error: gr.HTML) -> gr.State:
     came = gr.State("")
     with gr.Accordion(t("import.title"), open=False, elem_id="import"):
         gr.HTML(t("import.about"), elem_classes="muted small")
-        upload = gr.File(label=t("import.upload"), file_types=[".zip"], height=104, elem_id="import-upload")
+        upload = gr.File(
+            label=t("import.upload"),
+            show_label=False,
+            file_types=[".zip"],
+            height=104,
+            elem_id="import-upload",
+        )
         # Paths are for a page that only this machine reaches: others must not look around in it.
         with gr.Row(elem_classes="controls", visible=page.local):
             folder = gr.Textbox(label=t("import.folder"), max_lines=1, elem_id="import-folder")
