@@ -167,8 +167,7 @@ def _targets(say: Words, run: Run) -> list[tuple[str, str]]:
 def _shown(config: ExportConfig, run: Run) -> list[Any]:
     """All settings but the target are for some targets alone."""
     return [
-        gr.update(value=getattr(config, setting.name), visible=_does_something(setting, config, run.method))
-        for setting in export_settings()[1:]
+        gr.update(visible=_does_something(setting, config, run.method)) for setting in export_settings()[1:]
     ]
 
 

@@ -379,8 +379,9 @@ def test_an_adapter_is_exported_with_all_that_its_base_needs(tmp_path: Path, met
     run = tuned_run(tmp_path, method, "bfloat16")
     result = exported(run, tmp_path / "out", "adapter", "float32")
     assert result.verified.passed
-    # bitsandbytes may multiply 4-bit weights in evaluation by other kernels than those that can learn
-    assert result.verified.chat.mean_kl < (0.01 if method == "qlora" else 1e-9)
+    # The chat multiplies every side's adapter in one batched product, which rounds elsewhere than PEFT's own, and
+    # bitsandbytes may multiply 4-bit weights in evaluation by other kernels than those that can learn.
+    assert result.verified.chat.mean_kl < (0.01 if method == "qlora" else 1e-4)
     assert set(result.files) >= {"adapter_model.safetensors", "adapter_config.json", "tokenizer.json"}
     assert "model.safetensors" not in result.files
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
