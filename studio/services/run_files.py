@@ -217,6 +217,17 @@ class RunFiles:
     def held_out_rows(self) -> list[Conversation]:
         return self._rows("held_out")
 
+    def first_row(self) -> Conversation | None:
+        """A row that was kept from training, or else one that was not; the others are not read."""
+        for name in ("held_out", "train"):
+            file = self.folder / "data" / f"{name}.jsonl"
+            if file.is_file():
+                with file.open(encoding="utf-8") as lines:
+                    line = lines.readline()
+                if line:
+                    return _row(json.loads(line))
+        return None
+
     def _rows(self, name: str) -> list[Conversation]:
         file = self.folder / "data" / f"{name}.jsonl"
         if not file.is_file():
