@@ -53,7 +53,7 @@ class EndpointWorker:
 
     def _export(self) -> ExportStatus:
         """The export that was named; else a proven merged one, made first where there is none."""
-        self._say("exporting")
+        self._say("starting", since=now())
         if self.asked.export:
             return proven.named(self.store, self.run_id, self.asked.export)
         config = endpoints.export_config(self.store, self.asked)

@@ -60,7 +60,7 @@ class EndpointStatus:
     """Of the export's files: about what the model takes in memory."""
     command: tuple[str, ...] = ()
     since: str = ""
-    """When it began to load the model, or to answer."""
+    """When it was started, began to load the model, or to answer."""
     phase: str = "loading"
     done: float = 0.0
     total: float = 0.0
@@ -153,7 +153,7 @@ def status(store: Store, run_id: str) -> EndpointStatus | None:
     if asked is None:
         return None
     alive = files.is_alive()
-    said = read_json(files.state) or {"state": "exporting"}
+    said = read_json(files.state) or {"state": "starting", "since": asked["created"]}
     state, error = said["state"], failures.from_json(said["error"]) if "error" in said else None
     if state in AT_WORK and not alive:
         state, error = "failed", _GONE
