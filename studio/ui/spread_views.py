@@ -42,8 +42,8 @@ def _figures(say: Words, spread: Spreading) -> str:
     answered = spread.rows - spread.forms.get("empty", 0) - spread.forms.get("call", 0)
     different = min(spread.distinct_responses, answered)
     figures = [
-        (views.count(spread.rows), say("spread.rows")),
-        (views.count(different), say("spread.different")),
+        (views.count(spread.rows), say("spread.row" if spread.rows == 1 else "spread.rows")),
+        (views.count(different), say("spread.different.one" if different == 1 else "spread.different")),
     ]
     figures += [
         (f"{ratio:.2f}", say(f"spread.distinct.{n}")) for n, ratio in enumerate(spread.distinct_n, start=1)
