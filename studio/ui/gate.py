@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from studio.services.addresses import host_name
 from studio.ui import connection, loading
+from studio.ui.headers import guarded
 from studio.ui.i18n import FRONTEND_LOCALES, language_of, words
 
 # Gradio can fetch addresses for a page; this studio asks no other host for anything.
@@ -35,6 +36,7 @@ class Gate:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
+        send = guarded(send)
         headers = Headers(scope=scope)
         host, origin = host_name(headers.get("host", "")), urlsplit(headers.get("origin", "")).netloc
         if self.hosts and host not in self.hosts:

@@ -27,6 +27,10 @@ def test_a_page_at_rest_asks_for_nothing(page: Page, server: Server) -> None:  #
     page.on(
         "request", lambda request: asked.append(request.post_data or "") if "join" in request.url else None
     )
+    refused: list[str] = []
+    page.on(
+        "console", lambda told: refused.append(told.text) if "Content Security Policy" in told.text else None
+    )
     page.add_init_script(COUNTED)
     page.goto(server.url)
     page.locator("#samples [data-sample]").last.click()
@@ -46,3 +50,4 @@ def test_a_page_at_rest_asks_for_nothing(page: Page, server: Server) -> None:  #
     page.wait_for_timeout(3000)
     drafts = [given[0]["values"] for post in asked if (given := json.loads(post)["data"]) and given[0]]
     assert drafts[-1] == {"train.epochs": 2}
+    assert refused == []  # nothing of the page's own is against its content policy

@@ -112,3 +112,11 @@ def test_a_page_says_in_its_own_language_that_its_server_is_gone() -> None:
 
 def test_a_host_header_without_a_port_is_a_name() -> None:
     assert host_name("studio.lan") == "studio.lan"
+
+
+@pytest.mark.parametrize(("path", "host"), [("/", "localhost"), ("/x", "localhost"), ("/x", "evil.example")])
+def test_every_answer_forbids_other_hosts_and_frames(path: str, host: str) -> None:
+    headers = client().get(path, headers={"host": host}).headers
+    assert headers["content-security-policy"].startswith("default-src 'self'; ")
+    assert "frame-ancestors 'self'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"
