@@ -34,7 +34,7 @@ from studio.engine.export.gguf.read import load_gguf
 from studio.engine.export.gguf.vocabulary import CUTS, as_read, vocabulary_of
 from studio.engine.export.gguf.write import file_name, gguf_bytes, write_gguf
 from studio.engine.export.ollama import modelfile, translated
-from studio.engine.export.verify import Distance, _failures
+from studio.engine.export.verify import Distance, _Compared, _failures
 from studio.engine.shipped_templates import SHIPPED
 from studio.engine.templates import Template, resolve
 from studio.engine.tokenizer import load_tokenizer
@@ -279,10 +279,11 @@ def test_a_file_that_lost_some_merges_fails_its_proof(
 
 def test_four_bits_that_undo_what_was_learnt_fail() -> None:
     undone = Distance(max_logit_difference=9.0, mean_kl=0.4, greedy_match=0.0)
-    assert [str(failure) for failure in _failures(undone, 1.0, 0.3, 8, True, True)] == [
+    compared = _Compared(chat=undone, original=None, same_prompt_ids=True, same_end_tokens=True)
+    assert [str(failure) for failure in _failures(compared, 1.0, 0.3, 8)] == [
         "The untuned model is as near to the live one: so few bits undo what the run has learnt."
     ]
-    assert _failures(undone, 1.0, 0.5, 8, True, True) == []
+    assert _failures(compared, 1.0, 0.5, 8) == []
 
 
 # --- Ollama --------------------------------------------------------------------------------------------------
