@@ -15,6 +15,7 @@ from studio.domain.encoded import Encoded
 from studio.domain.errors import StudioError
 from studio.engine import trainee
 from studio.engine.export import RunFacts, export
+from studio.engine.export.verify import Verified
 from studio.engine.models import load_base
 from studio.engine.steps import plan_steps
 from studio.engine.templates import resolve
@@ -237,7 +238,7 @@ def test_an_export_answers_as_the_chat_did(
 
 
 @pytest.mark.parametrize("variant", ["dora", "pissa", "pissa+dora"])
-def test_an_adapter_on_4_bits_is_merged_into_the_original_weights(
+def test_an_adapter_on_4_bits_is_merged_into_either_weights(
     model: Path, run: Run, tmp_path: Path, variant: str
 ) -> None:
     settings = {**BASE, "method": "qlora", "target_modules": LINEAR, **VARIANTS[variant]}
@@ -247,12 +248,18 @@ def test_an_adapter_on_4_bits_is_merged_into_the_original_weights(
     tuned = TunedRun(
         "a", "a", config, model, resolve("model", tokenizer), tokenizer, "adapter", folder / "adapter"
     )
-    verified = export(
-        tuned, ExportConfig(dtype="float32"), tmp_path / "out", rows=ROWS, facts=RunFacts()
-    ).verified
-    assert verified.passed
-    assert verified.original is not None
-    assert verified.original.mean_kl < 1e-6
+
+    def merged(into: str) -> Verified:
+        how = ExportConfig.model_validate({"dtype": "float32", "into": into})
+        verified = export(tuned, how, tmp_path / into, rows=ROWS, facts=RunFacts()).verified
+        assert verified is not None
+        assert verified.passed
+        return verified
+
+    original = merged("original").original
+    assert original is not None
+    assert original.mean_kl < 1e-6
+    assert merged("dequantised").chat.mean_kl < 1e-6
 
 
 # --- PiSSA ---------------------------------------------------------------------------------------------------
