@@ -145,6 +145,8 @@ class _Group:
             x = functional.pad(x, (0, 0, 0, FLOAT32_TOKENS - tokens))
         a, b = self.a[turned.adapters], self.b[turned.adapters]
         up = torch.bmm(torch.bmm(x.expand(len(a), *x.shape), a), b)[:, :tokens] * turned.scales
+        # What is not a number, in an adapter that diverged, times 0 is none either: it must not reach others' tokens.
+        up = up.where(turned.scales != 0, 0)
         return up.sum(0) if len(a) > 1 else up[0]
 
 

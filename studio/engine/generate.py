@@ -149,8 +149,14 @@ class _Answer:
 def draw(logits: torch.Tensor, settings: ChatSettings, generator: torch.Generator) -> int:
     """The next token: the likeliest at temperature 0, else one from the nucleus of `top_p`.
 
-    Nucleus sampling: Holtzman et al. 2019, arXiv:1904.09751. `logits` is one-dimensional.
+    Nucleus sampling: Holtzman et al. 2019, arXiv:1904.09751. `logits` is one-dimensional. StudioError where they are no
+    numbers.
     """
+    if bool(logits.isnan().any()):
+        raise StudioError(
+            "The model gives no numbers any more: its weights have diverged.",
+            "Chat with an earlier checkpoint of the run, or train it again with a lower learning rate.",
+        )
     if settings.temperature <= 0:
         return int(logits.argmax())
     probabilities = torch.softmax(logits / settings.temperature, dim=-1)

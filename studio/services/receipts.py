@@ -20,8 +20,8 @@ from studio.services.run_files import RunFiles
 from studio.services.store import Store
 from studio.services.trained import weight_stamps
 
-_LEFT_BEHIND = ("exports", "stop", "place", ".reserve")
-"""Not copied: exports are made anew, and the rest was between a worker and its machine."""
+_LEFT_BEHIND = ("exports", "endpoint", "stop", "place", ".reserve")
+"""Not copied: exports are made and served anew, and the rest was between a worker and its machine."""
 
 
 def receipt(files: RunFiles) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def import_run(store: Store, folder: Path, base: Path | None = None) -> str:
 
 
 def _check_whole(given: RunFiles) -> None:
-    """Raises StudioError where the folder is no run, a run at work, or not as it was written."""
+    """StudioError where it is no run, one at work, or its rows or template are not as they were written."""
     name = given.run()["name"]
     if given.state().state in ALIVE:
         raise StudioError(

@@ -1,4 +1,7 @@
-"""Runs of another machine, from a folder or an archive: taken over in the background, checked by their hashes."""
+"""Runs of another machine, from a folder or an archive: taken over in the background.
+
+Their rows, template and base are checked by the hashes in the run, which tell damage, not who made it.
+"""
 
 from __future__ import annotations
 

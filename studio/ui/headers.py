@@ -5,8 +5,9 @@ from __future__ import annotations
 from starlette.datastructures import MutableHeaders
 from starlette.types import Message, Send
 
-# Nothing is loaded from, sent to or shown by another host: what stands in a row or in an answer cannot call home, even
-# if it were taken for HTML. Gradio's own code needs inline scripts and compiles a component's script in the browser.
+# The page loads nothing from other hosts and fetches nothing from them, whatever stands in a row or in an answer. It is
+# the second wall: Gradio's own code needs inline scripts and compiles a component's script in the browser, so that
+# escaping is what keeps HTML in a row from being more than text.
 POLICY = "; ".join(
     (
         "default-src 'self'",

@@ -14,6 +14,7 @@ from studio.domain.answer import ChatSettings, Piece, Side
 from studio.domain.chat import Message
 from studio.domain.errors import StudioError
 from studio.engine.choices import choices
+from studio.engine.decoding import Decoder, Row
 from studio.engine.generate import Prompt, stream
 from studio.engine.models import load_base
 from studio.engine.tuned import Pair, TunedRun, check_beside, load_pair
@@ -103,6 +104,26 @@ def test_a_side_is_what_its_run_or_checkpoint_is_when_loaded_alone(
         answers(four, runs, [*runs])[side]
         == answers(alone, {**runs, "tuned": runs[side]}, ["tuned"])["tuned"]
     )
+
+
+def test_a_run_that_diverged_does_not_reach_those_beside_it_and_says_so(
+    runs: Mapping[Side, TunedRun], tmp_path: Path
+) -> None:
+    broken = changed(runs["tuned"], tmp_path / "broken", float("nan"), "run-3")
+    pair = load_pair(runs["tuned"], beside={"run-3": broken}, device="cpu")
+    ids = runs["tuned"].prompt(QUESTION)
+
+    def read(*sides: Side) -> dict[Side, torch.Tensor | None]:
+        return dict(zip(sides, Decoder(pair).advance([Row(side, list(ids)) for side in sides]), strict=True))
+
+    alone, together = read("base", "tuned"), read("base", "tuned", "run-3")
+    for side, logits in alone.items():
+        beside = together[side]
+        assert logits is not None
+        assert beside is not None
+        assert torch.equal(logits, beside)
+    with pytest.raises(StudioError, match="its weights have diverged"):
+        answers(pair, {"run-3": broken, "base": runs["base"]}, ["run-3"])
 
 
 def test_a_run_of_another_base_is_refused(runs: Mapping[Side, TunedRun], tmp_path: Path) -> None:

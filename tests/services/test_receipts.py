@@ -64,11 +64,13 @@ def test_a_receipt_names_all_that_a_run_was_made_from(run: RunFiles) -> None:
 
 def test_a_run_of_another_machine_is_taken_over_with_this_machine_s_base(run: RunFiles, here: Store) -> None:
     (run.exports / "merged").mkdir(parents=True)
+    run.endpoint.folder.mkdir()
     assert import_run(here, run.folder) == run.id
     taken = RunFiles(here.run_dir(run.id))
     assert read_trained(taken).model_path == here.models_dir / "tiny"
     assert receipt(taken) == receipt(run)
     assert not taken.exports.exists()
+    assert not taken.endpoint.folder.exists()
     assert [*here.tmp_dir.iterdir()] == []
 
 

@@ -43,6 +43,8 @@ class Ahead:
         self._file.write(piece)
         self._since += len(piece)
         if self._since >= _FLUSHED and (self._flushed is None or self._flushed.done()):
+            if self._flushed:
+                self._flushed.result()  # a disk that refuses says so once
             self._since = 0
             self._flushed = self._flushing.submit(os.fsync, self._file.fileno())
 
