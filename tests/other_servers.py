@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 VLLM = f"""#!{sys.executable}
-# It says how it was called, answers that it is well, and ends where it is told to.
+# It says how it was called, names its model once it may, and ends where it is told to.
 import json, os, sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 print(json.dumps(sys.argv[1:]), flush=True)
@@ -15,8 +15,11 @@ if os.environ.get("VLLM_TEST_ENDS"):
     sys.exit("ValueError: no memory for the cache\\nbye")
 class Well(BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200 if self.path == "/health" else 404)
+        loading = os.path.exists(os.environ.get("VLLM_TEST_LOADS", ""))
+        self.send_response(200 if self.path == "/v1/models" and not loading else 404)
         self.end_headers()
+        name = "another" if loading else sys.argv[sys.argv.index("--served-model-name") + 1]
+        self.wfile.write(json.dumps({{"data": [{{"id": name}}]}}).encode())
 HTTPServer(("127.0.0.1", int(sys.argv[sys.argv.index("--port") + 1])), Well).serve_forever()
 """
 

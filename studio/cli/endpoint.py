@@ -28,7 +28,7 @@ def add_to(verbs: Verbs) -> None:
         verbs, "endpoint", endpoint, "serve a run's model to OpenAI's client; without a run: what is served"
     )
     serve.add_argument("run", nargs="?")
-    serve.add_argument("--with", dest="server", choices=SERVERS, default="transformers", help="which server")
+    serve.add_argument("--with", dest="server", choices=SERVERS, help="which server; else transformers")
     serve.add_argument(
         "--export", default="", help="one of the run's merged exports; else the proven one that fits"
     )
@@ -38,7 +38,7 @@ def add_to(verbs: Verbs) -> None:
         choices=["bfloat16", "float16", "float32"],
         help="of the export; else the chat's",
     )
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    serve.add_argument("--host", help="address to listen on; else 127.0.0.1")
     serve.add_argument("--port", type=int, help="else the first free one from 8000 on")
     serve.add_argument(
         "--without-login",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from collections.abc import Collection
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 ANY_ADDRESS = frozenset({"0.0.0.0", "::"})
@@ -59,11 +60,10 @@ def cannot_bind(host: str, port: int) -> OSError | None:
     return None
 
 
-def free_port(host: str, start: int) -> int:
-    """The first free port from `start` on; `start` itself where two hundred are taken."""
-    return next(
-        (port for port in range(start, min(start + 200, 65536)) if cannot_bind(host, port) is None), start
-    )
+def free_port(host: str, start: int, but: Collection[int] = ()) -> int:
+    """The first free port from `start` on, none of `but`; `start` itself where two hundred are taken."""
+    ports = (port for port in range(start, min(start + 200, 65536)) if port not in but)
+    return next((port for port in ports if cannot_bind(host, port) is None), start)
 
 
 def shown(host: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from dataclasses import dataclass
 from datetime import datetime
@@ -56,23 +57,43 @@ class EndpointFiles:
         return self.folder / "lock"
 
     def is_alive(self) -> bool:
-        """Whether it is at work: a server whose watcher was killed serves on."""
+        """Whether it is at work: a server whose watcher was killed serves on, if it answered by then.
+
+        Before that nobody would say when it does, or that it never will.
+        """
         asked = read_json(self.request)
         if asked is None:
             return False
         if not self.process.exists() and not self.state.exists():
             begun = datetime.fromisoformat(asked["created"].replace("Z", "+00:00")).timestamp()
             return time.time() - begun < _GRACE
-        return any(process.is_alive(*_written(file)) for file in (self.process, self.server))
+        if process.is_alive(*_written(self.process)):
+            return True
+        return (read_json(self.state) or {}).get("state") == "serving" and self._server_lives()
+
+    def leaves_something(self) -> bool:
+        """Whether a server, or its links to an export's files, outlived what looked after it."""
+        return self.hub.exists() or self._server_lives()
 
     def serves(self, export: str) -> bool:
         """Whether a living server has this export's files in use."""
         return self.is_alive() and (read_json(self.state) or {}).get("export") == export
 
     def end(self) -> None:
-        """End the server and who watches it, at once: neither has anything to save."""
-        for file in (self.process, self.server):
-            process.kill(*_written(file))
+        """End who watches the server, and the server, at once: answers under way break off.
+
+        An export that is being made for it breaks off too and counts as interrupted; the next start makes another.
+        """
+        process.kill(*_written(self.process))
+        self.end_server()
+
+    def end_server(self) -> None:
+        """End the server, and let go of the export: its links would keep a deleted one's bytes on the disk."""
+        process.kill(*_written(self.server))
+        shutil.rmtree(self.hub, ignore_errors=True)
+
+    def _server_lives(self) -> bool:
+        return process.is_alive(*_written(self.server))
 
 
 def _written(file: Path) -> tuple[int | None, float | None]:

@@ -54,8 +54,9 @@ def launch(server: Server, files: EndpointFiles, model: Path, name: str, host: s
     """The command that serves the export in `model` under `name`, without asking any other host for anything."""
     alone = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"}
     if server == "vllm":
-        listening = ["--host", host, "--port", str(port)]
-        command = [str(_vllm()), "serve", str(model), "--served-model-name", name, *listening]
+        listening = ["--host", host.strip("[]"), "--port", str(port)]
+        no_page = ["--allowed-origins", "[]"]  # vLLM lets any web page read its answers unless told otherwise
+        command = [str(_vllm()), "serve", str(model), "--served-model-name", name, *listening, *no_page]
         alone |= {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     else:
         _write_hub(files.hub, model, name)

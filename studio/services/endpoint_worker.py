@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ _LOOK = 0.25
 """Seconds from look to look at whether the server answers."""
 _LINE = 300
 """Letters of the log's line that is told as the reason."""
+_TAIL = 1 << 16
+"""Bytes at the log's end that the reason is looked for in: a server that was asked for days has said a lot."""
 
 
 class EndpointWorker:
@@ -48,6 +51,7 @@ class EndpointWorker:
         except Exception as error:
             traceback.print_exc()
             told = failures.explained(error, _NO_MEMORY, _failed)
+            self.files.end_server()
             self._say("failed", error=json.loads(json.dumps(failures.to_json(told), default=str)))
         return 1
 
@@ -72,7 +76,7 @@ class EndpointWorker:
         self.told = {"export": export.name, "bytes": size, "command": [*launch.command]}
         self._say("starting", since=now())
         server = self._started(launch)
-        while not self._answers():
+        while not (self._answers() and server.poll() is None):
             if server.poll() is not None:
                 raise self._ended(server)
             time.sleep(_LOOK)
@@ -89,12 +93,14 @@ class EndpointWorker:
         return server
 
     def _answers(self) -> bool:
-        """Whether the server says that it is well."""
+        """Whether a server is there that has this model: another program may have taken the port meanwhile."""
+        key = os.environ.get("VLLM_API_KEY", "")  # vLLM reads it too, and then answers nobody else
         asking = http.client.HTTPConnection(shown(self.asked.host).strip("[]"), self.asked.port, timeout=5)
         try:
-            asking.request("GET", "/health")
-            return asking.getresponse().status == 200
-        except (OSError, http.client.HTTPException):
+            asking.request("GET", "/v1/models", headers={"Authorization": f"Bearer {key}"} if key else {})
+            models = json.loads(asking.getresponse().read())["data"]
+            return self.asked.name in [model["id"] for model in models]
+        except (OSError, http.client.HTTPException, ValueError, LookupError, TypeError):
             return False
         finally:
             asking.close()
@@ -117,7 +123,9 @@ class EndpointWorker:
 
 def _reason(log: Path) -> str:
     """The last line that speaks of an error, or else the last one."""
-    text = log.read_text(encoding="utf-8", errors="replace").replace("\r", "\n")
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - _TAIL))
+        text = file.read().decode("utf-8", errors="replace").replace("\r", "\n")
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     wrong = [line for line in lines if "error" in line.lower()]
     return (wrong or lines or ["it said nothing"])[-1][:_LINE]

@@ -15,6 +15,7 @@ from studio.domain.config import ExportConfig
 from studio.domain.errors import StudioError
 from studio.services import endpoint_servers, exports, failures, process, proven
 from studio.services.addresses import cannot_bind, free_port, is_loopback, shown
+from studio.services.endpoint_files import EndpointFiles
 from studio.services.endpoint_servers import Server
 from studio.services.files import explained, now, read_json, write_json
 from studio.services.run_files import RunFiles
@@ -89,23 +90,28 @@ def start(
     store: Store,
     run_id: str,
     *,
-    server: Server = "transformers",
+    server: Server | None = None,
     export: str = "",
     dtype: str = "",
-    host: str = "127.0.0.1",
+    host: str | None = None,
     port: int | None = None,
     without_login: bool = False,
 ) -> EndpointStatus:
     """Serve a run's model in a process of its own, which outlives the page; one that is served already stays as it is.
 
-    Without a port, the first free one from `FIRST_PORT` on. StudioError at once where the run, the server or the
-    address is at fault; an address that others reach is one, unless `without_login` says that it is meant.
+    StudioError where that one is not as asked for; what is left open may be anything. Without a port, the first free
+    one from `FIRST_PORT` on. StudioError at once where the run, the server or the address is at fault; an address that
+    others reach is one, unless `without_login` says that it is meant.
     """
     run = exports.ready(store, run_id)
     name = slug(str(run.run()["name"]))
     found = status(store, run_id)
     if found is not None and found.at_work:
+        _check_same(
+            store, found, {"server": server, "export": export, "dtype": dtype, "host": host, "port": port}
+        )
         return found
+    server, host = server or "transformers", host or "127.0.0.1"
     endpoint_servers.check(server)
     if export and proven.named(store, run_id, export).to != "merged":
         raise StudioError(
@@ -113,24 +119,35 @@ def start(
             "Choose a merged export, or leave it to the studio.",
             name=export,
         )
-    asked = Asked(
-        run_id,
-        run_id if name == "untitled" else name,
-        server,
-        export,
-        dtype,
-        host,
-        _port(host, port, without_login),
-    )
+    name = run_id if name == "untitled" else name
     files = run.endpoint
     with explained(files.folder):
         files.folder.mkdir(exist_ok=True)
-    with FileLock(files.lock):
-        if not files.is_alive():
-            _start(run, asked)
+    with FileLock(store.home / "endpoints.lock"):  # two that start at once must not get one port
+        asked = Asked(run_id, name, server, export, dtype, host, _port(store, host, port, without_login))
+        with FileLock(files.lock):
+            if not files.is_alive():
+                _start(run, asked)
     begun = status(store, run_id)
     assert begun is not None
     return begun
+
+
+def _check_same(store: Store, found: EndpointStatus, given: dict[str, str | int | None]) -> None:
+    """StudioError where the endpoint at work is another than the one that was asked for."""
+    served = asdict(found.asked)
+    if found.export:
+        served |= {
+            "export": found.export,
+            "dtype": exports.status(store, found.asked.run, found.export).precision,
+        }
+    if any(value not in (None, "") and value != served[name] for name, value in given.items()):
+        raise StudioError(
+            "The run {run} is served already, in another way, at {url}.",
+            "Stop it first.",
+            run=found.asked.run,
+            url=found.asked.url,
+        )
 
 
 def _start(run: RunFiles, asked: Asked) -> None:
@@ -156,6 +173,7 @@ def status(store: Store, run_id: str) -> EndpointStatus | None:
     said = read_json(files.state) or {"state": "starting", "since": asked["created"]}
     state, error = said["state"], failures.from_json(said["error"]) if "error" in said else None
     if state in AT_WORK and not alive:
+        _clear(files)
         state, error = "failed", _GONE
     return EndpointStatus(
         Asked(**asked["asked"]),
@@ -171,6 +189,14 @@ def status(store: Store, run_id: str) -> EndpointStatus | None:
         files.log,
         error,
     )
+
+
+def _clear(files: EndpointFiles) -> None:
+    """End what outlived its watcher without one; not where it was started anew meanwhile."""
+    if files.leaves_something():
+        with FileLock(files.lock):
+            if not files.is_alive():
+                files.end_server()
 
 
 _GONE = StudioError(
@@ -190,9 +216,10 @@ def stop(store: Store, run_id: str) -> None:
     files, found = RunFiles(store.run_dir(run_id)).endpoint, status(store, run_id)
     if found is None or not found.at_work:
         raise StudioError("The run {run} is not being served.", "There is nothing to stop.", run=run_id)
-    files.end()
-    said = read_json(files.state) or {}
-    write_json(files.state, {**said, "state": "stopped"})
+    with FileLock(files.lock):
+        files.end()
+        said = read_json(files.state) or {}
+        write_json(files.state, {**said, "state": "stopped"})
 
 
 def wait(
@@ -223,7 +250,7 @@ def export_config(store: Store, asked: Asked) -> ExportConfig:
     return ExportConfig.model_validate({"to": "merged", "dtype": dtype})
 
 
-def _port(host: str, port: int | None, without_login: bool) -> int:
+def _port(store: Store, host: str, port: int | None, without_login: bool) -> int:
     """The port to listen on. StudioError where that is not possible, or not safe."""
     if not is_loopback(host) and not without_login:
         raise StudioError(
@@ -231,16 +258,17 @@ def _port(host: str, port: int | None, without_login: bool) -> int:
             "Leave --host away to serve this machine only, or add --without-login if all of them may.",
             host=host,
         )
-    wanted = free_port(host, FIRST_PORT) if port is None else port
+    promised = {one.asked.port for one in list_endpoints(store)}  # one that still loads listens minutes later
+    wanted = free_port(host, FIRST_PORT, promised) if port is None else port
     problem = cannot_bind(host, wanted)
-    if problem is None:
+    if problem is None and wanted not in promised:
         return wanted
-    if problem.errno == errno.EADDRINUSE:
+    if problem is None or problem.errno == errno.EADDRINUSE:
         raise StudioError(
             "Port {port} is in use.",
             "Choose another; {free} is free.",
             port=wanted,
-            free=free_port(host, wanted + 1),
+            free=free_port(host, wanted + 1, promised),
         )
     raise StudioError(
         "Nothing can be served at {host}:{port}: {problem}.",

@@ -52,8 +52,9 @@ def made(
     config: ExportConfig,
     watch: Watch = lambda status: None,
 ) -> ExportStatus:
-    """A proven export as `config` asks for: the newest that is there, or one that is made now, in its own process.
+    """A proven export of the target and precision that `config` asks for, or one that is made now, in its own process.
 
+    The newest that is there will do, however its other settings were: its proof says that it answers as the run does.
     StudioError where it cannot be made or does not prove itself.
     """
     for status in find(store, run_id, config.to):

@@ -20,6 +20,7 @@ from studio.domain.config import ExportConfig
 from studio.domain.errors import StudioError
 from studio.services import endpoint_servers, endpoints, exports, proven
 from studio.services.chat import ChatProcess
+from studio.services.endpoint_worker import _reason
 from studio.services.endpoints import EndpointStatus
 from studio.services.files import read_json
 from studio.services.jobs import Jobs
@@ -124,7 +125,10 @@ def test_a_page_elsewhere_reaches_nothing(
 
 def test_it_is_started_once_and_its_export_stays(store: Store, served: EndpointStatus) -> None:
     run_id = served.asked.run
-    assert endpoints.start(store, run_id, port=1) == served
+    assert endpoints.start(store, run_id, dtype="float32", port=served.asked.port) == served
+    with pytest.raises(StudioError, match="is served already, in another way, at http://127") as refused:
+        endpoints.start(store, run_id, port=1)
+    assert refused.value.remedy == "Stop it first."
     assert [one.asked.run for one in endpoints.list_endpoints(store)] == [run_id]
     assert (served.export, len(exports.list_exports(store, run_id))) == ("merged-float32", 1)
     with pytest.raises(StudioError, match="is being served"):
@@ -138,7 +142,7 @@ def test_vllm_gets_the_export_and_the_name(store: Store, other: RunFiles) -> Non
     model = other.exports / "merged-float32" / "files"
     assert json.loads(found.log.read_text().splitlines()[0]) == [
         *("serve", str(model), "--served-model-name", "support-tickets"),
-        *("--host", "127.0.0.1", "--port", str(found.asked.port)),
+        *("--host", "127.0.0.1", "--port", str(found.asked.port), "--allowed-origins", "[]"),
     ]
     assert found.command[1:] == tuple(json.loads(found.log.read_text().splitlines()[0]))
     endpoints.stop(store, other.id)
@@ -177,6 +181,44 @@ def test_a_killed_watcher_leaves_no_server_that_nobody_can_end(store: Store, oth
     assert found is not None
     assert found.state == "failed"
     assert "ended without a word" in str(found.error)
+
+
+@pytest.mark.usefixtures("vllm")
+def test_a_watcher_killed_while_the_model_loads_is_the_end_and_its_port_is_promised_until_then(
+    store: Store, other: RunFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = tmp_path / "loads"
+    loads.touch()
+    monkeypatch.setenv("VLLM_TEST_LOADS", str(loads))
+    asked = endpoints.start(store, other.id, server="vllm").asked
+    until(other.endpoint.server.exists)
+    until(lambda: _answers(asked.port))  # but names another model
+    with pytest.raises(StudioError, match=f"Port {asked.port} is in use"):
+        endpoints._port(store, "127.0.0.1", asked.port, without_login=False)
+    found = endpoints.status(store, other.id)
+    assert found is not None
+    assert found.state == "starting"
+    other.endpoint.hub.mkdir()  # as transformers' server has it
+    watcher, server = (read_json(file) for file in (other.endpoint.process, other.endpoint.server))
+    assert watcher is not None
+    assert server is not None
+    os.kill(watcher["pid"], 9)
+    with pytest.raises(StudioError, match="ended without a word"):
+        endpoints.wait(store, other.id)
+    assert not is_alive(server["pid"], server["started"])
+    assert not other.endpoint.hub.exists()
+
+
+@pytest.mark.usefixtures("vllm")
+def test_one_that_does_not_listen_yet_keeps_its_port(store: Store, other: RunFiles) -> None:
+    promised = endpoints.start(store, other.id, server="vllm").asked.port
+    assert endpoints._port(store, "127.0.0.1", None, without_login=False) != promised
+
+
+def test_the_reason_is_looked_for_at_the_log_s_end(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    log.write_text("error: long ago\n" + "all is well\n" * 10_000)
+    assert _reason(log) == "all is well"
 
 
 @pytest.mark.usefixtures("vllm")
