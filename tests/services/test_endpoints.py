@@ -20,6 +20,7 @@ from studio.domain.config import ExportConfig
 from studio.domain.errors import StudioError
 from studio.services import endpoint_servers, endpoints, exports, proven
 from studio.services.chat import ChatProcess
+from studio.services.endpoint_files import EndpointFiles
 from studio.services.endpoint_worker import _reason
 from studio.services.endpoints import EndpointStatus
 from studio.services.files import read_json
@@ -57,7 +58,9 @@ def run(store: Store) -> RunFiles:
 def served(store: Store, run: RunFiles) -> Iterator[EndpointStatus]:
     endpoints.start(store, run.id)
     yield endpoints.wait(store, run.id)
+    assert run.endpoint.hub.is_dir()
     endpoints.stop(store, run.id)
+    assert not run.endpoint.hub.exists()
 
 
 @pytest.fixture
@@ -151,6 +154,12 @@ def test_vllm_gets_the_export_and_the_name(store: Store, other: RunFiles) -> Non
     assert (stopped.state, stopped.error) == ("stopped", None)
     with pytest.raises(StudioError, match="is not being served"):
         endpoints.stop(store, other.id)
+
+
+@pytest.mark.usefixtures("vllm")
+def test_vllm_gets_an_address_without_brackets(tmp_path: Path) -> None:
+    command = endpoint_servers.launch("vllm", EndpointFiles(tmp_path), tmp_path, "x", "[::1]", 8000).command
+    assert command[command.index("--host") + 1] == "::1"
 
 
 @pytest.mark.usefixtures("vllm")
