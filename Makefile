@@ -31,7 +31,7 @@ starter: $(INSTALLED) ## Prepare the starter model (once; in STUDIO_HOME, defaul
 dev: $(DEVELOPED) ## Add what the tests and checks need to .venv.
 
 test: dev starter ## Do all the set-up and run the tests.
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: lint ## Run every check: format, lint, types, tests.
 	@$(MAKE) test

@@ -22,7 +22,7 @@ def test_the_writing_says_how_far_it_is_and_how_long_the_rest_takes() -> None:
     assert "The model is loading" in told(status("running"))
     said = told(status("running", phase="writing", done=30.0, total=120.0, seconds_left=1800.0))
     assert "30 of about 120 rows are written." in said
-    assert "width:25.0%" in said
+    assert 'aria-valuenow="25' in said
     assert "Left: 30 min." in said
 
 

@@ -69,7 +69,7 @@ def test_the_overview_names_what_there_is_with_numbers_in_both_languages() -> No
 def test_a_set_without_any_words_has_an_overview() -> None:
     row = Conversation((Message("user", "<b>"), Message("assistant", "")), 1)
     html = spread_views.overview_html(EN, spread_of([row]).result(), similarity_map([row]), 1)
-    assert "1 rows" in plain(html)
+    assert "1 row 0 different responses" in plain(html)
 
 
 def test_it_is_said_where_only_some_rows_were_looked_at() -> None:
