@@ -124,5 +124,5 @@ def test_a_model_measures_prompts_and_writes_rows_while_the_page_watches(
     page.get_by_role("option", name="written by the model itself").click()
     page.locator("#self-written-rows input").fill("1")
     page.locator("#self-written-start").click()
-    page.locator("#self-written-told").get_by_text("1 row is kept of", exact=False).wait_for(timeout=LONG)
+    page.locator("#self-written-told").get_by_text("1 rows are kept of", exact=False).wait_for(timeout=LONG)
     assert any(entry.name.startswith("written-by-") for entry in Store(server.home).datasets())
