@@ -77,20 +77,21 @@ def build(page: Page, error: gr.HTML) -> None:
             elem_id="mode-choice",
         )
         about = gr.HTML(elem_id="mode-about")
-        with gr.Row(elem_classes="controls", visible=False, elem_id="mode-mixture") as mixture:
-            share = gr.Slider(
-                0,
-                MOST_PERCENT,
-                value=100 * RECOMMENDED_SHARE,
-                step=1,
-                label=t("mode.share"),
-                info=t("mode.share.info"),
-                elem_id="mode-share",
-            )
-            source = gr.Dropdown(
-                label=t("mode.source"), info=t("mode.source.info"), choices=[], elem_id="mode-source"
-            )
-        writing = self_written_panel.build(page, error)
+        with gr.Column(visible=False, elem_id="mode-mixture") as mixture:
+            with gr.Row(elem_classes="controls"):
+                share = gr.Slider(
+                    0,
+                    MOST_PERCENT,
+                    value=100 * RECOMMENDED_SHARE,
+                    step=1,
+                    label=t("mode.share"),
+                    info=t("mode.share.info"),
+                    elem_id="mode-share",
+                )
+                source = gr.Dropdown(
+                    label=t("mode.source"), info=t("mode.source.info"), choices=[], elem_id="mode-source"
+                )
+            writing = self_written_panel.build(page, error)
         earlier = gr.Dropdown(
             label=t("mode.earlier"),
             info=t("mode.earlier.info"),
@@ -169,7 +170,7 @@ def _shown(page: Page, say: Words, draft: Draft, source: str) -> tuple[Any, ...]
         gr.Column(visible=bool(draft.dataset)),
         gr.Radio(value=mode),
         explanation(say, mode),
-        gr.Row(visible=mixes),
+        gr.Column(visible=mixes),
         gr.Dropdown(choices=sources, value=source),
         gr.Column(visible=mixes and source == SELF),
         gr.Dropdown(choices=runs, value=chosen, visible=mode == "continual"),

@@ -36,9 +36,10 @@ def build(page: Page, error: gr.HTML) -> gr.Column:
             )
             start = gr.Button(t("self_written.start"), variant="primary", elem_id="self-written-start")
             cancel = gr.Button(t("self_written.cancel"), visible=False, elem_id="self-written-cancel")
-        told = gr.HTML(elem_id="self-written-told")
-        task = gr.State("")
-        timer = gr.Timer(EVERY, active=False)
+    # Outside: the panel goes once its rows are the general data, and how many they are is still to be read.
+    told = gr.HTML(elem_id="self-written-told")
+    task = gr.State("")
+    timer = gr.Timer(EVERY, active=False)
     watched = [task, start, cancel, told, timer]
 
     def begun(say: Words, draft: Draft, wanted: float | None) -> tuple[Any, ...]:
