@@ -87,7 +87,7 @@ def build(store: Store, jobs: Jobs, chat: ChatProcess, local: bool = False) -> g
         title=words("en")("app.name"), analytics_enabled=False, fill_width=True, delete_cache=(3600, _DAY)
     ) as blocks:
         # The key only has to be the same after a restart: the draft holds no secret, and never leaves its browser.
-        draft = gr.BrowserState(Draft().to_json(), storage_key="studio-draft", secret="studio-draft")
+        draft = gr.BrowserState(Draft().to_text(), storage_key="studio-draft", secret="studio-draft")
         header = gr.HTML(
             _header(store, None, None, None),
             elem_id="header",
@@ -178,6 +178,9 @@ def launch(
 ) -> gr.Blocks:
     """Build the page and start its server in a thread; returns when it answers."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    # Else it sums up all events so far, ten thousand at most, after each of them: with pandas, in the page's process.
+    os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
+    os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)
     _keep_loopback_from_proxies(os.environ)
     blocks = build(store, jobs, chat, local=host.strip("[]").lower() in LOOPBACK_NAMES)
     blocks.queue(default_concurrency_limit=8, api_open=False)

@@ -153,7 +153,7 @@ class ChatActs:
         left, given_back = settled(desk)
         prompt = given_back if given_back and not text else gr.skip()
         drawn = self._drawn(words(language_of(request)), Draft.from_json(draft), left, prompt=prompt)
-        return (cast(Draft, drawn[0]).to_json(), *drawn[1:])
+        return (cast(Draft, drawn[0]).to_text(), *drawn[1:])
 
     def _asked(self, say: Words, draft: Draft, desk: Desk, turn: Turn) -> Iterator[Shown]:
         """Ask for a turn, or say first what of the conversation would have to be left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import shutil
 import threading
@@ -65,6 +66,11 @@ class Draft:
     @classmethod
     def from_json(cls, data: Any) -> Draft:
         """From what the browser kept: anything that does not fit is dropped, as it may be of an older version."""
+        if isinstance(data, str):
+            try:
+                data = json.loads(data)
+            except ValueError:
+                data = None
         data = data if isinstance(data, dict) else {}
         values = data.get("values")
         row, version = data.get("row"), data.get("version")
@@ -84,6 +90,12 @@ class Draft:
 
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "values": dict(self.values)}
+
+    def to_text(self) -> str:
+        """As the page holds it. As an object it would be taken for another one whenever Gradio copies it, which it does
+        for each event that reads it: each of these would be a change, and lead to the next.
+        """
+        return json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":"))
 
     def with_value(self, key: str, value: Any) -> Draft:
         """A setting chosen by hand, or given back to the recommendation with None."""
@@ -151,6 +163,41 @@ class Drafts:
                 self._newest.popitem(last=False)
             return joined
 
+
+class Newest:
+    """Which call of one event is the newest of each open page: one that an older answer must not undo.
+
+    Calls that follow each other within milliseconds are sent side by side, so they may arrive, and be answered, in any
+    order. The page numbers them as it sends them.
+    """
+
+    _KEPT = 1000
+    """Open pages."""
+
+    def __init__(self) -> None:
+        self._sent: OrderedDict[str, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def overtaken(self, session: str, number: int) -> bool:
+        """Whether a call that was sent off later than `number` (from 1) has already come."""
+        with self._lock:
+            if self._sent.get(session, 0) > number:
+                return True
+            self._sent[session] = number
+            self._sent.move_to_end(session)
+            if len(self._sent) > self._KEPT:
+                self._sent.popitem(last=False)
+            return False
+
+
+_NUMBERED = """
+(draft, ...given) => {
+  window.studioSent = (window.studioSent || 0) + 1;
+  const held = typeof draft === 'string' ? JSON.parse(draft) : draft;
+  return [JSON.stringify({ ...held, sent: window.studioSent }), ...given];
+}
+"""
+"""Gives each call its number, with its draft."""
 
 _ABSENT = object()
 
@@ -241,16 +288,17 @@ class Page:
 
         `fn` may be a generator. A StudioError goes to the `error` box in the reader's language and leaves all outputs
         as they are; anything unexpected goes there too, with its traceback folded. With `latest`, calls that come
-        faster than they are answered are left out, but for the last one. With `js`, its function gets the draft and the
-        inputs and gives the same number of values.
+        faster than they are answered are left out, but for the last one, which no earlier one undoes. With `js`, its
+        function gets the draft and the inputs and gives the same number of values.
         """
-        handler = _handler(fn, len(outputs), event, self.drafts)
+        numbered = latest and js is None
+        handler = _handler(fn, len(outputs), event, self.drafts, Newest() if numbered else None)
         return gr.on(
             [triggers] if callable(triggers) else list(triggers),
             handler,
             [self.draft, *inputs],
             [*outputs, error],
-            js=js,
+            js=_NUMBERED if numbered else js,
             api_visibility="private",
             show_progress=progress,
             # Else each output, though it shows nothing, counts the time in every frame for as long as the answer takes:
@@ -307,11 +355,19 @@ class Page:
         self.chat.close_if_idle()  # as above
 
 
-def _handler(fn: Callable[..., Any], outputs: int, event: bool, drafts: Drafts) -> Callable[..., Any]:
-    """`fn` as Gradio calls it: words by the request's language, the draft parsed, errors to the last output."""
+def _handler(
+    fn: Callable[..., Any], outputs: int, event: bool, drafts: Drafts, newest: Newest | None = None
+) -> Callable[..., Any]:
+    """`fn` as Gradio calls it: words by the request's language, the draft parsed, errors to the last output.
+
+    With `newest`, a call that a later one has overtaken changes nothing.
+    """
 
     def unchanged(error: BaseException, say: Words) -> list[Any]:
         return [*[gr.skip()] * outputs, views.error(say, error, traceback.format_exc())]
+
+    def overtaken(request: gr.Request, sent: Any) -> bool:
+        return newest is not None and newest.overtaken(_session(request), _number_of(sent))
 
     def arguments(request: gr.Request, data: Any, values: tuple[Any, ...]) -> tuple[Words, list[Any]]:
         say = words(language_of(request))
@@ -321,11 +377,13 @@ def _handler(fn: Callable[..., Any], outputs: int, event: bool, drafts: Drafts) 
     def answer(result: Any, request: gr.Request, sent: Any) -> list[Any]:
         if outputs == 0:
             return [""]
-        given, session = Draft.from_json(sent), getattr(request, "session_hash", None) or ""
+        given = Draft.from_json(sent)
         values = [result] if outputs == 1 else list(result)
         return [
             *(
-                drafts.joined(session, given, value).to_json() if isinstance(value, Draft) else value
+                drafts.joined(_session(request), given, value).to_text()
+                if isinstance(value, Draft)
+                else value
                 for value in values
             ),
             "",
@@ -333,15 +391,27 @@ def _handler(fn: Callable[..., Any], outputs: int, event: bool, drafts: Drafts) 
 
     def once(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
         say, given = arguments(request, data, values)
+        if overtaken(request, values[0]):
+            return _single([gr.skip()] * (outputs + 1))
         try:
-            return _single(answer(fn(say, *given), request, values[0]))
+            result = fn(say, *given)
+            if overtaken(request, values[0]):
+                return _single([gr.skip()] * (outputs + 1))
+            return _single(answer(result, request, values[0]))
         except Exception as error:  # the page is the boundary where every failure is shown
             return _single(unchanged(error, say))
 
     def stream(request: gr.Request, data: gr.EventData, *values: Any) -> Iterator[Any]:
         say, given = arguments(request, data, values)
+        nothing = _single([gr.skip()] * (outputs + 1))
         try:
+            if overtaken(request, values[0]):
+                yield nothing
+                return
             for result in fn(say, *given):
+                if overtaken(request, values[0]):
+                    yield nothing
+                    return
                 yield _single(answer(result, request, values[0]))
         except Exception as error:  # as above
             yield _single(unchanged(error, say))
@@ -349,6 +419,19 @@ def _handler(fn: Callable[..., Any], outputs: int, event: bool, drafts: Drafts) 
     handler = stream if inspect.isgeneratorfunction(fn) else once
     handler.__name__ = getattr(fn, "__name__", "handler")
     return handler
+
+
+def _number_of(sent: Any) -> int:
+    """The number that the page gave to a call, with its draft; 0 where there is none."""
+    try:
+        number = json.loads(sent)["sent"]
+    except (TypeError, ValueError, LookupError):
+        return 0
+    return number if isinstance(number, int) else 0
+
+
+def _session(request: gr.Request) -> str:
+    return getattr(request, "session_hash", None) or ""
 
 
 def _single(values: list[Any]) -> Any:

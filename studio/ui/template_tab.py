@@ -24,7 +24,8 @@ from studio.ui.usable_runs import usable
 
 _KEEP_PLACE = """(draft) => {
   const shown = document.querySelector('#row-view [data-place]');
-  return {...draft, row: Number(shown?.dataset.place) || draft.row};
+  const held = typeof draft === 'string' ? JSON.parse(draft) : draft;
+  return JSON.stringify({...held, row: Number(shown?.dataset.place) || held.row});
 }"""
 
 

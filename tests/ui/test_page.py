@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from studio.services.jobs import Jobs
 from studio.services.plan import load_data
 from studio.services.store import Store
 from studio.ui.i18n import Words
-from studio.ui.page import Draft, Drafts, Page, _handler
+from studio.ui.page import Draft, Drafts, Newest, Page, _handler
 from tests.runs import finished_run
 from tests.tiny import tiny_model
 
@@ -154,9 +155,32 @@ def test_a_stream_that_breaks_off_keeps_what_it_showed() -> None:
 
 
 def test_a_draft_that_is_returned_goes_back_to_the_browser_as_json() -> None:
-    assert call(lambda say, draft: draft.with_value("train.epochs", 3), {})[0]["values"] == {
-        "train.epochs": 3
-    }
+    text, box = call(lambda say, draft: draft.with_value("train.epochs", 3), Draft().to_text())
+    assert Draft.from_json(text).values == {"train.epochs": 3}
+    assert box == ""
+
+
+def test_a_call_that_a_later_one_has_overtaken_changes_nothing() -> None:
+    handler = _handler(lambda say, draft: draft.dataset, 1, False, Drafts(), Newest())
+
+    def answered(dataset: str, sent: int) -> Any:
+        return handler(ENGLISH, None, json.dumps({"dataset": dataset, "sent": sent}))
+
+    assert answered("first", 1) == ["first", ""]
+    assert answered("third", 3) == ["third", ""]
+    assert answered("second", 2) == [gr.skip(), gr.skip()]
+
+
+def test_a_stream_ends_where_a_later_call_overtakes_it() -> None:
+    newest = Newest()
+
+    def stream(say: Words, draft: Draft) -> Iterator[str]:
+        yield "one"
+        newest.overtaken("", 2)
+        yield "two"
+
+    handler = _handler(stream, 1, False, Drafts(), newest)
+    assert list(handler(ENGLISH, None, '{"sent": 1}')) == [["one", ""], [gr.skip(), gr.skip()]]
 
 
 def test_a_run_that_starts_takes_the_place_of_an_idle_chat_model(store: Store, tmp_path: Path) -> None:
