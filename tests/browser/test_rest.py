@@ -48,6 +48,8 @@ def test_a_page_at_rest_asks_for_nothing(page: Page, server: Server) -> None:  #
     tab(page, "Hyperparameters")
     page.locator("#set-train-epochs textarea, #set-train-epochs input").first.fill("2")
     page.wait_for_timeout(3000)
-    drafts = [given[0]["values"] for post in asked if (given := json.loads(post)["data"]) and given[0]]
+    drafts = [
+        json.loads(given[0])["values"] for post in asked if (given := json.loads(post)["data"]) and given[0]
+    ]
     assert drafts[-1] == {"train.epochs": 2}
     assert refused == []  # nothing of the page's own is against its content policy
