@@ -126,7 +126,7 @@ def _keep_header(page: Page, header: gr.HTML) -> None:
             page.store.machine()
 
     options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    page.draft.change(quick, page.draft, header, **options)
+    page.draft.change(quick, page.draft, header, trigger_mode="multiple", **options)  # as `Page.on(shared=…)`
     page.blocks.load(quick, page.draft, header, **options)
     # The draft is read only after the probe, so that what was chosen meanwhile is shown.
     page.blocks.load(probed, None, None, **options).then(quick, page.draft, header, **options)

@@ -73,7 +73,7 @@ def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
         )
 
     page.on_enter("data", follow, watched, inputs=[task], error=error)
-    page.on(page.draft.change, follow, [task], watched, error=error, latest=True)
+    page.on(page.draft.change, follow, [task], watched, error=error, shared=True)
     page.on(start.click, begun, [], watched, error=error)
     page.on(timer.tick, ticked, [task], [changed, *watched], error=error)
     page.on(cancel.click, ended, [task], watched, error=error)

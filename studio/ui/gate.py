@@ -4,6 +4,7 @@ start of the server made it.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from urllib.parse import urlsplit
@@ -50,6 +51,9 @@ class Gate:
             await PlainTextResponse(self.start, headers=fresh)(scope, receive, send)
         elif scope["type"] == "http" and scope["path"] == "/" and scope["method"] == "GET":
             await self.app(scope, receive, _Spoken(scope, send, self.start))
+        elif scope["type"] == "http" and scope["path"].endswith("/queue/data"):
+            stream = _Ending(receive, send)
+            await self.app(scope, stream.receive, stream.send)
         else:
             await self.app(scope, receive, send)
 
@@ -57,6 +61,28 @@ class Gate:
 def _reads(scope: Scope) -> bool:
     """Whether a request can change nothing."""
     return scope["type"] == "http" and scope["method"] in ("GET", "HEAD", "OPTIONS")
+
+
+class _Ending:
+    """A page's stream of answers, which is not taken for broken off when it ends.
+
+    The page closes it as soon as it reads that no answer is due. Where Gradio hears of that before it has let go of the
+    stream itself, it takes the page for gone and throws away what the page has asked for since.
+    """
+
+    def __init__(self, receive: Receive, send: Send) -> None:
+        self._receive, self._send = receive, send
+        self._ended = False
+
+    async def send(self, message: Message) -> None:
+        self._ended = self._ended or b'"close_stream"' in message.get("body", b"")
+        await self._send(message)
+
+    async def receive(self) -> Message:
+        message = await self._receive()
+        if self._ended and message["type"] == "http.disconnect":
+            await asyncio.Event().wait()  # until the response is over, which ends this
+        return message
 
 
 class _Spoken:

@@ -139,7 +139,7 @@ def build(page: Page, error: gr.HTML) -> None:
         [chosen_source, source],
         [chosen_source, *following],
         error=error,
-        latest=True,
+        shared=True,
     )
     page.on(mode.input, chosen, [mode], [page.draft, share, mode, follows], error=error)
     page.on(share.input, shared, [share], [page.draft], error=error, latest=True)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
+from gradio.blocks import Block
 
 from studio.domain.config import SECTIONS, RunConfig, merge, parse_config, settings
 from studio.domain.errors import StudioError
@@ -92,8 +93,8 @@ class Draft:
         return {**asdict(self), "values": dict(self.values)}
 
     def to_text(self) -> str:
-        """As the page holds it. As an object it would be taken for another one whenever Gradio copies it, which it does
-        for each event that reads it: each of these would be a change, and lead to the next.
+        """As the page holds it. Of what a generator yields later, Gradio sends only what differs, and the page writes
+        that into the very object that it was given before: as an object the draft would be overwritten in use.
         """
         return json.dumps(self.to_json(), ensure_ascii=False, separators=(",", ":"))
 
@@ -281,6 +282,7 @@ class Page:
         event: bool = False,
         progress: str = "hidden",
         latest: bool = False,
+        shared: bool = False,
         js: str | None = None,
         **options: Any,
     ) -> Any:
@@ -288,23 +290,31 @@ class Page:
 
         `fn` may be a generator. A StudioError goes to the `error` box in the reader's language and leaves all outputs
         as they are; anything unexpected goes there too, with its traceback folded. With `latest`, calls that come
-        faster than they are answered are left out, but for the last one, which no earlier one undoes. With `js`, its
-        function gets the draft and the inputs and gives the same number of values.
+        faster than they are answered are left out, but for the last one, which no earlier one undoes. Where others
+        listen to the same event, say `shared` instead: each call is sent, and one that a later one has overtaken is
+        dropped. (For one call that it put off, Gradio calls all that listen to the event, and so on without end.) With
+        `js`, its function gets the draft and the inputs and gives the same number of values.
         """
-        numbered = latest and js is None
+        numbered = latest or shared
         handler = _handler(fn, len(outputs), event, self.drafts, Newest() if numbered else None)
+        if numbered:
+            js = f"async (...given) => ({_NUMBERED})(...(await ({js})(...given)))" if js else _NUMBERED
         return gr.on(
             [triggers] if callable(triggers) else list(triggers),
             handler,
             [self.draft, *inputs],
             [*outputs, error],
-            js=_NUMBERED if numbered else js,
+            js=js,
             api_visibility="private",
             show_progress=progress,
             # Else each output, though it shows nothing, counts the time in every frame for as long as the answer takes:
             # on a machine without a GPU that takes the better part of a core from the work that is waited for.
             show_progress_on=[] if progress == "hidden" else None,
-            trigger_mode="always_last" if latest else options.pop("trigger_mode", "once"),
+            trigger_mode="multiple"
+            if shared
+            else "always_last"
+            if latest
+            else options.pop("trigger_mode", "once"),
             **options,
         )
 
@@ -319,7 +329,7 @@ class Page:
     ) -> Any:
         """Each time the tab `name` comes up: by click, by button, on a reload."""
         # Gradio selects the first tab by itself when the page loads.
-        return self.on(self.entered[name].select, fn, inputs, outputs, error=error, latest=True)
+        return self.on(self.entered[name].select, fn, inputs, outputs, error=error, shared=True)
 
     def probing(self, say: Words) -> str:
         """What to show while the machine is looked at for the first time; empty where it is known."""
@@ -389,21 +399,22 @@ def _handler(
             "",
         ]
 
+    nothing = _single([gr.skip()] * (outputs + 1))
+
     def once(request: gr.Request, data: gr.EventData, *values: Any) -> Any:
         say, given = arguments(request, data, values)
-        if overtaken(request, values[0]):
-            return _single([gr.skip()] * (outputs + 1))
         try:
-            result = fn(say, *given)
-            if overtaken(request, values[0]):
-                return _single([gr.skip()] * (outputs + 1))
-            return _single(answer(result, request, values[0]))
+            if not overtaken(request, values[0]):
+                result = fn(say, *given)
+                if not overtaken(request, values[0]):
+                    return _single(answer(result, request, values[0]))
+            return nothing
         except Exception as error:  # the page is the boundary where every failure is shown
             return _single(unchanged(error, say))
 
     def stream(request: gr.Request, data: gr.EventData, *values: Any) -> Iterator[Any]:
         say, given = arguments(request, data, values)
-        nothing = _single([gr.skip()] * (outputs + 1))
+        last: list[Any] = [None] * (outputs + 1)
         try:
             if overtaken(request, values[0]):
                 yield nothing
@@ -412,13 +423,27 @@ def _handler(
                 if overtaken(request, values[0]):
                     yield nothing
                     return
-                yield _single(answer(result, request, values[0]))
+                last = _again(answer(result, request, values[0]), last)
+                yield _single(last)
         except Exception as error:  # as above
-            yield _single(unchanged(error, say))
+            yield _single(_again(unchanged(error, say), last))
 
     handler = stream if inspect.isgeneratorfunction(fn) else once
     handler.__name__ = getattr(fn, "__name__", "handler")
     return handler
+
+
+def _again(parts: list[Any], last: list[Any]) -> list[Any]:
+    """What a generator gives next, with the updates that it leaves as they are given once more.
+
+    Of each answer Gradio sends only what differs from the one before, and the page writes that into the very object
+    that came before. Where both come at once, what the first one changes would be gone before the page has read it.
+    """
+    nothing = gr.skip()
+    return [
+        before if isinstance(part, dict) and part == nothing and isinstance(before, (Block, dict)) else part
+        for part, before in zip(parts, last, strict=True)
+    ]
 
 
 def _number_of(sent: Any) -> int:

@@ -122,7 +122,7 @@ def build(
     page.on(apply.click, applied, [proposal], [changed, proposal, panel, apply], error=error)
     page.on(cancel.click, closed, [], [proposal, panel], error=error)
     page.on(
-        [page.draft.change, changed.change], follow, [proposal], [proposal, panel], error=error, latest=True
+        [page.draft.change, changed.change], follow, [proposal], [proposal, panel], error=error, shared=True
     )
 
 

@@ -103,7 +103,7 @@ def build(
 
     following = [panel, rows, *proposal]
     page.on_enter("data", follow, following, inputs=[chosen], error=error)
-    page.on([page.draft.change, changed.change], follow, [chosen], following, error=error, latest=True)
+    page.on([page.draft.change, changed.change], follow, [chosen], following, error=error, shared=True)
     page.on(panel.expand, unfolded, [rows], [rows], error=error)
     page.on(show.click, asked, [rows], proposal, error=error)
     page.on(apply.click, applied, [chosen], [changed, *proposal], error=error)

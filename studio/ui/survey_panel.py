@@ -74,7 +74,7 @@ def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
         return name if over else gr.skip(), *shown(say, name)
 
     page.on_enter("data", followed, watched, inputs=[task], error=error)
-    page.on([page.draft.change, changed.change], followed, [task], watched, error=error, latest=True)
+    page.on([page.draft.change, changed.change], followed, [task], watched, error=error, shared=True)
     page.on(start.click, begun, [], watched, error=error)
     page.on(cancel.click, ended, [task], watched, error=error)
     page.on(timer.tick, ticked, [task], [changed, *watched], error=error)

@@ -185,7 +185,7 @@ def build(page: Page) -> None:
         [before, looked, *view],
         outputs[1:],
         error=error,
-        latest=True,
+        shared=True,
         js=looked_at,
     )
     page.on(timer.tick, tick, [before, looked, *view], outputs, error=error, js=looked_at)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 
@@ -10,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
+from starlette.types import Message, Receive, Scope, Send
 
 from studio.services.addresses import host_name, hosts_for
 from studio.ui import connection
@@ -120,3 +122,32 @@ def test_every_answer_forbids_other_hosts_and_frames(path: str, host: str) -> No
     assert headers["content-security-policy"].startswith("default-src 'self'; ")
     assert "frame-ancestors 'self'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("said", "heard"), [(b'data: {"msg":"close_stream"}', False), (b'data: {"msg":"heartbeat"}', True)]
+)
+def test_a_stream_that_was_ended_is_not_broken_off_by_the_page(said: bytes, heard: bool) -> None:
+    told: list[bool] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": said, "more_body": True})
+        try:
+            told.append((await asyncio.wait_for(receive(), 0.1))["type"] == "http.disconnect")
+        except asyncio.TimeoutError:
+            told.append(False)
+
+    async def gone() -> Message:
+        return {"type": "http.disconnect"}
+
+    async def taken(message: Message) -> None: ...
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": "/gradio_api/queue/data",
+        "headers": [(b"host", b"localhost")],
+    }
+    asyncio.run(Gate(app, hosts_for("127.0.0.1"))(scope, gone, taken))
+    assert told == [heard]

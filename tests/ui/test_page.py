@@ -183,6 +183,20 @@ def test_a_stream_ends_where_a_later_call_overtakes_it() -> None:
     assert list(handler(ENGLISH, None, '{"sent": 1}')) == [["one", ""], [gr.skip(), gr.skip()]]
 
 
+def test_an_update_is_given_again_with_what_a_stream_says_next() -> None:
+    shown = gr.HTML(state="a")
+
+    def stream(say: Words, draft: Draft) -> Iterator[Any]:
+        yield shown, "typed"
+        yield gr.skip(), gr.skip()
+        raise StudioError("No.")
+
+    first, second, third = call(stream, {}, outputs=2)
+    assert first == [shown, "typed", ""]
+    assert second == [shown, gr.skip(), ""]
+    assert third[:2] == [shown, gr.skip()]
+
+
 def test_a_run_that_starts_takes_the_place_of_an_idle_chat_model(store: Store, tmp_path: Path) -> None:
     tiny_model(store.models_dir / "tiny")
     jobs, chat = Jobs(store), ChatProcess(store)
