@@ -39,6 +39,8 @@ SIZE = 900
 """Characters of a row at least."""
 EVERY = 2.0
 """Seconds from one click to the next."""
+LOOK = 5.0
+"""Seconds from one look at the memory to the next: to count shared pages takes a while."""
 
 
 def write_rows(file: Path, rows: int, source: Path) -> None:
@@ -155,14 +157,16 @@ def measured(home: Path, file: Path) -> dict[str, Any]:
     with served(home) as (url, server):
         user = threading.Thread(target=lambda: answered.extend(clicks(url, over)))
         user.start()
-        begun = time.monotonic()
+        begun, looked = time.monotonic(), 0.0
         phases: dict[str, float] = {}
         task = surveys.start(store, entry.path, "auto", None)
         pid = json.loads((home / "tasks" / task / "process.json").read_text(encoding="utf-8"))["pid"]
         while (found := tasks.status(store, task)).state == "running":
             phases.setdefault(found.phase, time.monotonic() - begun)
-            used.look(pid)
-            time.sleep(0.5)
+            if time.monotonic() > looked + LOOK:
+                used.look(pid)
+                looked = time.monotonic()
+            time.sleep(0.2)
         seconds = time.monotonic() - begun
         page_rss = psutil.Process(server).memory_info().rss
         over.set()

@@ -32,7 +32,7 @@ from studio.engine.checks.registry import (
 from studio.engine.checks.similar import alike
 from studio.engine.checks.sketches import Sketches, groups, sketched
 from studio.engine.checks.sums import wrong_sum
-from studio.engine.checks.text import ends_open, is_structured, outline, plain, repair_mojibake
+from studio.engine.checks.text import ends_open, is_structured, outline, plain, repair_mojibake, words_of
 from studio.engine.rows import seen
 
 # ---- empty, repeated, unfinished --------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ def repetition(conversation: Conversation) -> str:
 
 def _loop(text: str) -> str:
     """The four words that come back most often where most of a text repeats itself, or the piece its end repeats."""
-    words: Sequence[str] = text.split()
+    words: Sequence[str] = words_of(text)
     if len(words) < 50:
         words = text if len(text) > 100 and _UNSPACED.search(text) else ()
     # Where two words in five are new, no more than three in five can repeat

@@ -7,6 +7,7 @@ import html
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from studio.domain.chat import Conversation, Message
@@ -21,7 +22,7 @@ from studio.engine.checks.registry import (
     without_code,
 )
 from studio.engine.checks.sketches import TEXT, Sketches, systems
-from studio.engine.checks.text import holds_any, is_latin, lowered, script_of, scripts_in
+from studio.engine.checks.text import Marks, holds_any, is_latin, lowered, script_of, scripts_in
 
 if TYPE_CHECKING:
     import numpy
@@ -78,10 +79,12 @@ _TOKEN = re.compile(
 
 _SPECIAL = ("<|", "<｜", "INST]", "SYS>>", "<bos>", "<eos>", "<pad>", "<unk>", "_of_turn>", "s>", "###")
 """One of these stands in every text that holds such a token."""
+_SPECIAL_MARKS = Marks("<|inst]|###")
+"""And one of these: in small letters, and looked for together with those of other checks."""
 
 
 def _has_special(text: str) -> re.Match[str] | None:
-    if not holds_any(text, _SPECIAL):
+    if not (_SPECIAL_MARKS.stand_in(text) and holds_any(text, _SPECIAL)):
         return None
     return _TOKEN.search(text) or _ALPACA_HEAD.search(text)
 
@@ -267,8 +270,12 @@ def _stray_words(text: str, conversation: Conversation) -> str:
         return ""
     if own == "han" and "latin" not in known:
         found += [run for run in _ENGLISH_RUN.finditer(text) if len(_SMALL_WORDS.findall(run.group())) >= 2]
-    stray = [match for match in found if _is_stray(match, known)]
-    return stray[0].group() if 0 < len(stray) <= 8 and not _any_borrowed(stray) else ""
+    stray = list(islice((match for match in found if _is_stray(match, known)), _FEW_STRAY + 1))
+    return stray[0].group() if 0 < len(stray) <= _FEW_STRAY and not _any_borrowed(stray) else ""
+
+
+_FEW_STRAY = 8
+"""A text with more foreign words than these is about them, or in two languages."""
 
 
 def _is_stray(match: re.Match[str], known: set[str | None]) -> bool:

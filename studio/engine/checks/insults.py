@@ -164,7 +164,16 @@ _TOXIC = (
     ),
 )
 """Swear words, insults, wishes of ill, hate of groups: words of which one is there, and what is looked for then."""
-_TOXIC_MARKS = Marks(*(listed for listed, _ in _TOXIC))
+_SOME_GROUP = (
+    " people| men|men are|men were|men should|men must|men need|men deserve| ones|ones are|ones were|ones should|"
+    "ones must|ones need|ones deserve|women|jews|muslims|christians|blacks|whites|asians|girls|gays|lesbians|"
+    "homosexuals|immigrants|migrants|refugees|foreigners|mexicans|africans|arabs|indians|gypsies|the poor|"
+    "the disabled|the elderly|the homeless"
+)
+"""One of `_GROUPS` stands where one of these does; without it, nothing is said of a group."""
+_OF_A_GROUP = 3
+"""The kind of which each wording names a group."""
+_TOXIC_MARKS = Marks(*(listed for listed, _ in _TOXIC), _SOME_GROUP)
 _TOXIC_PATTERNS = [re.compile(rf"\b(?:{pattern})\b") for _, pattern in _TOXIC]
 _TOXIC_CHINESE = re.compile(
     r"傻[逼屄BbX]|操你|草泥马|他妈的|你妈的|去死吧|不去死|蠢猪|滚蛋|滚开|滚出去|王八蛋|狗娘养|狗东西|贱人|婊子|脑残|智障|死全家|去你妈|白痴|蠢货|"
@@ -180,7 +189,10 @@ _TOXIC_CHINESE = re.compile(
 
 def insult_in(text: str) -> str:
     """The first insult in a text, in small letters, or ''."""
-    for number in _TOXIC_MARKS.lists_in(text):
+    likely = _TOXIC_MARKS.lists_in(text)
+    for number in likely:
+        if number == len(_TOXIC) or (number == _OF_A_GROUP and len(_TOXIC) not in likely):
+            continue
         found = _TOXIC_PATTERNS[number].search(lowered(text))
         if found:
             return found.group()

@@ -105,6 +105,8 @@ _KANA = re.compile("[\u3040-\u30ff]")
 def _speaks_another(prompt: str, response: str) -> bool:
     """Whether small words, or where they say nothing the letters, tell of two languages."""
     spoken = language_of(response, words_needed=6)
+    if spoken and spoken == language_of(prompt):
+        return False
     heard = {language_of(line) for line in (prompt, *prompt.split("\n"))} - {None}
     if any(map(is_plainly_english, _SENTENCE.split(prompt))):
         heard.add("English")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from studio.domain.chat import Conversation
 from studio.domain.finding import DIMENSIONS, Dimension, Finding
-from studio.engine.checks import sketches
 from studio.engine.checks.registry import CHECKS, row_number, shorten
-from studio.engine.checks.sketches import Sketches, sketched
+from studio.engine.checks.sketches import Sketches, drawn, tabled
+from studio.engine.checks.sketches import joined as joined_sketches
 
 _AT_A_TIME = 16
 WEIGHTS = {"error": 1.0, "warning": 0.5, "info": 0.1}
@@ -63,6 +64,7 @@ def look(conversations: Sequence[Conversation]) -> Looked:
     numbers = tuple(row_number(conversations, position) for position in range(len(conversations)))
     rows: dict[str, list[int]] = {}
     examples: dict[str, str] = {}
+    sketches: list[tuple[Any, ...]] = []
     for start in range(0, len(numbers), _AT_A_TIME):
         end = start + _AT_A_TIME
         few = list(zip(numbers[start:end], conversations[start:end], strict=True))
@@ -72,8 +74,9 @@ def look(conversations: Sequence[Conversation]) -> Looked:
                 if evidence:
                     rows.setdefault(name, []).append(number)
                     examples.setdefault(name, shorten(evidence))
+        sketches += [drawn(conversation) for _, conversation in few]
     flagged = {name: (tuple(found), examples[name]) for name, found in rows.items()}
-    return Looked(numbers, flagged, sketched(conversations))
+    return Looked(numbers, flagged, tabled(sketches))
 
 
 def joined(parts: Sequence[Looked]) -> Looked:
@@ -83,7 +86,7 @@ def joined(parts: Sequence[Looked]) -> Looked:
         found = [part.flagged[check] for part in parts if check in part.flagged]
         flagged[check] = tuple(row for rows, _ in found for row in rows), found[0][1]
     numbers = tuple(number for part in parts for number in part.numbers)
-    return Looked(numbers, flagged, sketches.joined([part.table for part in parts]))
+    return Looked(numbers, flagged, joined_sketches([part.table for part in parts]))
 
 
 def judge(

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.domain.chat import Conversation
 from studio.engine.checks.parts import answer, calls, last_answer, last_turn, speaks
-from studio.engine.checks.text import is_json, is_structured, plain, small_words
+from studio.engine.checks.text import is_json, is_structured, plain, small_words, words_of
 from studio.engine.near_duplicates import BINS, signatures
 
 if TYPE_CHECKING:
@@ -54,11 +54,21 @@ _ONLY_DIGITS = bytes(code if chr(code).isdecimal() else ord(" ") for code in ran
 
 def sketched(conversations: Sequence[Conversation]) -> Sketches:
     """One sketch a conversation, as a structured array of `FIELDS`."""
+    return tabled(list(map(drawn, conversations)))
+
+
+def drawn(conversation: Conversation) -> tuple[Any, ...]:
+    """What `tabled` makes a sketch of: all of `FIELDS`, with the text of the last one in its place."""
+    return _Said(conversation).columns()
+
+
+def tabled(rows: Sequence[tuple[Any, ...]]) -> Sketches:
+    """The sketches of rows that were drawn, as a structured array of `FIELDS`."""
     import numpy
 
-    table = numpy.zeros(len(conversations), dtype=FIELDS)
-    if len(table):
-        *columns, texts = zip(*(_Said(conversation).columns() for conversation in conversations), strict=True)
+    table = numpy.zeros(len(rows), dtype=FIELDS)
+    if rows:
+        *columns, texts = zip(*rows, strict=True)
         for (name, *_), column in zip(FIELDS, columns, strict=False):
             table[name] = column
         table["signature"] = signatures(texts, are_normal=True)
@@ -119,7 +129,7 @@ class _Said:
 
     def columns(self) -> tuple[Any, ...]:
         """All of `FIELDS`, with the text that the last one is the signature of."""
-        row, words = self.conversation, self.answer.split(None, LONG)
+        row, words = self.conversation, words_of(self.answer)
         prose = not is_structured(self.answer.strip()) if words else False
         together, reply = f"{self.prompt} {self.done}", self._reply()
         answer_hash = _hash(self.plain_answer)
@@ -170,7 +180,7 @@ def done(conversation: Conversation) -> str:
 def whole(conversation: Conversation) -> tuple[str, ...]:
     """What two rows have in common that are the same; the ids of calls are drawn by chance and do not count."""
     turns = (
-        (m.role, m.name, " ".join(m.reasoning.split()), " ".join(m.content.split()), calls(m))
+        (m.role, m.name, " ".join(m.reasoning.split()), " ".join(words_of(m.content)), calls(m))
         for m in conversation.messages
     )
     return (*conversation.tools, *(part for turn in turns for part in turn))

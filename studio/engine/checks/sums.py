@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from studio.engine.checks.text import holds_any
+from studio.engine.checks.text import Marks
 
 _NUMBER = r"[$€£¥]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"
 _SIGN = r"[-+*/×÷·−–x]"
@@ -30,7 +30,7 @@ _SIGN_WORDS = {
 _SPOKEN = [(re.compile(rf"(?<=\d)\s?(?:{words})\s?(?=\d)"), sign) for words, sign in _SIGN_WORDS.items()]
 _ANY_SPOKEN = re.compile(rf"\d\s?(?:{'|'.join(_SIGN_WORDS)})\s?\d")
 _SPOKEN_EQUALS = re.compile(r"(?<=\d)\s?(?:equals|is equal to|makes|is|等于|是)\s?(?=[$€£¥]?\d)")
-_SUM_WORDS = (" plus ", " minus ", " times ", " multiplied by ", " divided by ", "加", "减", "乘", "除以")
+_SUM_WORDS = Marks(" plus | minus | times | multiplied by | divided by |加|减|乘|除以")
 _OTHER_ARITHMETIC = re.compile(
     r"\b(?:binary|hex\w*|octal|base[ -]?\d+|mod(?:ulo|ular)?|xor|boolean|remainder|round(?:ed|s|ing)?|"
     r"approx\w*|"
@@ -55,7 +55,7 @@ def wrong_sum(text: str, asked: str) -> str:
     >>> wrong_sum("So 12 + 7 × 2 = 38 in all.", ""), wrong_sum("6 times 7 is 42.", "")
     ('12 + 7 × 2 = 38', '')
     """
-    spoken = holds_any(text, _SUM_WORDS) and _ANY_SPOKEN.search(text)
+    spoken = _SUM_WORDS.stand_in(text) and _ANY_SPOKEN.search(text)
     if not spoken and "=" not in text and "% of" not in text:
         return ""
     written = _written(text) if spoken else text
@@ -88,6 +88,8 @@ def _written(text: str) -> str:
 def _value(text: str) -> tuple[Fraction, int]:
     """A written number and its decimals. A comma before anything but three digits is a decimal comma."""
     text = text.lstrip("$€£¥")
+    if text.isdecimal():
+        return Fraction(int(text)), 0
     thousands = re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", text)
     text = text.replace(",", "" if thousands else ".")
     return Fraction("0" + text if text.startswith(".") else text), len(text.partition(".")[2])

@@ -17,6 +17,10 @@ lowered: Callable[[str], str] = lru_cache(maxsize=TEXTS_AT_HAND)(str.lower)
 """A text in small letters; the checks that look at the same row share it."""
 
 
+words_of: Callable[[str], list[str]] = lru_cache(maxsize=TEXTS_AT_HAND)(str.split)
+"""What stands between the white space of a text, likewise; nobody may change the list."""
+
+
 def holds_any(text: str, marks: Iterable[str]) -> bool:
     """Whether at least one of the marks stands in the text: the cheap question before a costly pattern."""
     for mark in marks:  # noqa: SIM110 - any() would take three times as long
