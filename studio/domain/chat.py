@@ -94,21 +94,24 @@ class Conversation:
 
     @property
     def system(self) -> str:
-        return "\n".join(m.content for m in self.messages if m.role == "system")
+        return "\n".join([m.content for m in self.messages if m.role == "system"])
 
     @property
     def prompt(self) -> str:
         """All that the user says, in order."""
-        return "\n".join(m.content for m in self.messages if m.role == "user")
+        return "\n".join([m.content for m in self.messages if m.role == "user"])
 
     @property
     def response(self) -> str:
         """The last assistant message, or an empty string."""
-        return next((m.content for m in reversed(self.messages) if m.role == "assistant"), "")
+        for message in reversed(self.messages):
+            if message.role == "assistant":
+                return message.content
+        return ""
 
     @property
     def responses(self) -> tuple[str, ...]:
-        return tuple(m.content for m in self.messages if m.role == "assistant")
+        return tuple([m.content for m in self.messages if m.role == "assistant"])
 
     @property
     def learnable(self) -> bool:

@@ -118,7 +118,10 @@ def last_answer(conversation: Conversation) -> str:
 
 def last_turn(conversation: Conversation) -> Message | None:
     """The last turn of the assistant."""
-    return next((m for m in reversed(conversation.messages) if m.role == "assistant"), None)
+    for message in reversed(conversation.messages):
+        if message.role == "assistant":
+            return message
+    return None
 
 
 def speaks(message: Message | None) -> bool:
