@@ -13,7 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from studio.domain.errors import StudioError
-from studio.engine import integrity
+from studio.engine import integrity, sharding
+from studio.engine.ranks import ALONE, Ranks
 
 _MARKER = "progress.json"
 _BEST_MARKER = "best.json"
@@ -52,20 +53,28 @@ def save(
     optimizer: torch.optim.Optimizer,
     progress: Progress,
     keep: int,
+    ranks: Ranks = ALONE,
 ) -> Path:
     """Write checkpoints/step-<n>/ and delete all but the newest `keep`. The marker file is written last.
 
     `weights` are the tensors that the base does not have, by name. Of the best weights, those stay that a checkpoint
-    which is kept speaks of. A step that was saved before is not saved again: nothing happened since.
+    which is kept speaks of. A step that was saved before is not saved again: nothing happened since. Of several
+    processes all call this, and the leader writes, with the random states of all.
     """
-    target = folder / f"step-{progress.step:06d}"
-    if target.is_dir():
+    target = of_step(folder, progress.step)
+    if ranks.from_leader(float(target.is_dir())):
+        return target
+    random = _random_state(ranks)
+    if not (ranks.leads or ranks.sharded):
+        return target
+    held = _contiguous(weights)
+    tensors, steps = _flatten(optimizer)
+    if not ranks.leads:
         return target
     with integrity.written_whole(target) as temporary:
-        save_file(_contiguous(weights), temporary / _WEIGHTS)
-        tensors, steps = _flatten(optimizer)
+        save_file(held, temporary / _WEIGHTS)
         save_file(tensors, temporary / "optimizer.safetensors")
-        save_file(_random_state(), temporary / "random.safetensors")
+        save_file(random, temporary / "random.safetensors")
         integrity.seal(temporary, _MARKER, {**asdict(progress), "optimizer_steps": steps})
     _delete_old(folder, keep)
     return target
@@ -81,15 +90,22 @@ def _delete_old(folder: Path, keep: int) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def save_best(folder: Path, weights: dict[str, torch.Tensor], step: int) -> None:
+def save_best(folder: Path, weights: dict[str, torch.Tensor], step: int, ranks: Ranks = ALONE) -> None:
     """Write checkpoints/best-<step>/: the weights alone, which a run cannot go on from, but end with."""
+    held = _contiguous(weights) if ranks.leads or ranks.sharded else {}
+    if not ranks.leads:
+        return
     with integrity.written_whole(best(folder, step)) as temporary:
-        save_file(_contiguous(weights), temporary / _WEIGHTS)
+        save_file(held, temporary / _WEIGHTS)
         integrity.seal(temporary, _BEST_MARKER, {"step": step})
 
 
 def best(folder: Path, step: int) -> Path:
     return folder / f"best-{step:06d}"
+
+
+def of_step(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:06d}"
 
 
 def complete(folder: Path) -> list[Path]:
@@ -108,15 +124,22 @@ def read_progress(checkpoint: Path) -> Progress:
     return Progress(**data)
 
 
-def restore(checkpoint: Path, tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer) -> Progress:
-    """Put weights, optimizer and random state back in place. Raises StudioError where they do not fit the model."""
+def restore(
+    checkpoint: Path, tensors: dict[str, torch.Tensor], optimizer: torch.optim.Optimizer, rank: int = 0
+) -> Progress:
+    """Put weights, optimizer and random state back in place. Raises StudioError where they do not fit the model.
+
+    A process of more than wrote the checkpoint keeps the random state that it has.
+    """
     restore_weights(checkpoint, tensors)
     steps = integrity.read(checkpoint, _MARKER)["optimizer_steps"]
     _unflatten(optimizer, load_file(checkpoint / "optimizer.safetensors"), steps)
     random_state = load_file(checkpoint / "random.safetensors")
-    torch.set_rng_state(random_state["cpu"])
-    if "cuda" in random_state and torch.cuda.is_available():
-        torch.cuda.set_rng_state(random_state["cuda"])
+    suffix = _of(rank)
+    if f"cpu{suffix}" in random_state:
+        torch.set_rng_state(random_state[f"cpu{suffix}"])
+    if f"cuda{suffix}" in random_state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(random_state[f"cuda{suffix}"])
     return read_progress(checkpoint)
 
 
@@ -131,18 +154,29 @@ def restore_weights(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
         )
     with torch.no_grad():
         for name, tensor in tensors.items():
-            tensor.copy_(weights[name])
+            tensor.copy_(sharding.like(weights[name], tensor))
 
 
 def _contiguous(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return {name: sharding.whole(tensor.detach()).cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def _random_state() -> dict[str, torch.Tensor]:
+def _random_state(ranks: Ranks) -> dict[str, torch.Tensor]:
+    """That of each process, the leader's without a number."""
     state = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
-    return state
+    if ranks.size == 1:
+        return state
+    return {
+        f"{name}{_of(rank)}": found
+        for name, own in state.items()
+        for rank, found in enumerate(ranks.gather(own))
+    }
+
+
+def _of(rank: int) -> str:
+    return f".{rank}" if rank else ""
 
 
 def _flatten(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
@@ -158,7 +192,7 @@ def _flatten(optimizer: torch.optim.Optimizer) -> tuple[dict[str, torch.Tensor],
             if name == "step":
                 steps[str(index)] = value if isinstance(value, int) else float(value)
             else:
-                tensor = value.detach().cpu().contiguous()
+                tensor = sharding.whole(value.detach()).cpu().contiguous()
                 # bitsandbytes' tables of 8-bit values are one for all parameters, which safetensors refuses
                 tensors[f"{index}.{name}"] = tensor.clone() if name.startswith("qmap") else tensor
     return tensors, steps
@@ -172,9 +206,10 @@ def _unflatten(
         int(index): {"step": step if isinstance(step, int) else torch.tensor(step, dtype=torch.float32)}
         for index, step in steps.items()
     }
+    parameters = _parameters(optimizer)
     for key, tensor in tensors.items():
         index, _, name = key.partition(".")
-        rebuilt[int(index)][name] = tensor
+        rebuilt[int(index)][name] = sharding.like(tensor, parameters[int(index)])
     optimizer.load_state_dict({**state, "state": rebuilt})
     if getattr(optimizer, "is_paged", False):
         _page(optimizer)

@@ -62,11 +62,13 @@ def begin(
     size: int,
     should_stop: ShouldStop,
     tell: Tell = lambda done, total: None,
+    writes: bool = True,
 ) -> Remembering:
     """Ask the model what it knows before its first step, `size` rows at once, and keep that in `folder`.
 
     `tell` is called with the pieces of work done and their number. The random state is left as it was. Raises Stopped
-    once `should_stop()` is true; StudioError where there is nothing to hold on to.
+    once `should_stop()` is true; StudioError where there is nothing to hold on to. Only one of several processes
+    `writes` into the folder.
     """
     holds_on = bool(config.ewc) and config.method != "full"
     if not (general.gauged or holds_on):
@@ -74,13 +76,16 @@ def begin(
     known = micro_batches(general.known, size if model.packing else 1) if holds_on else ()
     gauges = ANSWER_TOKENS + 2 * len([*micro_batches(general.gauged, size)]) if general.gauged else 0
     should_stop = _counted(should_stop, gauges + len([*known]), tell)
-    shutil.rmtree(folder, ignore_errors=True)
+    if writes:
+        shutil.rmtree(folder, ignore_errors=True)
     cuda = [torch.cuda.current_device()] if model.device == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         model.model.eval()
         gauged = gauge.begin(model, general, size, config.seed, should_stop) if general.gauged else None
         model.model.train()
         consolidation = _consolidation(model, config, general, size, should_stop) if holds_on else None
+    if not writes:
+        return Remembering(gauged, consolidation)
     with integrity.written_whole(folder) as temporary:
         if gauged:
             gauged.save(temporary / _GAUGE)

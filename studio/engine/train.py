@@ -17,12 +17,13 @@ import torch
 from studio.domain.config import TrainConfig
 from studio.domain.encoded import Encoded
 from studio.domain.errors import Stopped, StudioError
-from studio.domain.events import Checkpoint, Emit, Metric, Phase, Started, Warned
-from studio.engine import checkpoint, divergence, forgetting, neftune, optimizers, recovery, trainee
+from studio.domain.events import Checkpoint, Emit, Event, Metric, Phase, Started, Warned
+from studio.engine import checkpoint, divergence, forgetting, neftune, optimizers, recovery, sharding, trainee
 from studio.engine.encode import fingerprint
 from studio.engine.forgetting import Forgotten, Remembering
 from studio.engine.general import General
 from studio.engine.out_of_memory import fitting, is_out_of_memory
+from studio.engine.ranks import ALONE, Ranks, check_sharding
 from studio.engine.samples import Samples, answer
 from studio.engine.schedule import learning_rate
 from studio.engine.steps import Steps, micro_batches, plan_steps
@@ -49,6 +50,8 @@ class TrainJob:
     """What forgetting is measured on and held against."""
     samples: Samples = field(default_factory=Samples)
     """Prompts that are answered now and then."""
+    ranks: Ranks = ALONE
+    """The processes that train together: each calls `train` with the same job, and its own rank."""
 
     @property
     def checkpoints(self) -> Path:
@@ -136,15 +139,29 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
 
     Goes on from the latest checkpoint in `job.folder` where there is one, bit for bit as if it had not stopped. Raises
     Stopped once `should_stop()` is true, after a checkpoint if a step was done; StudioError where it cannot go on.
+    Of several processes, only the leader's `emit` is called, and only the leader writes; it is enough that one is told
+    to stop. Raises PeerLost where another one is gone.
     """
+    ranks = job.ranks
+    if not ranks.leads:
+        emit = _silent
+    if ranks.sharded:
+        check_sharding(job.config)
+        should_stop = _agreed(ranks, should_stop)  # all go through the model together, or none does
     emit(Phase(name="loading"))
     model = trainee.build(job.model_path, job.config, job.device, pad_id=job.pad_id, adapter=job.adapter)
     _check_packing(model, job, emit)
+    if ranks.sharded:
+        _shard(model, job)
     optimizer = optimizers.build(model.parameters, job.config, job.device)
     tally = _Tally()
-    found = recovery.newest_whole(job.checkpoints, emit)
+    found = _newest_checkpoint(job, emit)
+    if ranks.rank:  # dropout on different rows must not be the same one
+        torch.manual_seed(
+            job.config.seed + 1_000_003 * ranks.rank + (recovery.step_of(found) if found else 0)
+        )
     if found:
-        tally = _Tally.resumed(checkpoint.restore(found, model.state, optimizer))
+        tally = _Tally.resumed(checkpoint.restore(found, model.state, optimizer, ranks.rank))
     emit(
         Started(
             run=job.run,
@@ -158,7 +175,7 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
             trainable_parameters=model.trainable,
         )
     )
-    tally.rate_share = divergence.rate_share(job.checkpoints, tally.step, emit)
+    tally.rate_share = ranks.from_leader(divergence.rate_share(job.checkpoints, tally.step, emit))
     kept = _remember(model, job, tally, emit, should_stop)
     if _evaluation_is_due(job, tally, kept):
         _evaluate(model, job, tally, kept, emit, should_stop)
@@ -167,7 +184,8 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
     try:
         _loop(model, optimizer, job, tally, kept, emit, should_stop)
     except divergence.Diverged:
-        divergence.remember(job.checkpoints, tally.step - tally.wild_steps)
+        if ranks.leads:
+            divergence.remember(job.checkpoints, tally.step - tally.wild_steps)
         raise
     emit(Phase(name="saving"))
     step, eval_loss = _take_best(model, job, tally, emit)
@@ -184,6 +202,28 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
     }
 
 
+def _silent(_: Event) -> None:
+    """What the processes beside the leader say."""
+
+
+def _agreed(ranks: Ranks, should_stop: ShouldStop) -> ShouldStop:
+    return lambda: ranks.any(should_stop())
+
+
+def _newest_checkpoint(job: TrainJob, emit: Emit) -> Path | None:
+    """What all processes go on from: the leader looks, and hands it to those on other machines."""
+    ranks = job.ranks
+    found = recovery.newest_whole(job.checkpoints, emit) if ranks.leads else None
+    if ranks.size == 1:
+        return found
+    step = int(ranks.from_leader(recovery.step_of(found) if found else 0))
+    if not step:
+        return None
+    path = checkpoint.of_step(job.checkpoints, step)
+    ranks.hand_on(path)
+    return path
+
+
 def _loop(
     model: trainee.Trainee,
     optimizer: torch.optim.Optimizer,
@@ -193,18 +233,18 @@ def _loop(
     emit: Emit,
     should_stop: ShouldStop,
 ) -> None:
-    config, steps = job.config, job.steps.count
+    config, steps, ranks = job.config, job.steps.count, job.ranks
     checkpoint_is_due = False
     model.model.train()
     while tally.step < steps and not _is_out_of_patience(config, tally):
-        if should_stop():
+        if ranks.any(should_stop()):
             _save_checkpoint(model, optimizer, job, tally, emit)
             raise Stopped
         begun = time.monotonic()
         rate = learning_rate(tally.step, steps, config) * tally.rate_share
         optimizers.set_rate(optimizer, rate)
         rows = [job.train[index] for index in job.steps.batch(tally.step)]
-        loss, penalty, norm = _step(model, optimizer, rows, config, kept, tally, emit)
+        loss, penalty, norm = _step(model, optimizer, rows, config, kept, tally, emit, ranks)
         took = time.monotonic() - begun
         tokens, trained = sum(row.total for row in rows), sum(row.trained for row in rows)
         tally.stepped(loss)
@@ -261,12 +301,17 @@ def _remember(
 ) -> Remembering:
     """What the model knows before the first step; of a run that goes on, as it was then."""
     folder = job.folder / "remembering"
+    ranks = job.ranks
     if tally.step:
+        ranks.hand_on(folder)
         return forgetting.resume(model, job.config, folder, emit)
     if job.general.gauged or job.config.ewc:
         emit(Phase(name="remembering"))
-    return _in_memory(
-        lambda size: forgetting.begin(
+
+    def begun(size: int) -> Remembering:
+        if not (ranks.leads or ranks.sharded):
+            return Remembering()  # the leader asks the model for all
+        return forgetting.begin(
             model,
             job.config,
             job.general,
@@ -274,11 +319,12 @@ def _remember(
             size,
             should_stop,
             lambda done, total: emit(Phase(name="remembering", done=done, total=total)),
-        ),
-        job.config.micro_batch_size or 8,
-        tally,
-        emit,
-    )
+            writes=ranks.leads,
+        )
+
+    kept = _in_memory(begun, job.config.micro_batch_size or 8, tally, emit, ranks)
+    ranks.hand_on(folder)
+    return kept if ranks.leads or ranks.sharded else forgetting.resume(model, job.config, folder, emit)
 
 
 def _evaluation_is_due(job: TrainJob, tally: _Tally, kept: Remembering) -> bool:
@@ -297,50 +343,72 @@ def _step(
     kept: Remembering,
     tally: _Tally,
     emit: Emit,
+    ranks: Ranks,
 ) -> tuple[float, float | None, float]:
-    """One optimizer step: mean loss over the batch's trained tokens, EWC's penalty, gradient's norm before clipping."""
+    """One optimizer step: mean loss over the batch's trained tokens, EWC's penalty, gradient's norm before clipping.
+
+    Of several processes each adds up its share of the rows; from the sum on, all do the same.
+    """
 
     def accumulated(size: int) -> float:
         optimizer.zero_grad(set_to_none=True)
-        return accumulate(model, rows, config, tally.step, size)
+        return accumulate(model, rows, config, tally.step, size, ranks)
 
-    total = _in_memory(accumulated, config.micro_batch_size or len(rows), tally, emit)
+    own = _in_memory(accumulated, config.micro_batch_size or len(rows), tally, emit, ranks)
+    ranks.sum_gradients(model.parameters.values())
+    (total,) = ranks.total(own)
     penalty = kept.add_gradients()
     parameters = list(model.parameters.values())
-    if tally.step == 0 and not any(p.grad is not None and bool(p.grad.any()) for p in parameters):
+    if tally.step == 0 and not ranks.any(any(_reaches(parameter) for parameter in parameters)):
         raise StudioError(
             "No gradient reaches the trained weights: the run would learn nothing.",
             "Choose another method or number format, and report this model.",
         )
     limit = config.max_grad_norm or math.inf
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+    norm = float(sharding.whole(torch.nn.utils.clip_grad_norm_(parameters, limit)))
     divergence.check_number(tally.step + 1, total, norm)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return total, penalty, norm
 
 
-def accumulate(
-    model: trainee.Trainee, rows: Sequence[Encoded], config: TrainConfig, step: int, size: int
-) -> float:
-    """Add up the gradient of the 0-based step `step`, `size` rows at once, and return its loss.
+def _reaches(parameter: torch.nn.Parameter) -> bool:
+    """Whether a gradient reaches it, or the part of it that is here."""
+    return parameter.grad is not None and bool(sharding.part(parameter.grad).any())
 
-    Each micro-batch's sum is divided by the trained tokens of the whole batch, so that how the batch is cut up does not
-    weigh its tokens differently.
+
+def accumulate(
+    model: trainee.Trainee,
+    rows: Sequence[Encoded],
+    config: TrainConfig,
+    step: int,
+    size: int,
+    ranks: Ranks = ALONE,
+) -> float:
+    """Add up the gradient of the 0-based step `step` over this process's share of its rows; returns the loss's share.
+
+    `size` rows pass through the model at once. Each micro-batch's sum is divided by the trained tokens of the whole
+    batch, so that how the batch is cut up does not weigh its tokens differently.
     """
     trained = sum(row.trained for row in rows)
     total = 0.0
     seeds = neftune.seeds(config.seed, step, len(rows)) if config.neftune_alpha else []
-    for start in range(0, len(rows), size):
-        part = slice(start, start + size)
-        loss = model.loss(model.collate(rows[part]), seeds[part]) / trained
+    share = ranks.share(rows) if ranks.size > 1 else [*range(len(rows))]
+    for places in micro_batches(share, size):
+        batch = model.collate([rows[place] for place in places])
+        loss = model.loss(batch, [seeds[place] for place in places] if seeds else ()) / trained
         loss.backward()
         total += loss.item()
+    for _ in range(ranks.passes(rows, size) - -(-len(share) // size) if ranks.sharded else 0):
+        # The others still pass through the model, and need this process's part of the weights.
+        (0.0 * model.loss(model.collate(rows[:1]))).backward()
     return total
 
 
-def _in_memory(work: Callable[[int], Result], size: int, tally: _Tally, emit: Emit) -> Result:
-    """`work(rows at once)`, with `size` or as few as fit: from then on the run keeps to those."""
+def _in_memory(
+    work: Callable[[int], Result], size: int, tally: _Tally, emit: Emit, ranks: Ranks = ALONE
+) -> Result:
+    """`work(rows at once)`, with `size` or as few as fit on every process: from then on the run keeps to those."""
 
     def halved(fewer: int) -> None:
         tally.rows_at_once = fewer
@@ -353,7 +421,7 @@ def _in_memory(work: Callable[[int], Result], size: int, tally: _Tally, emit: Em
         )
 
     try:
-        return fitting(work, min(size, tally.rows_at_once or size), halved)
+        return fitting(ranks.together(work), min(size, tally.rows_at_once or size), halved)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
@@ -378,17 +446,22 @@ def _evaluate(
     What `should_stop` breaks off is measured again when the run goes on.
     """
 
-    def measured(size: int) -> tuple[float | None, Forgotten]:
-        return _held_out_loss(model, job.held_out, size, emit, should_stop), kept.measure(
-            model, size, should_stop
-        )
+    ranks = job.ranks
+
+    def measured(size: int) -> tuple[float, Forgotten]:
+        summed = _held_out_loss(model, job.held_out, size, emit, should_stop, ranks)
+        if not (ranks.leads or ranks.sharded):
+            return summed, Forgotten()
+        return summed, kept.measure(model, size, should_stop)
 
     model.model.eval()
     with contextlib.suppress(Stopped):
-        loss, told = _in_memory(measured, job.config.micro_batch_size or 8, tally, emit)
-        tally.measured(loss)
+        own, told = _in_memory(measured, job.config.micro_batch_size or 8, tally, emit, ranks)
+        (summed,) = ranks.total(own)
+        trained = sum(row.trained for row in job.held_out)
+        tally.measured(summed / trained if trained else None)
         if job.config.result == "best" and tally.best_step == tally.step > 0:
-            checkpoint.save_best(job.checkpoints, model.state, tally.step)
+            checkpoint.save_best(job.checkpoints, model.state, tally.step, ranks)
         emit(
             Metric(
                 step=tally.step,
@@ -417,10 +490,16 @@ def _answer_samples(
     due = ends or tally.step % job.samples.every(job.config, steps) == 0
     if not (job.samples.asked and due) or tally.answered_step == tally.step:
         return
+    ranks = job.ranks
     emit(Phase(name="answering"))
     model.model.eval()
+
+    def answered(_: int) -> None:
+        if ranks.leads or ranks.sharded:
+            answer(model, job.samples, tally.step, emit, should_stop)
+
     try:
-        answer(model, job.samples, tally.step, emit, should_stop)
+        ranks.together(answered)(1)
         tally.answered_step = tally.step
     except Stopped:
         pass  # the training loop hears it too
@@ -440,22 +519,30 @@ def _answer_samples(
 
 @torch.no_grad()
 def _held_out_loss(
-    model: trainee.Trainee, rows: Sequence[Encoded], size: int, emit: Emit, should_stop: ShouldStop
-) -> float | None:
-    """None without held-out rows. Raises Stopped once `should_stop()` is true."""
+    model: trainee.Trainee,
+    rows: Sequence[Encoded],
+    size: int,
+    emit: Emit,
+    should_stop: ShouldStop,
+    ranks: Ranks,
+) -> float:
+    """Summed over this process's share of the rows, in nats. Raises Stopped once `should_stop()` is true."""
     if not rows:
-        return None
-    total, trained, done = 0.0, 0, 0
+        return 0.0
+    share = [rows[place] for place in ranks.share(rows)] if ranks.size > 1 else rows
+    total, done = 0.0, 0
     emit(Phase(name="evaluating", total=len(rows)))
-    for part in micro_batches(rows, size):
+    for part in micro_batches(share, size):
         if should_stop():
             raise Stopped
-        batch = model.collate(part)
-        total += float(model.loss(batch))
-        trained += batch.trained
+        total += float(model.loss(model.collate(part)))
         done += len(part)
-        emit(Phase(name="evaluating", done=done, total=len(rows)))
-    return total / trained
+        emit(Phase(name="evaluating", done=round(done * len(rows) / len(share)), total=len(rows)))
+    for _ in range(ranks.passes(rows, size) - -(-len(share) // size) if ranks.sharded else 0):
+        if should_stop():
+            raise Stopped
+        model.loss(model.collate(rows[:1]))  # only to pass with the others
+    return total
 
 
 def _save_checkpoint(
@@ -464,7 +551,7 @@ def _save_checkpoint(
     if tally.step == 0:
         return
     folder = checkpoint.save(
-        job.checkpoints, model.state, optimizer, tally.progress(), job.config.keep_checkpoints
+        job.checkpoints, model.state, optimizer, tally.progress(), job.config.keep_checkpoints, job.ranks
     )
     emit(Checkpoint(step=tally.step, path=folder.relative_to(job.folder).as_posix()))
 
@@ -473,9 +560,11 @@ def _take_best(model: trainee.Trainee, job: TrainJob, tally: _Tally, emit: Emit)
     """Put the best weights back in place where they are the result: the result's step and held-out loss."""
     if job.config.result == "last" or tally.best_step in (0, tally.step):
         return tally.step, tally.eval_loss
-    best = checkpoint.best(job.checkpoints, tally.best_step)
-    if not recovery.best_is_whole(best, tally.best_step, tally.step, emit):
+    best, ranks = checkpoint.best(job.checkpoints, tally.best_step), job.ranks
+    whole = ranks.leads and recovery.best_is_whole(best, tally.best_step, tally.step, emit)
+    if not ranks.any(whole):
         return tally.step, tally.eval_loss
+    ranks.hand_on(best)
     checkpoint.restore_weights(best, model.state)
     emit(
         Warned(
@@ -494,10 +583,13 @@ def _take_best(model: trainee.Trainee, job: TrainJob, tally: _Tally, emit: Emit)
 
 def _save_result(model: trainee.Trainee, job: TrainJob) -> None:
     """adapter/ (or model/ after full tuning), written beside and then renamed."""
+    weights = model.whole_weights()
+    if not job.ranks.leads:
+        return
     target = job.folder / ("model" if job.config.method == "full" else "adapter")
     partial = job.folder / f".{target.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    model.save(partial)
+    model.save(partial, weights)
     shutil.rmtree(target, ignore_errors=True)  # of a process that was killed between here and its last word
     partial.rename(target)
 
@@ -511,6 +603,16 @@ def _check_packing(model: trainee.Trainee, job: TrainJob, emit: Emit) -> None:
                 remedy="Nothing to do: the result is the same, only slower.",
             )
         )
+
+
+def _shard(model: trainee.Trainee, job: TrainJob) -> None:
+    """Hold the weights in parts from here on."""
+    model.sharded = sharding.shard(model, job.ranks)
+    # torch takes whatever is called first for the outermost part: that has to be the whole, not a layer that generates.
+    model.model.eval()
+    with torch.no_grad():
+        model.loss(model.collate([min(job.train, key=lambda row: row.total)]))
+    model.model.train()
 
 
 def memory_in_use(device: str) -> int:

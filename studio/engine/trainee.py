@@ -13,7 +13,7 @@ from torch.utils.checkpoint import checkpoint
 
 from studio.domain.config import TrainConfig
 from studio.domain.encoded import IGNORED, Encoded
-from studio.engine import adapters, attention, fused_layers
+from studio.engine import adapters, attention, fused_layers, sharding
 from studio.engine.batches import Batch, collate
 from studio.engine.loss import CHUNK, head_loss
 from studio.engine.models import load_base
@@ -46,6 +46,8 @@ class Trainee:
     noise: Noise | None
     plain: bool = False
     """Whether the model is called as anyone would, its loss over all logits at once."""
+    sharded: Any = None
+    """What is called for the loss where weights are held in parts: `sharding.Whole`."""
 
     @property
     def parameters(self) -> dict[str, torch.nn.Parameter]:
@@ -71,9 +73,18 @@ class Trainee:
 
         `noise_seeds`, one a row, are those of NEFTune's noise; without them there is none.
         """
+        if self.sharded is not None:
+            summed: torch.Tensor = self.sharded(batch, noise_seeds)
+            if not torch.is_grad_enabled():
+                self.sharded.reshard()  # a backward pass would have done it: else the next pass sees these weights
+            return summed
+        return self.own_loss(batch, noise_seeds)
+
+    def own_loss(self, batch: Batch, noise_seeds: Sequence[int]) -> torch.Tensor:
+        """The loss with all weights in place."""
         with self.precision():
             if self.plain:
-                return self._own_loss(batch, noise_seeds)
+                return self._models_loss(batch, noise_seeds)
             hidden = self._hidden(batch, noise_seeds)
             if self.plain_head:
                 weight: torch.Tensor = self.base.get_output_embeddings().weight
@@ -90,7 +101,7 @@ class Trainee:
 
         Each is (positions, vocabulary), float32.
         """
-        with self.precision():
+        with self.whole(), self.precision():
             hidden = self._hidden(batch)
             for part in hidden.split(CHUNK):
                 yield torch.log_softmax(head_logits(self.base, part).float(), -1)
@@ -100,6 +111,10 @@ class Trainee:
         if self.autocast is None:
             return contextlib.nullcontext()
         return torch.autocast(torch.device(self.device).type, dtype=self.autocast)
+
+    def whole(self) -> contextlib.AbstractContextManager[None]:
+        """For calls of the model other than for its loss, where its weights are held in parts."""
+        return contextlib.nullcontext() if self.sharded is None else sharding.gathered(self.sharded)
 
     @contextlib.contextmanager
     def unpacked(self) -> Iterator[None]:
@@ -129,7 +144,7 @@ class Trainee:
         hidden: torch.Tensor = decoder_of(self.base)(**inputs).last_hidden_state.flatten(0, 1)
         return hidden[batch.positions]
 
-    def _own_loss(self, batch: Batch, noise_seeds: Sequence[int]) -> torch.Tensor:
+    def _models_loss(self, batch: Batch, noise_seeds: Sequence[int]) -> torch.Tensor:
         """As transformers' Trainer asks a model for it: what the script of a plain run repeats."""
         if self.noise:
             self.noise.of(batch.row_lengths, noise_seeds)
@@ -149,12 +164,21 @@ class Trainee:
         logits = head_logits(self.base, hidden).float()
         return torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
 
-    def save(self, folder: Path) -> None:
-        """The adapter in PEFT's format, or the whole model after full tuning."""
+    def whole_weights(self) -> dict[str, torch.Tensor] | None:
+        """Of a model that is held in parts, for `save`; all processes ask alike. None where it is whole."""
+        if self.sharded is None:
+            return None
+        held = self.base.state_dict(keep_vars=True)
+        # Tied ones once, by their first name.
+        once = {id(tensor): (name, tensor) for name, tensor in reversed(held.items())}
+        return {name: sharding.whole(tensor.detach()).cpu() for name, tensor in reversed(once.values())}
+
+    def save(self, folder: Path, weights: dict[str, torch.Tensor] | None = None) -> None:
+        """The adapter in PEFT's format, or the whole model after full tuning: `weights`, or those in place."""
+        described: Any = self.model
         if self.model is self.base:
-            self.model.save_pretrained(folder, safe_serialization=True)
+            described.save_pretrained(folder, state_dict=weights, safe_serialization=True)
         else:
-            described: Any = self.model
             adapters.write(self.state, described.peft_config["default"], folder)
 
 

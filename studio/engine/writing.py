@@ -44,7 +44,7 @@ def written(
         **drawn,
     )
     cuda = [torch.cuda.current_device()] if model.device == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), model.precision(), model.unpacked():
+    with torch.random.fork_rng(devices=cuda), model.whole(), model.precision(), model.unpacked():
         torch.manual_seed(seed or 0)
         said = model.base.generate(
             input_ids=ids.to(model.device),
