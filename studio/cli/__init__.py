@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from studio import __version__
-from studio.cli import data, endpoint, machine, page, preview, ratings, runs, search, tuned
+from studio.cli import data, endpoint, machine, page, preview, ratings, runs, search, tuned, users
 from studio.cli.parsing import Verb, add_verbs, home_option
 from studio.cli.printing import AT_FAULT, DONE, STOPPED
 from studio.domain.errors import StudioError
@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         verb: Verb = options.verb
-        return verb(options, Store(options.home))
+        return verb(options, _store(options))
     except StudioError as error:
         print(f"studio: {error}", file=sys.stderr)
         return AT_FAULT
@@ -33,6 +33,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return DONE
 
 
+def _store(options: argparse.Namespace) -> Store:
+    store = Store(options.home)
+    if not options.as_user:
+        return store
+    from studio.services.accounts import Accounts
+
+    accounts = Accounts(store)
+    return accounts.store_of(accounts.named(options.as_user))
+
+
 def _parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="studio",
@@ -42,6 +52,6 @@ def _parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"studio {__version__}")
     verbs = add_verbs(top)
     page.add_to(top, verbs)
-    for group in (machine, data, preview, runs, search, tuned, ratings, endpoint):
+    for group in (machine, data, preview, runs, search, tuned, ratings, endpoint, users):
         group.add_to(verbs)
     return top

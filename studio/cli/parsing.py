@@ -20,10 +20,17 @@ Verb = Callable[[argparse.Namespace, Store], int]
 
 
 def home_option(default: Any) -> argparse.ArgumentParser:
-    """--home before or after the verb; after it, it stays unset unless given, so as not to undo the one before."""
+    """--home and --as before or after the verb; after it, they stay unset unless given, as they may stand before it."""
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument(
         "--home", default=default, help="where everything is kept (default: $STUDIO_HOME or ~/.studio)"
+    )
+    parser.add_argument(
+        "--as",
+        dest="as_user",
+        default=default,
+        metavar="USER",
+        help="work with this user's things (studio users)",
     )
     return parser
 

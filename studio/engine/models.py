@@ -73,7 +73,7 @@ def locate(
                 "Run `studio models get starter`: it takes about a minute.",
             )
         return models_dir / starter.FOLDER
-    for folder in (Path(model_id).expanduser(), models_dir / model_id):
+    for folder in _folders(model_id, models_dir):
         if folder.is_dir():
             return checked(folder, model_id)
     if not hub.ID.fullmatch(model_id):
@@ -81,11 +81,15 @@ def locate(
     return hub.locate(model_id, revision, download, progress)
 
 
+def _folders(model_id: str, models_dir: Path) -> list[Path]:
+    """Where a model of this name may lie: a path as it is, and a name in the studio's folder of models."""
+    named = [models_dir / model_id] if Path(model_id).name == model_id else []
+    return [Path(model_id).expanduser(), *named]
+
+
 def must_be_fetched(model_id: str, models_dir: Path, revision: str | None = None) -> bool:
     """Whether `locate` would have to download: a hub id whose files are not on this machine."""
-    if model_id == starter.FOLDER or any(
-        folder.is_dir() for folder in (Path(model_id).expanduser(), models_dir / model_id)
-    ):
+    if model_id == starter.FOLDER or any(folder.is_dir() for folder in _folders(model_id, models_dir)):
         return False
     if not hub.ID.fullmatch(model_id):
         return False

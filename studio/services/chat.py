@@ -55,19 +55,33 @@ class Explained:
     choices: tuple[Choice, ...] = ()
 
 
+class _Seat:
+    """The one loaded model, and who waits for it."""
+
+    def __init__(self, store: Store, idle_seconds: float) -> None:
+        self.store = store
+        self.idle_seconds = idle_seconds
+        # Held for the length of an answer, which may pass from thread to thread.
+        self.busy = threading.Lock()
+        self.open: set[str] = set()
+        self.answering = ""
+        self.child: _Child | None = None
+        self.timer: threading.Timer | None = None
+        self.losses = KeptLosses()
+
+
 class ChatProcess:
     """One loaded model at most, for all who ask; they are answered one after the other."""
 
     def __init__(self, store: Store, idle_minutes: float = IDLE_MINUTES) -> None:
         self.store = store
-        self._idle_seconds = idle_minutes * 60
-        # Held for the length of an answer, which may pass from thread to thread.
-        self._busy = threading.Lock()
-        self._open: set[str] = set()
-        self._answering = ""
-        self._child: _Child | None = None
-        self._timer: threading.Timer | None = None
-        self._losses = KeptLosses()
+        self._seat = _Seat(store, idle_minutes * 60)
+
+    def for_store(self, store: Store) -> ChatProcess:
+        """The same model and the same queue for whose runs are in another store."""
+        other = ChatProcess(store)
+        other._seat = self._seat
+        return other
 
     def answer(
         self,
@@ -135,7 +149,7 @@ class ChatProcess:
         """
         subject = subject_of(self.store, run_id, model_id, revision)
         key = key_of(subject, subject.stamps(), encoded)
-        if kept := self._losses.get(key):
+        if kept := self._seat.losses.get(key):
             yield Measured("done", 1.0, kept)
             return
         question = {"ids": [*encoded.input_ids], "labels": [*encoded.labels]}
@@ -143,7 +157,7 @@ class ChatProcess:
             for said in heard:
                 measured = Measured(**said)
                 if measured.losses:
-                    self._losses.put(key, measured.losses)
+                    self._seat.losses.put(key, measured.losses)
                 yield measured
 
     def token_losses(
@@ -156,32 +170,32 @@ class ChatProcess:
 
     def _asked(self, subject: Subject, question: Said, token: str) -> Generator[Said, None, None]:
         """What is said of a question, in its turn."""
-        token = token or uuid.uuid4().hex
-        self._open.add(token)
+        token = self._own(token or uuid.uuid4().hex)
+        self._seat.open.add(token)
         try:
-            if not self._busy.acquire(blocking=False):
+            if not self._seat.busy.acquire(blocking=False):
                 yield {"phase": "waiting"}
-                while not self._busy.acquire(timeout=_LOOK):
-                    if token not in self._open:
+                while not self._seat.busy.acquire(timeout=_LOOK):
+                    if token not in self._seat.open:
                         return
             yield from self._answered(subject, question, token)
         finally:
-            self._open.discard(token)
+            self._seat.open.discard(token)
 
     def _answered(self, subject: Subject, question: Said, token: str) -> Iterator[Said]:
         try:
             self._wake()
-            child = self._child
+            child = self._seat.child
             if child is None or not child.answers_for(subject):
                 yield {"phase": "loading"}
                 child = self._replace(subject)
-            self._answering = token
-            if token in self._open:
+            self._seat.answering = token
+            if token in self._seat.open:
                 yield from child.ask(question)
         finally:
-            self._answering = ""
+            self._seat.answering = ""
             self._rest()
-            self._busy.release()
+            self._seat.busy.release()
 
     def complete(
         self,
@@ -207,45 +221,51 @@ class ChatProcess:
     @property
     def loaded(self) -> str:
         """The run whose model is in memory, or an empty string."""
-        child = self._child
-        return child.subject.run.id if child is not None and child.alive and child.subject.run else ""
+        child = self._seat.child
+        run = child.subject.run if child is not None and child.alive else None
+        return run.id if run and run.folder.parent == self.store.runs_dir else ""
 
     def stop(self, token: str) -> None:
         """End the answer that was asked for with this token, keeping what it has said; nothing where there is none."""
-        self._open.discard(token)
-        child = self._child
-        if child is not None and token and token == self._answering:
+        named = self._own(token)
+        self._seat.open.discard(named)
+        child = self._seat.child
+        if child is not None and named == self._seat.answering:
             child.stop()
+
+    def _own(self, token: str) -> str:
+        """Told apart from the tokens of those whose runs are in other stores."""
+        return f"{self.store.home} {token}"
 
     def close(self) -> None:
         """Unload the model."""
         self._wake()
-        child, self._child = self._child, None
+        child, self._seat.child = self._seat.child, None
         if child is not None:
             child.close()
 
     def _replace(self, subject: Subject) -> _Child:
         self.close()
-        self._child = _Child(subject, self.store.tmp_dir / f"chat-{os.getpid()}.log")
-        return self._child
+        self._seat.child = _Child(subject, self._seat.store.tmp_dir / f"chat-{os.getpid()}.log")
+        return self._seat.child
 
     def _wake(self) -> None:
-        timer, self._timer = self._timer, None
+        timer, self._seat.timer = self._seat.timer, None
         if timer is not None:
             timer.cancel()
 
     def _rest(self) -> None:
-        self._timer = threading.Timer(self._idle_seconds, self.close_if_idle)
-        self._timer.daemon = True
-        self._timer.start()
+        self._seat.timer = threading.Timer(self._seat.idle_seconds, self.close_if_idle)
+        self._seat.timer.daemon = True
+        self._seat.timer.start()
 
     def close_if_idle(self) -> None:
         """Unload the model, unless it is answering."""
-        if self._busy.acquire(blocking=False):
+        if self._seat.busy.acquire(blocking=False):
             try:
                 self.close()
             finally:
-                self._busy.release()
+                self._seat.busy.release()
 
 
 class _Child:

@@ -123,7 +123,7 @@ def start(
     files = run.endpoint
     with explained(files.folder):
         files.folder.mkdir(exist_ok=True)
-    with FileLock(store.home / "endpoints.lock"):  # two that start at once must not get one port
+    with FileLock(store.endpoints_lock):  # two that start at once must not get one port
         asked = Asked(run_id, name, server, export, dtype, host, _port(store, host, port, without_login))
         with FileLock(files.lock):
             if not files.is_alive():
@@ -258,7 +258,8 @@ def _port(store: Store, host: str, port: int | None, without_login: bool) -> int
             "Leave --host away to serve this machine only, or add --without-login if all of them may.",
             host=host,
         )
-    promised = {one.asked.port for one in list_endpoints(store)}  # one that still loads listens minutes later
+    # One that still loads listens minutes later.
+    promised = {one.asked.port for each in store.everybodys().values() for one in list_endpoints(each)}
     wanted = free_port(host, FIRST_PORT, promised) if port is None else port
     problem = cannot_bind(host, wanted)
     if problem is None and wanted not in promised:

@@ -12,7 +12,7 @@ from studio.services.store import Store
 
 def fitted(store: Store, config: RunConfig) -> Fitted:
     """What becomes of a configuration. StudioError where its data, model or template cannot be used."""
-    path = models.locate(config.model.id, store.models_dir, revision=config.model.revision, download=False)
+    path = store.locate(config.model.id, revision=config.model.revision, download=False)
     info = models.inspect(path, config.model.id)
     lengths = [row.total for row in encoded(store, config).rows]
     return fit(plan(store, config).config, store.machine(), facts(info.config, info.parameters), lengths)

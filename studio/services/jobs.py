@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -93,8 +93,8 @@ class Jobs:
             self._start(files)
 
     def queue(self) -> _Ids:
-        """The runs that wait for the device, the next one first."""
-        return [files.id for files in queue.waiting(self.store)]
+        """The runs of this store that wait for the device, the next one first."""
+        return [files.id for files in queue.waiting(self.store) if self._is_own(files)]
 
     def move(self, run_id: str, place: int) -> None:
         """Put a waiting run at a place in the queue, 1 the next."""
@@ -134,7 +134,7 @@ class Jobs:
     def get(self, run_id: str) -> Run:
         """A run as it is now."""
         run = self._describe(self._files(run_id))
-        return self._placed(run, self.queue()) if run.state == "queued" else run
+        return self._placed(run, queue.waiting(self.store)) if run.state == "queued" else run
 
     def list(self) -> _Runs:
         """Every run, the newest first."""
@@ -144,7 +144,7 @@ class Jobs:
                 found.append(self._describe(self._files(run_id)))
             except StudioError as error:
                 found.append(Run(run_id, run_id, "failed", reason=error.message, remedy=error.remedy))
-        order = self.queue() if any(run.state == "queued" for run in found) else []
+        order = queue.waiting(self.store) if any(run.state == "queued" for run in found) else []
         return [self._placed(run, order) for run in found]
 
     def events(self, run_id: str, offset: int = 0) -> tuple[_Events, int]:
@@ -191,6 +191,7 @@ class Jobs:
 
     def _checked(self, config: RunConfig) -> TrainingData:
         """The rows of a run that can be started."""
+        self.store.check_reach(config)
         data = load_data(config)
         if not models.must_be_fetched(config.model.id, self.store.models_dir, config.model.revision):
             plan(self.store, config)
@@ -276,8 +277,15 @@ class Jobs:
             seconds_left=seen.seconds_left if state.state == "running" else None,
         )
 
-    def _placed(self, run: Run, order: _Ids) -> Run:
-        return replace(run, place=order.index(run.id) + 1, waiting=len(order)) if run.id in order else run
+    def _placed(self, run: Run, order: Sequence[RunFiles]) -> Run:
+        """With its place among all that wait, whoever's they are."""
+        for place, files in enumerate(order, 1):
+            if files.id == run.id and self._is_own(files):
+                return replace(run, place=place, waiting=len(order))
+        return run
+
+    def _is_own(self, files: RunFiles) -> bool:
+        return files.folder.parent == self.store.runs_dir
 
 
 def _just_written(files: RunFiles, state: State) -> bool:

@@ -179,7 +179,7 @@ def prepare(
 def _prepare(store: Store, config: RunConfig) -> tuple[Prepared, ModelFacts]:
     data = load_data(config)
     config, about = continued(store, config)
-    path = models.locate(config.model.id, store.models_dir, revision=config.model.revision, download=False)
+    path = store.locate(config.model.id, revision=config.model.revision, download=False)
     info = models.inspect(path, config.model.id)
     model = facts(info.config, info.parameters)
     encoder = todays_encoder(config.template, load_tokenizer(path))
@@ -334,7 +334,7 @@ def preview_row(
             row=row,
             last=data.total,
         )
-    path = models.locate(model, store.models_dir, download=False)
+    path = store.locate(model, download=False)
     encoder = encoder or encoder_for(masks or TemplateConfig(), load_tokenizer(path))
     context = facts(read_config(path), 0).context if overlong == "keep" else None
     parts = made_of(encoder, conversation, encoder.encode(conversation), max_length, overlong, context)
@@ -369,7 +369,7 @@ def token_report(
     """
     if model is None and not is_prepared(store.models_dir):
         return []
-    path = models.locate(model or "starter", store.models_dir, download=False)
+    path = store.locate(model or "starter", download=False)
     encoder = encoder or encoder_for(masks, load_tokenizer(path))
     given = [conversation for conversation in conversations if conversation.learnable]
     rows = EncodedCache(store.encoded_dir).encode(encoder, given)

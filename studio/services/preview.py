@@ -16,7 +16,6 @@ from studio.domain.config import DataConfig, Overlong, RunConfig, TemplateConfig
 from studio.domain.encoded import Encoded
 from studio.domain.finding import Finding, worst_first
 from studio.domain.text import Text
-from studio.engine import models
 from studio.engine.encode import Encoder, made_of
 from studio.engine.hazards import hazard_findings
 from studio.engine.model_facts import facts
@@ -167,7 +166,7 @@ def tokenizer_and_context(store: Store, config: RunConfig) -> tuple[Tokenizer, i
 
 
 def _model(store: Store, config: RunConfig) -> Path:
-    return models.locate(config.model.id, store.models_dir, revision=config.model.revision, download=False)
+    return store.locate(config.model.id, revision=config.model.revision, download=False)
 
 
 def _context(model: Path) -> int:

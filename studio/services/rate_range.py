@@ -9,7 +9,6 @@ from filelock import FileLock, Timeout
 
 from studio.domain.config import RunConfig, parse_config
 from studio.domain.errors import StudioError
-from studio.engine import models
 from studio.engine.rate_range import STEPS, RangeTest, range_test
 from studio.engine.tokenizer import load_tokenizer
 from studio.services import tasks
@@ -36,7 +35,7 @@ def run(store: Store, request: Mapping[str, Any], progress: Progress) -> dict[st
 def range_of(store: Store, config: RunConfig, *, steps: int = STEPS, progress: Progress) -> RangeTest:
     """Test a configuration's rates, whether one is given or not. StudioError where a run is at work, or cannot be."""
     data, resolved = encoded(store, config).data, plan(store, config).config
-    model = models.locate(config.model.id, store.models_dir, revision=config.model.revision, download=False)
+    model = store.locate(config.model.id, revision=config.model.revision, download=False)
     lock = FileLock(store.device_lock)
     try:
         lock.acquire(timeout=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,10 @@ def import_run(store: Store, folder: Path, base: Path | None = None) -> str:
             copied.write_env(
                 {**given.env(), "model_path": str(model_path), "base_files": weight_stamps(model_path)}
             )
+            state = copied.state()
+            copied.write_state(
+                replace(state, pid=None, started=None)
+            )  # of the other machine: here it is another's
             copying.rename(target)
     finally:
         shutil.rmtree(copying, ignore_errors=True)
@@ -121,12 +126,10 @@ def _check_whole(given: RunFiles) -> None:
 def _base(store: Store, given: RunFiles, base: Path | None) -> Path:
     """Where this machine has the base model. Raises StudioError where it has none, or another."""
     config = given.config()
-    path = models.locate(
-        str(base) if base else config.model.id,
-        store.models_dir,
-        revision=None if base else config.model.revision,
-        download=False,
-    )
+    if base:
+        path = models.locate(str(base), store.models_dir, download=False)
+    else:
+        path = store.locate(config.model.id, revision=config.model.revision, download=False)
     expected = given.env()["sha256"]["base_model"]
     if {file.name: sha256(file) for file in weight_files(path)} != expected:
         raise StudioError(

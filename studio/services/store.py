@@ -9,18 +9,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from studio.domain.config import RunConfig
 from studio.domain.errors import StudioError
 from studio.domain.machine import Machine
+from studio.engine.assets import ASSETS
 from studio.engine.sources import PACKED
 from studio.services import probe
 from studio.services.files import explained, now, read_json, write_json, write_text
+
+if TYPE_CHECKING:
+    from studio.engine.wheel import Progress
 
 SCHEMA = 1
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _OURS = ("dataset.json", "cleaned.jsonl", "difficulty.json", "provenance.json", "repair")
 """What lies beside an upload in its folder, now or in homes of before."""
+_USER = "user.json"
+"""Tells a user's home within the studio's."""
 _IN_USE = re.compile(r"(?:(?P<repair>repair(?:-\d+)?)/)?(?P<file>[^/]+)")
 
 
@@ -50,14 +57,19 @@ class DatasetEntry:
 
 
 class Store:
-    """The studio's home folder.
+    """The studio's home folder, or within it the home of one of its users: the same, but for what all users share.
 
     Names that come from outside are validated against a pattern and never joined to a path as they are.
     """
 
-    def __init__(self, home: Path | str | None = None) -> None:
+    def __init__(self, home: Path | str | None = None, *, confined: bool = False) -> None:
+        """`confined`: who uses it reaches the page from elsewhere, and may name no folder of this machine."""
         self.home = Path(home).expanduser().resolve() if home else default_home()
-        self.models_dir = self.home / "models"
+        self.is_users = (self.home / _USER).is_file()
+        self.shared = self.home.parent.parent if self.is_users else self.home
+        """Where the models, the machine's figures and the locks are, which are one for all users."""
+        self.confined = confined or self.is_users
+        self.models_dir = self.shared / "models"
         self.datasets_dir = self.home / "datasets"
         self.runs_dir = self.home / "runs"
         self.talks_dir = self.home / "talks"
@@ -67,9 +79,105 @@ class Store:
                 folder.mkdir(parents=True, exist_ok=True)
             self.home.chmod(0o700)
 
+    # Users
+
+    @property
+    def users_file(self) -> Path:
+        """The accounts, where there are any."""
+        return self.shared / "users.json"
+
+    @property
+    def sessions_file(self) -> Path:
+        """Who is signed in on the page, by hashes alone."""
+        return self.shared / "sessions.json"
+
+    def users_home(self, name: str) -> Path:
+        """Where a user's things are, or would be."""
+        return self.shared / "users" / _checked(name, "user")
+
+    def of_user(self, name: str) -> Store:
+        """A user's own store; made where there is none yet."""
+        home = self.users_home(name)
+        with explained(home):
+            home.mkdir(parents=True, exist_ok=True)
+        if not (home / _USER).is_file():
+            write_json(home / _USER, {"schema": SCHEMA, "user": name})
+        return Store(home)
+
+    def everybodys(self) -> dict[str, Store]:
+        """The stores of the home by their users' names; the home itself, the administrator's, by an empty one."""
+        users = sorted(marker.parent for marker in (self.shared / "users").glob(f"*/{_USER}"))
+        return {
+            "": Store(self.shared, confined=self.confined) if self.is_users else self,
+            **{home.name: Store(home) for home in users if _NAME.fullmatch(home.name)},
+        }
+
+    def set_aside(self, name: str) -> Path:
+        """Take a user's things out of use, so that another one of that name starts anew; returns where they are."""
+        home = self.users_home(name)
+        stamp = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+        target = self._fresh(self.shared / "removed", f"{stamp}-{name}")
+        with explained(target):
+            home.rename(target)
+        return target
+
+    def check_reach(self, config: RunConfig) -> None:
+        """StudioError where a configuration names a file or folder that whoever uses this store may not read.
+
+        Forms and imported runs come from elsewhere: those whose pages only this machine reaches may name any, all
+        others the shared models and what is below their home.
+        """
+        if not self.confined:
+            return
+        for file in (config.data.path, config.data.held_out_path, config.data.general_path):
+            if file and not self._is_own(file) and not Path(file).resolve().is_relative_to(ASSETS):
+                raise _out_of_reach(file)
+        self.check_model(config.model.id)
+
+    def check_model(self, model_id: str) -> None:
+        """As `check_reach`, for a model alone."""
+        if not self.confined or self._is_own(model_id):
+            return
+        from studio.engine.hub import ID
+
+        is_name = Path(model_id).name == model_id and model_id not in ("", ".", "..", "~")
+        # A relative path is a hub id only where no such folder is at hand.
+        here = Path(model_id).expanduser().exists() and not (self.models_dir / model_id).is_dir()
+        if here or not (is_name or ID.fullmatch(model_id)):
+            raise _out_of_reach(model_id)
+
+    def locate(
+        self,
+        model_id: str,
+        *,
+        revision: str | None = None,
+        download: bool = True,
+        progress: Progress | None = None,
+    ) -> Path:
+        """`models.locate` among the models that this store's user may read."""
+        from studio.engine import models
+
+        self.check_model(model_id)
+        return models.locate(
+            model_id, self.models_dir, revision=revision, download=download, progress=progress
+        )
+
+    def _is_own(self, path: str) -> bool:
+        return Path(path).is_absolute() and Path(path).resolve().is_relative_to(self.home)
+
+    @property
+    def errors_file(self) -> Path:
+        """What failed inside the studio while the page was answered."""
+        return self.shared / "errors.log"
+
+    @property
+    def endpoints_lock(self) -> Path:
+        """Held while a port is chosen to serve a model at."""
+        return self.shared / "endpoints.lock"
+
     @property
     def machine_file(self) -> Path:
-        return self.home / "machine.json"
+        return self.shared / "machine.json"
 
     @property
     def encoded_dir(self) -> Path:
@@ -78,13 +186,13 @@ class Store:
 
     @property
     def device_lock(self) -> Path:
-        """Held by the one worker that trains; others wait in state `queued`."""
-        return self.home / "device.lock"
+        """Held by the one worker that trains, whoever's it is; others wait in state `queued`."""
+        return self.shared / "device.lock"
 
     @property
     def jobs_lock(self) -> Path:
         """Held while runs are started, resumed or moved, so that two who do so do not do it twice."""
-        return self.home / "jobs.lock"
+        return self.shared / "jobs.lock"
 
     def machine(self) -> Machine:
         """What this machine can do; probed once, in a process of its own, and kept in machine.json."""
@@ -93,7 +201,7 @@ class Store:
     @property
     def speeds_file(self) -> Path:
         """Tokens a second that finished runs reached, by kind of run: what later estimates are made from."""
-        return self.home / "speeds.json"
+        return self.shared / "speeds.json"
 
     @property
     def mappings_file(self) -> Path:
@@ -262,6 +370,7 @@ class Store:
 
     def _fresh(self, parent: Path, name: str) -> Path:
         with explained(parent):
+            parent.mkdir(parents=True, exist_ok=True)
             for attempt in range(1, 1000):
                 folder = parent / (name if attempt == 1 else f"{name}-{attempt}")
                 try:
@@ -291,6 +400,14 @@ def _entry(folder: Path) -> DatasetEntry:
         data["created"],
         data.get("read_as", {}),
         data.get("origin", {}),
+    )
+
+
+def _out_of_reach(path: str) -> StudioError:
+    return StudioError(
+        "{path} is outside of what this page may read.",
+        "Choose something from the lists. Files and folders of the machine are named on its own command line.",
+        path=repr(path),
     )
 
 

@@ -145,13 +145,13 @@ def subject_of(
     """
     if run_id is None:
         model_id = model_id or FOLDER
-        path = models.locate(model_id, store.models_dir, revision=revision, download=False)
+        path = store.locate(model_id, revision=revision, download=False)
         return Subject(path, _dtype(store, path, model_id))
     files = RunFiles(store.run_dir(run_id))
     trained = read_trained(files)
     own = trained.config.model
     if model_id and (model_id, revision) != (own.id, own.revision):
-        path = models.locate(model_id, store.models_dir, revision=revision, download=False)
+        path = store.locate(model_id, revision=revision, download=False)
         if path.resolve() != trained.model_path.resolve():
             raise StudioError(
                 "The run {run} was trained on the model {own}, not on {other}.",

@@ -91,8 +91,9 @@ def _failed(problem: str) -> StudioError:
 def main() -> int:
     """Do the task named on the command line."""
     sys.stdin.read()  # until the starter has written this process down
-    store = Store(sys.argv[1])
-    return work(store, TaskFiles(store.home / "tasks" / sys.argv[2]))
+    files = TaskFiles(Path(sys.argv[1]) / "tasks" / sys.argv[2])
+    confined = bool((read_json(files.request) or {}).get("confined"))
+    return work(Store(sys.argv[1], confined=confined), files)
 
 
 if __name__ == "__main__":

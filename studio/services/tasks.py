@@ -76,7 +76,16 @@ def start(store: Store, kind: Kind, request: Mapping[str, Any]) -> str:
     """Start a task in a process of its own, which outlives the page; returns its id."""
     _forget_old(store)
     files = TaskFiles(_fresh(store, kind))
-    write_json(files.request, {"schema": 1, "kind": kind, "request": dict(request), "created": now()})
+    write_json(
+        files.request,
+        {
+            "schema": 1,
+            "kind": kind,
+            "request": dict(request),
+            "created": now(),
+            "confined": store.confined,
+        },
+    )
     process.start_detached(
         ["studio.services.task_worker", str(store.home), files.folder.name],
         files.log,

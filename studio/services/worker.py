@@ -21,7 +21,6 @@ from studio.domain.errors import Stopped, StudioError
 from studio.domain.events import Event, Failed, FailureKind, Finished, Phase, Warned
 from studio.domain.run import RunState
 from studio.domain.text import Text
-from studio.engine import models
 from studio.engine.encode import Encoder
 from studio.engine.general import general_rows
 from studio.engine.integrity import sha256
@@ -144,9 +143,8 @@ class Worker:
         resolved = self.files.resolved_config()
         given = resolved or self.files.given_config()
         self.emit(Phase(name="loading"))
-        path = models.locate(
+        path = self.store.locate(
             given.model.id,
-            self.store.models_dir,
             revision=given.model.revision,
             progress=self._download_progress(),
         )

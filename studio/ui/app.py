@@ -17,7 +17,6 @@ import gradio as gr
 from starlette.middleware import Middleware
 
 from studio.domain.errors import StudioError
-from studio.domain.machine import Machine
 from studio.engine.assets import ASSETS
 from studio.services import probe
 from studio.services.addresses import (
@@ -28,6 +27,7 @@ from studio.services.addresses import (
     is_loopback,
     shown,
 )
+from studio.services.store import Store
 from studio.ui import (
     chat_tab,
     data_tab,
@@ -37,6 +37,7 @@ from studio.ui import (
     form,
     gate,
     hyperparameters_tab,
+    login,
     runs_tab,
     template_tab,
     training_tab,
@@ -44,12 +45,11 @@ from studio.ui import (
 )
 from studio.ui.i18n import COOKIE, frontend, language_of, words
 from studio.ui.page import DOWNLOADS, Draft, Page
+from studio.ui.rooms import Rooms
 from studio.ui.theme import STYLESHEET, theme
 
 if TYPE_CHECKING:
-    from studio.services.chat import ChatProcess
-    from studio.services.jobs import Jobs
-    from studio.services.store import Store
+    from studio.services.accounts import Accounts
 
 MAX_UPLOAD = "4gb"
 KEYBOARD = ASSETS / "keyboard.js"
@@ -76,8 +76,9 @@ _NAME_TAB = """() => {
 }"""
 
 
-def build(store: Store, jobs: Jobs, chat: ChatProcess, local: bool = False) -> gr.Blocks:
+def build(rooms: Rooms, local: bool = False) -> gr.Blocks:
     """The page, ready to launch; `local`: only this machine will reach it."""
+    store = rooms.main.store
     served = store.tmp_dir / "page"
     served.mkdir(parents=True, exist_ok=True)
     _drop_old_downloads(served)
@@ -89,12 +90,12 @@ def build(store: Store, jobs: Jobs, chat: ChatProcess, local: bool = False) -> g
         # The key only has to be the same after a restart: the draft holds no secret, and never leaves its browser.
         draft = gr.BrowserState(Draft().to_text(), storage_key="studio-draft", secret="studio-draft")
         header = gr.HTML(
-            _header(store, None, None, None),
+            _header(rooms, None, None),
             elem_id="header",
             js_on_load=views.LANGUAGE_SWITCH % COOKIE,
         )
         with gr.Tabs(elem_id="tabs", overflow_behavior="wrap") as tabs:
-            page = Page(store, jobs, chat, blocks, draft, tabs, served, local)
+            page = Page(rooms, blocks, draft, tabs, served, local)
             for module in _TAB_BUILDERS:
                 module.build(page)
         _keep_open_tab(page)
@@ -117,13 +118,13 @@ def _keep_open_tab(page: Page) -> None:
 
 def _keep_header(page: Page, header: gr.HTML) -> None:
     def quick(data: object, request: gr.Request) -> str:
-        known = probe.is_known(page.store.machine_file)
-        return _header(page.store, data, request, page.store.machine() if known else None)
+        with page.rooms.entered_by(request):
+            return _header(page.rooms, data, request)
 
     def probed() -> None:
         # Where it fails, an estimate fails too, and says there why.
         with contextlib.suppress(StudioError):
-            page.store.machine()
+            page.rooms.main.store.machine()
 
     options: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     page.draft.change(quick, page.draft, header, trigger_mode="multiple", **options)  # as `Page.on(shared=…)`
@@ -132,65 +133,78 @@ def _keep_header(page: Page, header: gr.HTML) -> None:
     page.blocks.load(probed, None, None, **options).then(quick, page.draft, header, **options)
 
 
-def _header(store: Store, data: object, request: gr.Request | None, machine: Machine | None) -> str:
-    draft = Draft.from_json(data)
+def _header(rooms: Rooms, data: object, request: gr.Request | None) -> str:
+    draft, store = Draft.from_json(data), rooms.main.store
+    machine = store.machine() if request and probe.is_known(store.machine_file) else None
     try:
-        name = store.dataset(draft.dataset).name if draft.dataset else ""
+        name = rooms.here.store.dataset(draft.dataset).name if draft.dataset else ""
     except StudioError:  # deleted since; the Data tab says so
         name = ""
     say = words(language_of(request))
-    return views.header(say, model=str(draft.values.get("model.id") or "starter"), data=name, machine=machine)
+    model = str(draft.values.get("model.id") or "starter")
+    return views.header(say, model=model, data=name, machine=machine, user=rooms.who)
 
 
 def serve(
     store: Store,
     host: str = "127.0.0.1",
     port: int = 7860,
-    auth: tuple[str, str] | None = None,
+    accounts: Accounts | None = None,
+    tls: tuple[Path, Path] | None = None,
     open_browser: bool = False,
 ) -> None:
     """Serve the page until the process is told to end; says where once it answers.
 
+    With `accounts` that somebody can sign in to, a login is demanded. `tls`: the files of a certificate and its key.
     Raises StudioError for an address that needs a login and has none, and for a port in use.
     """
-    check_address(host, port, auth)
+    accounts = accounts if accounts and accounts.needed else None
+    check_address(host, port, login=accounts is not None)
     from studio.services.chat import ChatProcess
     from studio.services.jobs import Jobs
 
-    jobs, chat = Jobs(store), ChatProcess(store)
-    jobs.reconcile()
-    blocks = launch(store, jobs, chat, host, port, auth)
+    store = Store(store.home, confined=not _is_local(host, accounts))
+    rooms = Rooms(store, Jobs(store), ChatProcess(store), accounts)
+    for each in store.everybodys().values():
+        Jobs(each).reconcile()
+    blocks = launch(rooms, host, port, tls)
     # What is there now stays; `studio serve` pauses the collector while it loads all this.
     gc.freeze()
     gc.enable()
-    address = f"http://{shown(host)}:{port}"
+    address = f"{'https' if tls else 'http'}://{shown(host)}:{port}"
     print(f"The studio is at {address}", flush=True)
     if open_browser:
         webbrowser.open(address)
     try:
         blocks.block_thread()
     finally:
-        chat.close()
+        rooms.main.chat.close()
 
 
-def launch(
-    store: Store, jobs: Jobs, chat: ChatProcess, host: str, port: int, auth: tuple[str, str] | None = None
-) -> gr.Blocks:
+def _is_local(host: str, accounts: Accounts | None) -> bool:
+    """Whether whoever reaches the page may do what anybody at this machine can."""
+    return accounts is None and host.strip("[]").lower() in LOOPBACK_NAMES
+
+
+def launch(rooms: Rooms, host: str, port: int, tls: tuple[Path, Path] | None = None) -> gr.Blocks:
     """Build the page and start its server in a thread; returns when it answers."""
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     # Else it sums up all events so far, ten thousand at most, after each of them: with pandas, in the page's process.
     os.environ["GRADIO_ANALYTICS_MAX_EVENTS"] = "1"
     os.environ["GRADIO_ANALYTICS_CACHE_FREQUENCY"] = str(10**9)
     _keep_loopback_from_proxies(os.environ)
-    blocks = build(store, jobs, chat, local=host.strip("[]").lower() in LOOPBACK_NAMES)
+    blocks = build(rooms, local=_is_local(host, rooms.accounts))
+    door = login.Door(rooms.accounts) if rooms.accounts else None
     blocks.queue(default_concurrency_limit=8, api_open=False)
     blocks.launch(
         server_name=host,
         server_port=port,
-        auth=auth,
+        ssl_certfile=str(tls[0]) if tls else None,
+        ssl_keyfile=str(tls[1]) if tls else None,
+        ssl_verify=False,  # it asks itself whether it is up, by a name that need not be the certificate's
         app_kwargs={
-            "routes": downloads.routes(store),
-            "middleware": [Middleware(gate.Gate, hosts=hosts_for(host))],
+            "routes": downloads.routes(rooms),
+            "middleware": [Middleware(gate.Gate, hosts=hosts_for(host), door=door)],
             "docs_url": None,
             "redoc_url": None,
             "openapi_url": None,
@@ -217,13 +231,12 @@ def launch(
     return blocks
 
 
-def check_address(host: str, port: int, auth: tuple[str, str] | None) -> None:
+def check_address(host: str, port: int, *, login: bool) -> None:
     """StudioError where the page may not, or cannot, be served at this address."""
-    if not is_loopback(host) and auth is None:
+    if not is_loopback(host) and not login:
         raise StudioError(
             "Anyone who can reach {host} could use this studio, and no login is set.",
-            "Give one with --user NAME (its password comes from STUDIO_PASSWORD, or is asked for), "
-            "or leave --host away to serve this machine only.",
+            "Make an account with `studio users add NAME`, or leave --host away to serve this machine only.",
             host=host,
         )
     problem = cannot_bind(host, port)

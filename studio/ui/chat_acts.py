@@ -18,7 +18,7 @@ from studio.domain.run import ALIVE, Run
 from studio.domain.talk import Talk, Turn
 from studio.services import talk_prompts, talk_rows, talks
 from studio.services.files import write_json, write_text
-from studio.services.store import slug
+from studio.services.store import Store, slug
 from studio.ui import chat_views, run_views, talk_list, views
 from studio.ui.chat_desk import Desk, Look, Wait, Writing
 from studio.ui.data_tab import with_dataset
@@ -40,7 +40,11 @@ class ChatActs:
 
     def __init__(self, page: Page) -> None:
         self.page = page
-        self.store = page.store
+
+    @property
+    def store(self) -> Store:
+        """Of whoever clicked."""
+        return self.page.store
 
     # ---- The tab as a whole ---------------------------------------------------------------------------------------
 

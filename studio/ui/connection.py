@@ -42,6 +42,7 @@ html.unreachable .toast-wrap { display: none; }
   const serving = async () => {
     try {
       const answer = await ask('%(path)s', {cache: 'no-store', signal: AbortSignal.timeout(patience)});
+      if (answer.status === 401) location.reload();  // signed out meanwhile: to the login
       const id = answer.ok ? await answer.text() : '';
       return /^[0-9a-f]{16}$/.test(id) ? id : '';
     } catch { return ''; }

@@ -43,7 +43,7 @@ from studio.ui import (
     views,
 )
 from studio.ui.i18n import Words, t
-from studio.ui.page import DOWNLOADS, Draft, Page
+from studio.ui.page import Draft, Page
 from studio.ui.row_editing import Editing
 
 if TYPE_CHECKING:
@@ -114,14 +114,14 @@ def build(page: Page) -> None:
             preview = gr.HTML()
         rows = gr.HTML(elem_id="rows", js_on_load=row_editing.CLICKS)
         findings = gr.HTML(elem_id="findings", js_on_load=views.CLICKS)
-        repair_panel.build(page, error, partial(examine, page.store), findings, changed)
+        repair_panel.build(page, error, partial(_examined, page), findings, changed)
         difficulty_panel.build(page, error, changed)
         with gr.Accordion(
             t("spread.title"), open=False, visible=False, elem_id="inside", elem_classes="surface"
         ) as inside:
             overview = gr.HTML(js_on_load=views.CLICKS)
         selection = selection_panel.build(
-            page, error, partial(examine, page.store), partial(look_inside, page.store), changed
+            page, error, partial(_examined, page), partial(_looked_inside, page), changed
         )
         with gr.Row(elem_classes="actions", elem_id="repair-row"):
             download = gr.DownloadButton(t("data.download"), visible=False, elem_id="download-cleaned")
@@ -277,6 +277,14 @@ def build(page: Page) -> None:
     page.on(train.click, started, [], [page.draft, page.tabs], error=error)
 
 
+def _examined(page: Page, draft: Draft) -> Examined:
+    return examine(page.store, draft)
+
+
+def _looked_inside(page: Page, draft: Draft) -> tuple[Spreading, SimilarityMap]:
+    return look_inside(page.store, draft)
+
+
 def _formats() -> list[tuple[Any, str]]:
     return [(t(f"format.{name}"), name) for name in get_args(Format)]
 
@@ -393,17 +401,14 @@ def _set_aside(
     """The records that cannot be read, as a file to download."""
     if not records:
         return gr.DownloadButton(visible=False)
-    folder = page.served / DOWNLOADS / entry.id
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / f"{Path(entry.name).stem[:80]}-unread.jsonl"
+    file = page.downloads(entry.original.parent) / f"{Path(entry.name).stem[:80]}-unread.jsonl"
     write_quarantined(file, records, say.text)
     return gr.DownloadButton(visible=True, value=str(file))
 
 
 def _reports(page: Page, entry: DatasetEntry, examined: Examined) -> list[str]:
     """The report of the checklist as files to download."""
-    folder = page.served / DOWNLOADS / entry.id
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = page.downloads(entry.original.parent)
     files = [folder / f"{Path(entry.name).stem[:80]}-report.{kind}" for kind in REPORTS]
     taken = history.taken(page.store, entry.id)
     for file in files:

@@ -14,18 +14,19 @@ from studio.services import exports, receipts
 from studio.services.packing import Packed
 from studio.services.store import Store
 from studio.ui.i18n import language_of, message_of, words
+from studio.ui.rooms import Rooms, sender
 
 
-def routes(store: Store) -> list[Route]:
-    """For the page's server, which stands behind its gate and its login."""
+def routes(rooms: Rooms) -> list[Route]:
+    """For the page's server, which stands behind its gate; of each user's own runs alone."""
 
-    def export(run: str, name: str) -> Packed:
+    def export(store: Store, run: str, name: str) -> Packed:
         return Packed.of(exports.files_of(store, run, name), f"{run}-{name}")
 
-    def run(run: str) -> Packed:
-        return receipts.packed(store, run)
-
-    return [Route("/exports/{run}/{name}.zip", _sending(export)), Route("/runs/{run}.zip", _sending(run))]
+    return [
+        Route("/exports/{run}/{name}.zip", _sending(rooms, export)),
+        Route("/runs/{run}.zip", _sending(rooms, receipts.packed)),
+    ]
 
 
 def export_address(run: str, name: str) -> str:
@@ -37,12 +38,10 @@ def run_address(run: str) -> str:
     return f"runs/{quote(run, safe='')}.zip"
 
 
-def _sending(packed: Callable[..., Packed]) -> Callable[[Request], Response]:
+def _sending(rooms: Rooms, packed: Callable[..., Packed]) -> Callable[[Request], Response]:
     def answer(request: Request) -> Response:
-        if not _signed_in(request):
-            return PlainTextResponse("Not authenticated\n", 401)
         try:
-            archive = packed(**request.path_params)
+            archive = packed(rooms.of(sender(request)).store, *request.path_params.values())
         except StudioError as error:
             message, remedy = message_of(words(language_of(request)), error)
             return PlainTextResponse(f"{message} {remedy}\n", 404)
@@ -54,10 +53,3 @@ def _sending(packed: Callable[..., Packed]) -> Callable[[Request], Response]:
         return StreamingResponse(archive.chunks(), headers=headers, media_type="application/zip")
 
     return answer
-
-
-def _signed_in(request: Request) -> bool:
-    """Gradio's own login, which its routes ask for each by itself."""
-    app = request.app
-    cookies = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
-    return app.auth is None or any(request.cookies.get(name) in app.tokens for name in cookies)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hmac
 import inspect
 import json
 import os
+import secrets
 import shutil
 import threading
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 from gradio.blocks import Block
+from starlette.exceptions import HTTPException
 
 from studio.domain.config import SECTIONS, RunConfig, merge, parse_config, settings
 from studio.domain.errors import StudioError
@@ -24,6 +27,7 @@ from studio.services import apart, probe
 from studio.services.jobs import submitted
 from studio.ui import views
 from studio.ui.i18n import Words, language_of, t, words
+from studio.ui.rooms import Rooms, sender
 from studio.ui.samples import held_out_path
 
 if TYPE_CHECKING:
@@ -121,9 +125,11 @@ class Draft:
             "data.read_as": read_as,
         }
         # Else the run would be called after the file in the home, which is always `original` or `cleaned`.
-        return parse_config(
+        config = parse_config(
             merge({"name": Path(entry.name).stem[:80]}, {**self.values, **fixed}), source=source
         )
+        store.check_reach(config)
+        return config
 
     def reading(self, entry: DatasetEntry) -> tuple[str, dict[str, str] | None, dict[str, str] | None]:
         """Format, columns, and what else was said about the file, to read the dataset by.
@@ -223,9 +229,7 @@ def _with_changes(onto: Draft, given: Draft, returned: Draft) -> Draft:
 class Page:
     """Handed to each tab's `build(page)`."""
 
-    store: Store
-    jobs: Jobs
-    chat: ChatProcess
+    rooms: Rooms
     blocks: gr.Blocks
     draft: gr.BrowserState
     tabs: gr.Tabs
@@ -235,6 +239,20 @@ class Page:
     """Whether only this machine reaches the page, so that it may read the files that its user names."""
     entered: dict[str, gr.Tab] = field(default_factory=dict)
     drafts: Drafts = field(default_factory=Drafts)
+    _secret: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+
+    @property
+    def store(self) -> Store:
+        """Of whoever sent what is being answered, as `jobs` and `chat` are: asked for in a handler, never kept."""
+        return self.rooms.here.store
+
+    @property
+    def jobs(self) -> Jobs:
+        return self.rooms.here.jobs
+
+    @property
+    def chat(self) -> ChatProcess:
+        return self.rooms.here.chat
 
     @contextmanager
     def tab(self, name: str) -> Iterator[gr.Tab]:
@@ -296,7 +314,8 @@ class Page:
         `js`, its function gets the draft and the inputs and gives the same number of values.
         """
         numbered = latest or shared
-        handler = _handler(fn, len(outputs), event, self.drafts, Newest() if numbered else None)
+        newest = Newest() if numbered else None
+        handler = _handler(fn, len(outputs), event, self.drafts, newest, self.rooms)
         if numbered:
             js = f"async (...given) => ({_NUMBERED})(...(await ({js})(...given)))" if js else _NUMBERED
         return gr.on(
@@ -317,6 +336,22 @@ class Page:
             else options.pop("trigger_mode", "once"),
             **options,
         )
+
+    def asked(self, fn: Callable[..., Any]) -> Callable[..., Any]:
+        """`fn(asked, request)` as a function that a component's script calls, within the sender's room."""
+
+        def answer(asked: dict[str, Any], request: gr.Request) -> Any:
+            with self.rooms.entered_by(request):
+                try:
+                    return fn(asked if isinstance(asked, dict) else {}, request)
+                except StudioError as error:
+                    raise HTTPException(400, str(error)) from None
+                except Exception as error:  # as with events: the script says that it failed
+                    number = self.rooms.noted(traceback.format_exc())
+                    raise HTTPException(500, f"{type(error).__name__}, see {number} in errors.log") from None
+
+        answer.__name__ = fn.__name__
+        return answer
 
     def on_enter(
         self,
@@ -339,8 +374,7 @@ class Page:
 
     def offer(self, path: Path, name: str = "") -> str:
         """A path that the page may serve as a download: a hard link (or a copy) in the served temporary folder."""
-        folder = self.served / DOWNLOADS / path.parent.name
-        folder.mkdir(parents=True, exist_ok=True)
+        folder = self.downloads(path.parent)
         served = folder / (Path(name).name or path.name)
         served.unlink(missing_ok=True)
         try:
@@ -348,6 +382,13 @@ class Page:
         except OSError:  # another file system, or one without hard links
             shutil.copyfile(path, served)
         return str(served)
+
+    def downloads(self, place: Path) -> Path:
+        """A folder that the page serves, for files of `place`: one for each user, whose name nobody can guess."""
+        given = f"{self.rooms.who}\0{place}".encode()
+        folder = self.served / DOWNLOADS / hmac.digest(self._secret, given, "sha256").hex()[:32]
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def start(self, draft: Draft) -> Draft:
         """Submit the run that the draft describes; it is written before its worker starts."""
@@ -366,15 +407,26 @@ class Page:
 
 
 def _handler(
-    fn: Callable[..., Any], outputs: int, event: bool, drafts: Drafts, newest: Newest | None = None
+    fn: Callable[..., Any],
+    outputs: int,
+    event: bool,
+    drafts: Drafts,
+    newest: Newest | None = None,
+    rooms: Rooms | None = None,
 ) -> Callable[..., Any]:
     """`fn` as Gradio calls it: words by the request's language, the draft parsed, errors to the last output.
 
-    With `newest`, a call that a later one has overtaken changes nothing.
+    With `newest`, a call that a later one has overtaken changes nothing. With `rooms`, `fn` works in its sender's.
     """
 
+    def within(request: gr.Request) -> AbstractContextManager[None]:
+        return rooms.entered_by(request) if rooms else nullcontext()
+
     def unchanged(error: BaseException, say: Words) -> list[Any]:
-        return [*[gr.skip()] * outputs, views.error(say, error, traceback.format_exc())]
+        number = ""
+        if not isinstance(error, StudioError):
+            number = rooms.noted(traceback.format_exc()) if rooms else ""
+        return [*[gr.skip()] * outputs, views.error(say, error, number)]
 
     def overtaken(request: gr.Request, sent: Any) -> bool:
         return newest is not None and newest.overtaken(_session(request), _number_of(sent))
@@ -405,12 +457,14 @@ def _handler(
         say, given = arguments(request, data, values)
         try:
             if not overtaken(request, values[0]):
-                result = fn(say, *given)
+                with within(request):
+                    result = fn(say, *given)
                 if not overtaken(request, values[0]):
                     return _single(answer(result, request, values[0]))
             return nothing
         except Exception as error:  # the page is the boundary where every failure is shown
-            return _single(unchanged(error, say))
+            with within(request):
+                return _single(unchanged(error, say))
 
     def stream(request: gr.Request, data: gr.EventData, *values: Any) -> Iterator[Any]:
         say, given = arguments(request, data, values)
@@ -419,18 +473,39 @@ def _handler(
             if overtaken(request, values[0]):
                 yield nothing
                 return
-            for result in fn(say, *given):
+            for result in _each(fn(say, *given), lambda: within(request)):
                 if overtaken(request, values[0]):
                     yield nothing
                     return
                 last = _again(answer(result, request, values[0]), last)
                 yield _single(last)
         except Exception as error:  # as above
-            yield _single(_again(unchanged(error, say), last))
+            with within(request):
+                told = unchanged(error, say)
+            yield _single(_again(told, last))
 
     handler = stream if inspect.isgeneratorfunction(fn) else once
     handler.__name__ = getattr(fn, "__name__", "handler")
     return handler
+
+
+def _each(
+    results: Generator[Any, None, None], within: Callable[[], AbstractContextManager[None]]
+) -> Iterator[Any]:
+    """What a generator gives, worked out within a context that is entered anew each time: Gradio asks for each result
+    from another thread. Where nobody asks any more, it ends in that context too.
+    """
+    nothing = object()
+    try:
+        while True:
+            with within():
+                result = next(results, nothing)
+            if result is nothing:
+                return
+            yield result
+    finally:
+        with within():
+            results.close()
 
 
 def _again(parts: list[Any], last: list[Any]) -> list[Any]:
@@ -456,7 +531,9 @@ def _number_of(sent: Any) -> int:
 
 
 def _session(request: gr.Request) -> str:
-    return getattr(request, "session_hash", None) or ""
+    """The open page that a request is of, told apart from other users' pages."""
+    page, user = getattr(request, "session_hash", None) or "", sender(request)
+    return f"{user} {page}" if user else page
 
 
 def _single(values: list[Any]) -> Any:

@@ -157,7 +157,7 @@ def _turn_of(page: Page) -> Any:
         """Keep what was said of a pair, if anything was, and show the next one: HTML, or what is wrong."""
         return _turn(page, words(language_of(request)), asked)
 
-    return turn
+    return page.asked(turn)
 
 
 def _turn(page: Page, say: Words, asked: Mapping[str, Any]) -> dict[str, Any]:

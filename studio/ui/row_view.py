@@ -75,7 +75,7 @@ def build(page: Page) -> gr.HTML:
         elem_id="row-view",
         js_on_load=script(),
         apply_default_css=False,
-        server_functions=[rows],
+        server_functions=[page.asked(rows)],
         state="",
         losses="",
     )

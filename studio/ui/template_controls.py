@@ -13,7 +13,6 @@ import gradio as gr
 
 from studio.domain.config import Setting, settings
 from studio.domain.errors import StudioError
-from studio.engine import models
 from studio.engine.implications import explained, implications
 from studio.engine.templates import AUTO, CUSTOM, choices, resolve
 from studio.engine.tokenizer import Tokenizer, load_tokenizer
@@ -242,7 +241,7 @@ def is_own(draft: Draft) -> bool:
 def tokenizer_of(page: Page, draft: Draft) -> Tokenizer:
     """The tokenizer of the draft's model. StudioError where that is not on this machine."""
     config = form.sound(draft).config(page.store).model
-    path = models.locate(config.id, page.store.models_dir, revision=config.revision, download=False)
+    path = page.store.locate(config.id, revision=config.revision, download=False)
     return load_tokenizer(path)
 
 

@@ -33,21 +33,20 @@ def download(address: str, label: str) -> str:
     return f'<a class="quiet" href="{escape(address)}" download>{escape(label)}</a>'
 
 
-def error(say: Words, problem: BaseException, trace: str = "") -> str:
-    """The red box: cause, remedy, and the traceback folded away where it is not the user's mistake."""
+def error(say: Words, problem: BaseException, number: str = "") -> str:
+    """The red box: cause and remedy, and where it is not the user's mistake the number that its details are kept by."""
     if isinstance(problem, StudioError):
         message, remedy = message_of(say, problem)
         return error_text(say, message, remedy)
     return error_text(
         say,
         say("error.unexpected", problem=f"{type(problem).__name__}: {problem}"),
-        say("error.report"),
-        trace,
+        say("error.report", number=number) if number else say("error.again"),
     )
 
 
 def error_text(say: Words, message: str, remedy: str = "", trace: str = "") -> str:
-    """The red box for a sentence that is translated already."""
+    """The red box for a sentence that is translated already; with what a run's process said, folded away."""
     parts = [f'<p class="error-cause">{escape(message)}</p>']
     if remedy:
         parts.append(f'<p class="error-remedy">{escape(remedy)}</p>')
@@ -101,8 +100,8 @@ def _leaf(label: str, page: int, possible: bool) -> str:
     return f'<button type="button" class="act plain" data-page="{page}"{state}>{escape(label)}</button>'
 
 
-def header(say: Words, *, model: str, data: str, machine: Machine | None) -> str:
-    """The name, and in one line what is chosen."""
+def header(say: Words, *, model: str, data: str, machine: Machine | None, user: str = "") -> str:
+    """The name, and in one line what is chosen; with who is signed in, where somebody is."""
     parts = [
         (say("header.model"), model),
         (say("header.data"), data or say("header.no_data")),
@@ -114,9 +113,15 @@ def header(say: Words, *, model: str, data: str, machine: Machine | None) -> str
     )
     other, name = ("zh", "中文") if say.language == "en" else ("en", "English")
     switch = f'<button type="button" class="language" data-language="{other}" lang="{other}">{name}</button>'
+    out = (
+        f'<form class="account" method="post" action="logout"><span class="who">{escape(user)}</span>'
+        f'<button type="submit" class="language">{escape(say("header.sign_out"))}</button></form>'
+        if user
+        else ""
+    )
     return (
         f'<div class="header"><h1>{escape(say("app.name"))}</h1><div class="facts">{facts}</div>'
-        f"{switch}</div>"
+        f'<div class="corner">{out}{switch}</div></div>'
     )
 
 

@@ -45,8 +45,8 @@ def main() -> None:
             cold = seconds(chat, options.run, row(tokens, 0))
             warm = [seconds(chat, options.run, row(tokens, seed + 1)) for seed in range(options.times)]
             kept = seconds(chat, options.run, row(tokens, 1))
-            assert chat._child is not None
-            memory = psutil.Process(chat._child._process.pid).memory_info().rss
+            assert chat._seat.child is not None
+            memory = psutil.Process(chat._seat.child._process.pid).memory_info().rss
         finally:
             chat.close()
         print(

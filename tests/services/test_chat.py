@@ -82,8 +82,8 @@ def beside(store: Store, run: RunFiles) -> RunFiles:
 
 
 def pid(chat: ChatProcess) -> int:
-    assert chat._child is not None
-    return chat._child._process.pid
+    assert chat._seat.child is not None
+    return chat._seat.child._process.pid
 
 
 def until(condition: Callable[[], bool], seconds: float = 60) -> None:
@@ -300,7 +300,7 @@ def test_it_ends_with_the_process_that_started_it(store: Store, run: RunFiles) -
         "chat = ChatProcess(Store(sys.argv[1]))\n"
         "next(piece for piece in chat.answer(sys.argv[2], [Message('user', 'a')]) if piece.side)\n"
         "assert 'torch' not in sys.modules\n"
-        "print(chat._child._process.pid, flush=True)\n"
+        "print(chat._seat.child._process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
     root = Path(__file__).parents[2]
@@ -402,7 +402,7 @@ def test_a_model_that_is_not_here_is_named_and_not_fetched(chat: ChatProcess) ->
         chat.token_losses(None, "starter", None, row())
     with pytest.raises(StudioError, match="There is no model called nothing"):
         chat.token_losses(None, "nothing", None, row())
-    assert chat._child is None
+    assert chat._seat.child is None
 
 
 def test_a_row_that_is_too_long_is_refused_and_the_next_measured(shared: ChatProcess, run: RunFiles) -> None:

@@ -25,23 +25,23 @@ def taken_port() -> Iterator[int]:
 
 def test_a_port_in_use_is_named_with_the_next_free_one() -> None:
     with taken_port() as port, pytest.raises(StudioError) as raised:
-        check_address("127.0.0.1", port, None)
+        check_address("127.0.0.1", port, login=False)
     assert raised.value.message == f"Port {port} is in use."
     free = int(raised.value.text.values["free"])
     assert free > port
     assert f"--port {free}" in raised.value.remedy
-    check_address("127.0.0.1", free, None)
+    check_address("127.0.0.1", free, login=False)
 
 
 def test_an_address_that_others_can_reach_demands_a_login() -> None:
     with pytest.raises(StudioError, match="no login is set"):
-        check_address("0.0.0.0", 0, None)
-    check_address("0.0.0.0", 0, ("me", "a long password"))
+        check_address("0.0.0.0", 0, login=False)
+    check_address("0.0.0.0", 0, login=True)
 
 
 def test_an_address_that_this_machine_does_not_have_is_explained() -> None:
     with pytest.raises(StudioError, match=r"cannot be served at 192\.0\.2\.1:7860"):
-        check_address("192.0.2.1", 7860, ("me", "a long password"))
+        check_address("192.0.2.1", 7860, login=True)
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,12 @@ from tests.runs import finished_run
 
 SERVER = """
 import sys, threading
+from studio.services.accounts import Accounts, given_account
 from studio.services.store import Store
 from studio.ui import app
 threading.Timer(90, lambda: __import__('os')._exit(3)).start()
-app.serve(Store(sys.argv[1]), port=int(sys.argv[2]), auth=("me", "secret"))
+store = Store(sys.argv[1])
+app.serve(store, port=int(sys.argv[2]), accounts=Accounts(store, given_account(store, "me", "a secret")))
 """
 
 
@@ -47,7 +49,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Stor
 def page(served: tuple[str, Store]) -> Iterator[httpx.Client]:
     """Somebody who is signed in."""
     with httpx.Client(base_url=served[0], trust_env=False) as client:
-        assert client.post("/login", data={"username": "me", "password": "secret"}).status_code == 200
+        assert client.post("/login", data={"username": "me", "password": "a secret"}).status_code == 303
         yield client
 
 

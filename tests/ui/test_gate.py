@@ -39,7 +39,7 @@ def client(bound: str = "127.0.0.1") -> TestClient:
 
 @pytest.mark.parametrize("host", ["127.0.0.1:7860", "localhost", "LOCALHOST:7860", "[::1]:7860"])
 def test_loopback_names_come_in(host: str) -> None:
-    assert client().get("/x", headers={"host": host}).status_code == 200
+    assert client().get("/theme.css", headers={"host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,12 @@ def test_a_name_that_was_rebound_to_this_machine_is_refused_in_a_sentence(host: 
 
 
 def test_the_address_that_is_listened_on_comes_in_too() -> None:
-    assert client("10.0.0.5").get("/x", headers={"host": "10.0.0.5:7860"}).status_code == 200
-    assert client("10.0.0.5").get("/x", headers={"host": "10.0.0.6:7860"}).status_code == 403
+    assert client("10.0.0.5").get("/theme.css", headers={"host": "10.0.0.5:7860"}).status_code == 200
+    assert client("10.0.0.5").get("/theme.css", headers={"host": "10.0.0.6:7860"}).status_code == 403
 
 
 def test_listening_everywhere_any_name_comes_in_as_a_login_is_demanded_there() -> None:
-    assert client("0.0.0.0").get("/x", headers={"host": "workstation.lan"}).status_code == 200
+    assert client("0.0.0.0").get("/theme.css", headers={"host": "workstation.lan"}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -72,10 +72,12 @@ def test_a_page_of_another_host_can_send_nothing() -> None:
     assert client().post("/gradio_api/upload", headers=foreign).status_code == 403
     assert client().post("/gradio_api/upload", headers={"origin": "null"}).status_code == 403
     assert client().post("/gradio_api/upload", headers={"origin": "http://localhost:7860"}).status_code == 200
+    assert client().post("/gradio_api/upload", headers={"origin": "http://localhost:3000"}).status_code == 403
+    assert client().get("/config", headers={"origin": "null"}).status_code == 403
     assert client().post("/gradio_api/upload").status_code == 200
     own = {"host": "workstation.lan:7860", "origin": "http://workstation.lan:7860"}
-    assert client("0.0.0.0").post("/x", headers=own).status_code == 200
-    assert client("0.0.0.0").post("/x", headers={**own, **foreign}).status_code == 403
+    assert client("0.0.0.0").post("/theme.css", headers=own).status_code == 200
+    assert client("0.0.0.0").post("/theme.css", headers={**own, **foreign}).status_code == 403
 
 
 def test_the_page_says_which_language_it_is_in_to_gradio_and_to_the_browser() -> None:
@@ -116,7 +118,9 @@ def test_a_host_header_without_a_port_is_a_name() -> None:
     assert host_name("studio.lan") == "studio.lan"
 
 
-@pytest.mark.parametrize(("path", "host"), [("/", "localhost"), ("/x", "localhost"), ("/x", "evil.example")])
+@pytest.mark.parametrize(
+    ("path", "host"), [("/", "localhost"), ("/theme.css", "localhost"), ("/theme.css", "evil.example")]
+)
 def test_every_answer_forbids_other_hosts_and_frames(path: str, host: str) -> None:
     headers = client().get(path, headers={"host": host}).headers
     assert headers["content-security-policy"].startswith("default-src 'self'; ")

@@ -20,6 +20,7 @@ from studio.services.plan import load_data
 from studio.services.store import Store
 from studio.ui.i18n import Words
 from studio.ui.page import Draft, Drafts, Newest, Page, _handler
+from studio.ui.rooms import Rooms
 from tests.runs import finished_run
 from tests.tiny import tiny_model
 
@@ -134,13 +135,18 @@ def test_a_mistake_goes_to_the_box_in_the_readers_language_and_leaves_the_rest_a
     assert "Traceback" not in box
 
 
-def test_a_failure_of_ours_is_shown_too_with_its_traceback_folded() -> None:
+def test_a_failure_of_ours_is_shown_too_with_the_number_that_its_details_are_kept_by(store: Store) -> None:
     def broken(say: Words, draft: Draft) -> str:
         raise ZeroDivisionError("<i>")
 
-    _, box = call(broken, {})
+    rooms = Rooms(store, None, None)  # type: ignore[arg-type]
+    _, box = _handler(broken, 1, False, Drafts(), rooms=rooms)(ENGLISH, None, {})
     assert "Something failed inside the studio: ZeroDivisionError: &lt;i&gt;" in box
-    assert "<details><summary>Details</summary><pre>Traceback" in box
+    assert "Traceback" not in box
+    kept = store.errors_file.read_text()
+    number = kept.split()[0]
+    assert f"in the studio&#x27;s home, under the number {number}." in box
+    assert "Traceback (most recent call last)" in kept
 
 
 def test_a_stream_that_breaks_off_keeps_what_it_showed() -> None:
@@ -200,7 +206,7 @@ def test_an_update_is_given_again_with_what_a_stream_says_next() -> None:
 def test_a_run_that_starts_takes_the_place_of_an_idle_chat_model(store: Store, tmp_path: Path) -> None:
     tiny_model(store.models_dir / "tiny")
     jobs, chat = Jobs(store), ChatProcess(store)
-    page = Page(store, jobs, chat, None, None, None, tmp_path)  # type: ignore[arg-type]
+    page = Page(Rooms(store, jobs, chat), None, None, None, tmp_path)  # type: ignore[arg-type]
     talked_to = finished_run(store).id
     chat.complete(talked_to, [Message("user", "a")], ChatSettings(max_new_tokens=1))
     assert chat.loaded == talked_to
@@ -212,7 +218,7 @@ def test_a_run_that_starts_takes_the_place_of_an_idle_chat_model(store: Store, t
 
 def test_a_download_is_linked_into_the_one_folder_that_is_served(store: Store, tmp_path: Path) -> None:
     served = tmp_path / "served"
-    page = Page(store, None, None, None, None, None, served)  # type: ignore[arg-type]
+    page = Page(Rooms(store, None, None), None, None, None, served)  # type: ignore[arg-type]
     entry = store.save_dataset(rows(tmp_path))
     offered = Path(page.offer(entry.path))
     assert offered.is_relative_to(served)

@@ -17,6 +17,7 @@ from studio.services.store import Store
 from studio.ui import form, row_view, row_views, template_controls
 from studio.ui.i18n import Words, words
 from studio.ui.page import Draft, Page
+from studio.ui.rooms import Rooms
 from studio.ui.row_view import Beside
 from tests.runs import finished_run
 from tests.tiny import CHATML, tiny_model
@@ -32,7 +33,7 @@ def plain(html: str) -> str:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Page:
     store = Store(tmp_path_factory.mktemp("home"))
     tiny_model(store.models_dir / "tiny")
-    return Page(store, Jobs(store), ChatProcess(store), None, None, None, store.home)  # type: ignore[arg-type]
+    return Page(Rooms(store, Jobs(store), ChatProcess(store)), None, None, None, store.home)  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
