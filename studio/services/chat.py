@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -23,7 +24,7 @@ from studio.domain.chat import Message
 from studio.domain.encoded import Encoded
 from studio.domain.errors import StudioError
 from studio.engine.choices import Choice
-from studio.services import failures
+from studio.services import failures, queue
 from studio.services.losses import KeptLosses, Measured, TokenLosses, key_of
 from studio.services.process import environment
 from studio.services.store import Store
@@ -33,6 +34,8 @@ __all__ = ["Answer", "ChatProcess", "ChatSettings", "Explained", "Measured", "Pi
 
 IDLE_MINUTES = 10.0
 """After so long without a question the model is unloaded."""
+_GLANCE = 3.0
+"""Seconds from look to look at whether a run has begun meanwhile, which needs the memory more than an idle model."""
 _LOOK = 0.2
 """Seconds from look to look at whether who waits still wants an answer."""
 
@@ -67,6 +70,9 @@ class _Seat:
         self.answering = ""
         self.child: _Child | None = None
         self.timer: threading.Timer | None = None
+        self.rests_until = 0.0
+        self.trained_beside: str | None = None
+        """The run that had the device when the last answer was over: a chat beside it is wanted."""
         self.losses = KeptLosses()
 
 
@@ -255,9 +261,27 @@ class ChatProcess:
             timer.cancel()
 
     def _rest(self) -> None:
-        self._seat.timer = threading.Timer(self._seat.idle_seconds, self.close_if_idle)
+        self._seat.rests_until = time.monotonic() + self._seat.idle_seconds
+        self._seat.trained_beside = queue.at_work(self._seat.store)
+        self._glance_later()
+
+    def _glance_later(self) -> None:
+        left = self._seat.rests_until - time.monotonic()
+        self._seat.timer = threading.Timer(max(0.0, min(_GLANCE, left)), self._glance)
         self._seat.timer.daemon = True
         self._seat.timer.start()
+
+    def _glance(self) -> None:
+        training = queue.at_work(self._seat.store)
+        begun = training is not None and training != self._seat.trained_beside
+        if begun or time.monotonic() >= self._seat.rests_until:
+            self.close_if_idle()
+        elif self._seat.busy.acquire(blocking=False):
+            try:
+                self._seat.trained_beside = training
+                self._glance_later()
+            finally:
+                self._seat.busy.release()
 
     def close_if_idle(self) -> None:
         """Unload the model, unless it is answering."""

@@ -23,6 +23,19 @@ def waiting(store: Store) -> list[RunFiles]:
     return sorted(found, key=standing)
 
 
+def at_work(store: Store) -> str | None:
+    """The folder of the run that has the device, whoever's it is; None where it is free."""
+    for each in store.everybodys().values():
+        for run_id in each.run_ids():
+            files = RunFiles(each.run_dir(run_id))
+            state = files.state()
+            if state.state in ("starting", "running", "stopping") and process.is_alive(
+                state.pid, state.started
+            ):
+                return str(files.folder)
+    return None
+
+
 def standing(files: RunFiles) -> tuple[float, str]:
     """What the queue is ordered by: since when a run waits, or the time that it was moved to."""
     moved = files.place()

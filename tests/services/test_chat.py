@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,9 +20,10 @@ from studio.domain.chat import Message
 from studio.domain.encoded import IGNORED, Encoded
 from studio.domain.errors import StudioError
 from studio.domain.loading import stage_at
+from studio.services import process
 from studio.services.chat import ChatProcess, Measured, TokenLosses
 from studio.services.losses import preview_losses
-from studio.services.run_files import RunFiles
+from studio.services.run_files import RunFiles, State
 from studio.services.store import Store
 from tests.runs import finished_run, with_checkpoint
 from tests.tiny import tiny_model
@@ -248,6 +250,27 @@ def test_a_model_that_answers_is_not_unloaded_and_one_that_is_idle_is(
     list(answer)
     shared.close_if_idle()
     assert shared.loaded == ""
+
+
+def test_a_run_that_begins_meanwhile_has_the_memory_of_an_idle_model(
+    store: Store, run: RunFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studio.services.chat._GLANCE", 0.1)
+    chat = ChatProcess(store)
+    try:
+        chat.complete(run.id, QUESTION, SHORT)
+        begun = RunFiles(store.new_run_dir("begun"))
+        shutil.copy(run.folder / "run.json", begun.folder)
+        me = os.getpid()
+        begun.write_state(State("running", me, process.start_time(me)))
+        until(lambda: chat.loaded == "")
+        # Who asks beside it wants both: the model stays.
+        chat.complete(run.id, QUESTION, SHORT)
+        time.sleep(0.5)
+        assert chat.loaded == run.id
+    finally:
+        chat.close()
+        shutil.rmtree(begun.folder)
 
 
 def test_another_run_takes_the_place_of_the_first(chat: ChatProcess, store: Store, run: RunFiles) -> None:
