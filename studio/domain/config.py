@@ -33,6 +33,8 @@ Quantization = Literal["q8_0", "f16", "q4_1", "q4_0"]
 LogTo = Literal["tensorboard", "trackio", "wandb"]
 Overlong = Literal["cut", "drop", "split", "keep"]
 Turns = Literal["all", "last"]
+Where = Literal["local", "torchrun", "ray"]
+Strategy = Literal["data_parallel", "fsdp"]
 
 
 def setting(
@@ -517,6 +519,64 @@ class EvalConfig(Section):
     )
 
 
+_SEVERAL = ("where", ("torchrun", "ray"))
+"""For settings of runs by several processes."""
+
+
+class LaunchConfig(Section):
+    where: Where = setting(
+        "local",
+        "Where it runs",
+        "`local`: one process on this machine. `torchrun`: several on this machine, such as one a GPU. `ray`: several "
+        "on a Ray cluster. The result is the same, and so are plots, stop and resume.",
+    )
+    processes: int = setting(
+        2,
+        "Processes",
+        "Each takes its share of a batch's rows. One a GPU; without GPUs they share the cores.",
+        ge=1,
+        le=1024,
+        only_with=_SEVERAL,
+    )
+    strategy: Strategy = setting(
+        "data_parallel",
+        "Strategy",
+        "`data_parallel`: each process holds the whole model. `fsdp`: each holds a part of the weights, gradients and "
+        "averages, so that a larger model fits; full tuning only.",
+        only_with=_SEVERAL,
+        source="Zhao et al. 2023 (PyTorch FSDP), arXiv:2304.11277",
+    )
+    restarts: int = setting(
+        3,
+        "Restarts",
+        "So often a run whose process or machine is lost goes on by itself from its last checkpoint.",
+        ge=0,
+        le=100,
+        only_with=_SEVERAL,
+    )
+    address: str | None = setting(
+        None,
+        "Address of the cluster",
+        "Of Ray Jobs, as `ray start` says it on its head: http://127.0.0.1:8265, say.",
+        empty="none",
+        only_with=("where", ("ray",)),
+        max_length=400,
+    )
+    storage: str | None = setting(
+        None,
+        "Storage",
+        "`s3://bucket/folder` (with `?endpoint=…` for a server of your own), over which run and cluster exchange their "
+        "files. Empty: the studio's folder, which all machines of the cluster see under the same path.",
+        empty="none",
+        only_with=("where", ("ray",)),
+        max_length=400,
+    )
+
+    @property
+    def several(self) -> bool:
+        return self.where != "local"
+
+
 class ExportConfig(Section):
     """Not part of a run: asked for when a finished run is exported."""
 
@@ -561,6 +621,7 @@ class RunConfig(Section):
     template: TemplateConfig = Field(default_factory=TemplateConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluate: EvalConfig = Field(default_factory=EvalConfig)
+    launch: LaunchConfig = Field(default_factory=LaunchConfig)
 
     def with_values(self, values: Mapping[str, Any]) -> RunConfig:
         """A copy with `section.key` settings replaced, checked as if read from a file."""
@@ -573,6 +634,7 @@ SECTIONS: dict[str, type[Section]] = {
     "template": TemplateConfig,
     "train": TrainConfig,
     "evaluate": EvalConfig,
+    "launch": LaunchConfig,
 }
 
 

@@ -137,16 +137,20 @@ class Ranks:
         if self.leads:
             self.barrier()
 
-    def hand_on(self, folder: Path) -> None:
-        """Give a folder of the leader's to those that do not see it, on another machine's disk."""
-        there = self.from_leader(float(folder.is_dir())) if self.size > 1 else 0.0
-        if not there or not self.any(not folder.is_dir()):
+    def hand_on(self, folder: Path, names: Sequence[str] | None = None) -> None:
+        """Give a folder of the leader's, or the files in it that the leader names, to those that do not see them."""
+        if self.size == 1:
             return
         import json
 
-        names = sorted(file.name for file in folder.iterdir() if file.is_file()) if self.leads else []
-        for name in json.loads(self._bytes(json.dumps(names).encode())):
-            self._hand_on_file(folder / name)
+        if names is None and self.leads:
+            names = (
+                sorted(file.name for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+            )
+        told: list[str] = json.loads(self._bytes(json.dumps(names or []).encode()))
+        for name in told:
+            if self.any(not (folder / name).is_file()):
+                self._hand_on_file(folder / name)
 
     def gather(self, tensor: torch.Tensor) -> list[torch.Tensor]:
         """That of every process, by rank; all are of one shape and type."""

@@ -20,7 +20,7 @@ from studio.domain.run import ALIVE, RESUMABLE, Run
 from studio.domain.text import Text
 from studio.engine import models
 from studio.engine.dataset import TrainingData
-from studio.services import process, queue
+from studio.services import launch, process, queue
 from studio.services.continual import copy_adapter
 from studio.services.files import read_json
 from studio.services.history import recorded
@@ -194,7 +194,7 @@ class Jobs:
         self.store.check_reach(config)
         data = load_data(config)
         if not models.must_be_fetched(config.model.id, self.store.models_dir, config.model.revision):
-            plan(self.store, config)
+            launch.check(plan(self.store, config).config, self.store.machine())
         return data
 
     def _written(self, config: RunConfig, data: TrainingData) -> RunFiles:

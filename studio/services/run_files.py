@@ -67,6 +67,12 @@ class RunFiles:
         return self.folder / "template-for-texts.jinja"
 
     @property
+    def decided(self) -> list[Path]:
+        """What is written once a run begins, and read by all of its processes and lives."""
+        names = ("resolved.json", "env.json")
+        return [*(self.folder / name for name in names), self.template, self.text_template]
+
+    @property
     def adapter(self) -> Path:
         return self.folder / "adapter"
 

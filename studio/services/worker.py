@@ -12,13 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
 from studio.domain.config import RunConfig
 from studio.domain.errors import Stopped, StudioError
 from studio.domain.events import Event, Failed, FailureKind, Finished, Phase, Warned
+from studio.domain.machine import Machine
 from studio.domain.run import RunState
 from studio.domain.text import Text
 from studio.engine.encode import Encoder
@@ -28,9 +29,10 @@ from studio.engine.machine import versions
 from studio.engine.model_facts import facts
 from studio.engine.model_files import read_config, weight_files
 from studio.engine.out_of_memory import is_out_of_memory
+from studio.engine.ranks import ALONE, AnotherFailed, PeerLost, Ranks
 from studio.engine.samples import samples
 from studio.engine.tokenizer import load_tokenizer
-from studio.services import process, queue, speeds
+from studio.services import launch, process, queue, speeds
 from studio.services.continual import refitted
 from studio.services.files import is_disk_full, write_text
 from studio.services.log import EventLog
@@ -45,13 +47,31 @@ _RESERVE = 256 * 1024
 """Bytes: for the last words of a run on a full disk."""
 
 
+class Log(Protocol):
+    """Where events go."""
+
+    def append(self, event: Event) -> None: ...
+
+
+class _NoLog:
+    """Of the processes beside the leader."""
+
+    def append(self, event: Event) -> None:
+        """What the leader says is enough."""
+
+
 class Worker:
     """Owns a run's state and events from the moment it is started to its last word."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, ranks: Ranks = ALONE, machine: Machine | None = None) -> None:
+        """`ranks`: the processes that train together; the leader writes. `machine`: another than the store's."""
         self.files = RunFiles(folder)
         self.store = Store(folder.parent.parent)
-        self.log = EventLog(self.files.events)
+        self.ranks = ranks
+        self.local_size = 1
+        """How many of the processes share this machine."""
+        self._machine = machine
+        self.log: Log = EventLog(self.files.events) if ranks.leads else _NoLog()
         self.stop_signal = False
         self.begun = time.monotonic()
         self.others: OtherLogs | None = None
@@ -59,19 +79,17 @@ class Worker:
     def run(self) -> int:
         """Work until finished, stopped or failed; returns the exit status of contracts (0, 1 or 3)."""
         try:
-            self.files.reserve.write_bytes(bytes(_RESERVE))
+            if self.ranks.leads:
+                self.files.reserve.write_bytes(bytes(_RESERVE))
             with self._device():
                 self.say("starting")
-                metrics = self._train()
-            self.log.append(
-                Finished(state="finished", metrics=metrics, seconds=time.monotonic() - self.begun)
-            )
-            self.say("finished")
-            return 0
+                return self._work()
         except Stopped:
             self.log.append(Finished(state="stopped", seconds=time.monotonic() - self.begun))
             self.say("stopped", Text("Stopped by request."), Text("Resume it whenever you like."))
             return 3
+        except (PeerLost, AnotherFailed):
+            raise
         except StudioError as error:
             return self._fail(error.text, error.remedy_text, _kind(error))
         except Exception as error:
@@ -88,7 +106,13 @@ class Worker:
         finally:
             if self.others:
                 self.others.close()
-            self.files.reserve.unlink(missing_ok=True)
+            if self.ranks.leads:
+                self.files.reserve.unlink(missing_ok=True)
+
+    @property
+    def machine(self) -> Machine:
+        """The one that it trains on."""
+        return self._machine or self.store.machine()
 
     def say(self, state: RunState, reason: Text | None = None, remedy: Text | None = None) -> None:
         """Write the run's state."""
@@ -137,9 +161,48 @@ class Worker:
         lock.release()
         return False
 
+    def _work(self) -> int:
+        """Train; returns the exit status."""
+        metrics = self._train()
+        self.log.append(Finished(state="finished", metrics=metrics, seconds=time.monotonic() - self.begun))
+        self.say("finished")
+        return 0
+
     def _train(self) -> dict[str, float]:
         from studio.engine.train import TrainJob, train
 
+        ranks = self.ranks
+        # The leader decides what is open; the others read what it wrote.
+        prepared, path = self._prepared() if ranks.leads else (None, None)
+        ranks.hand_on(self.files.folder, [file.name for file in self.files.decided if file.is_file()])
+        if prepared is None or path is None:
+            prepared, path = self._prepared()
+        config = prepared.config
+        longest, context = config.train.max_length, facts(read_config(path), 0).context
+        assert longest is not None  # a prepared configuration leaves nothing open
+        if config.train.report_to and ranks.leads:
+            self.others = OtherLogs(self.files, self.store.home, config, self.log.append)
+        _use_cores(max(1, self.machine.cores // self.local_size))
+        job = TrainJob(
+            run=self.files.id,
+            model_path=path,
+            config=config.train,
+            train=prepared.train.rows,
+            held_out=prepared.held_out.rows[: config.evaluate.rows],
+            folder=self.files.folder,
+            device=self.machine.device,
+            pad_id=load_tokenizer(path).pad_id,
+            adapter=self.files.begun_with if self.files.begun_with.is_dir() else None,
+            general=general_rows(config, prepared.encoder, self.files.train_rows(), longest),
+            samples=samples(config.evaluate, prepared.encoder, self.files.held_out_rows(), context),
+            ranks=ranks,
+        )
+        metrics = train(job, self.emit, self.should_stop)
+        self._remember_speed(config, metrics)
+        return metrics
+
+    def _prepared(self) -> tuple[Prepared, Path]:
+        """The rows encoded and the settings filled in, once and for all lives of the run; and where the model lies."""
         resolved = self.files.resolved_config()
         given = resolved or self.files.given_config()
         self.emit(Phase(name="loading"))
@@ -160,6 +223,8 @@ class Worker:
             self.files.submitted_on(),
             for_texts,
         )
+        if not self.ranks.leads:
+            return prepared, path
         env = self._environment(path, prepared)
         if resolved:
             self._check_unchanged(env)
@@ -168,28 +233,7 @@ class Worker:
             self._keep_templates(prepared.encoder)
             self.files.write_resolved(prepared.config)
             self._report(prepared)
-        config = prepared.config
-        longest, context = config.train.max_length, facts(read_config(path), 0).context
-        assert longest is not None  # a prepared configuration leaves nothing open
-        if config.train.report_to:
-            self.others = OtherLogs(self.files, self.store.home, config, self.log.append)
-        _use_all_cores(self.store.machine().cores)
-        job = TrainJob(
-            run=self.files.id,
-            model_path=path,
-            config=config.train,
-            train=prepared.train.rows,
-            held_out=prepared.held_out.rows[: config.evaluate.rows],
-            folder=self.files.folder,
-            device=self.store.machine().device,
-            pad_id=load_tokenizer(path).pad_id,
-            adapter=self.files.begun_with if self.files.begun_with.is_dir() else None,
-            general=general_rows(config, prepared.encoder, self.files.train_rows(), longest),
-            samples=samples(config.evaluate, prepared.encoder, self.files.held_out_rows(), context),
-        )
-        metrics = train(job, self.emit, self.should_stop)
-        self._remember_speed(config, metrics)
-        return metrics
+        return prepared, path
 
     def _keep_templates(self, encoder: Encoder) -> None:
         """For chats, exports, and for when the run goes on: what is shipped or resolved then may be another."""
@@ -198,7 +242,7 @@ class Worker:
             write_text(self.files.text_template, encoder.texts.template.source)
 
     def _environment(self, path: Path, prepared: Prepared) -> dict[str, Any]:
-        machine = self.store.machine()
+        machine = self.machine
         return {
             "model_path": str(path),
             "base_files": weight_stamps(path),
@@ -271,7 +315,7 @@ class Worker:
         return progress
 
     def _remember_speed(self, config: RunConfig, metrics: dict[str, float]) -> None:
-        if metrics["train_seconds"] and metrics["steps"] >= 5:
+        if self.ranks.size == 1 and metrics["train_seconds"] and metrics["steps"] >= 5:
             speeds.record(self.store.speeds_file, config, metrics["tokens"] / metrics["train_seconds"])
 
     def _fail(self, reason: Text, remedy: Text, kind: FailureKind = "") -> int:
@@ -320,16 +364,24 @@ _DISK_FULL = (
 )
 
 
-def _use_all_cores(cores: int) -> None:
+def _use_cores(cores: int) -> None:
     import torch
 
     torch.set_num_threads(cores)
 
 
+def worker_of(folder: Path) -> Worker:
+    """Who does the run: one process, or one that has it done by others."""
+    from studio.services.conductor import Conductor
+
+    found = launch.launcher(RunFiles(folder).config().launch)
+    return Conductor(folder, found) if found else Worker(folder)
+
+
 def main() -> int:
     """Run the folder named on the command line."""
     sys.stdin.read()  # until the starter has written this process down
-    worker = Worker(Path(sys.argv[1]).resolve())
+    worker = worker_of(Path(sys.argv[1]).resolve())
 
     def on_signal(_: int, __: object) -> None:
         worker.stop_signal = True

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from studio.domain.config import RunConfig, Setting, applies, describe, merge, parse_config, settings
+from studio.domain.config import (
+    SECTIONS,
+    RunConfig,
+    Setting,
+    applies,
+    describe,
+    merge,
+    parse_config,
+    settings,
+)
 from studio.domain.errors import StudioError
 from studio.domain.machine import Machine
 from studio.domain.text import Text
@@ -73,6 +82,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "evaluate.sample_steps",
         "evaluate.sample_tokens",
     ),
+    "launch": (
+        "launch.where",
+        "launch.processes",
+        "launch.strategy",
+        "launch.restarts",
+        "launch.address",
+        "launch.storage",
+    ),
 }
 """Where an advanced setting stands; what is named nowhere comes last, under `other`."""
 _AUTO = "auto"
@@ -81,7 +98,7 @@ _ANY_DATA = {"data": {"path": "rows.jsonl"}}
 
 def form_settings() -> list[Setting]:
     """Every setting that the form asks for, in the order of the configuration."""
-    found = [s for section in ("model", "data", "template", "train", "evaluate") for s in settings(section)]
+    found = [s for section in SECTIONS for s in settings(section)]
     name = describe("", "name", RunConfig.model_fields["name"])
     return [s for s in found if s.key not in ELSEWHERE] + [replace(name, advanced=True)]
 

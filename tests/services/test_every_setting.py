@@ -293,7 +293,9 @@ def watched(did: Did) -> Iterator[None]:
 
 
 def test_every_setting_is_walked() -> None:
-    declared = {setting.key for section in SECTIONS for setting in settings(section)} | {"name"}
+    """Those of where a run runs leave it as it is, which tests/services/test_launch.py holds."""
+    sections = set(SECTIONS) - {"launch"}
+    declared = {setting.key for section in sections for setting in settings(section)} | {"name"}
     assert set(SEEN) == declared
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from studio.domain.config import RunConfig, parse_config, value_of
+from studio.domain.config import SECTIONS, RunConfig, parse_config, value_of
 from studio.domain.machine import Machine
 from studio.ui import form
 from studio.ui.i18n import words
@@ -21,7 +21,7 @@ def test_the_form_asks_for_every_setting_once() -> None:
     assert sorted(asked) == sorted(SETTINGS)
     declared = {
         f"{section}.{name}"
-        for section in ("model", "data", "template", "train", "evaluate")
+        for section in SECTIONS
         for name in RunConfig.model_fields[section].annotation.model_fields  # type: ignore[union-attr]
     }
     assert declared | {"name"} == set(SETTINGS) | form.ELSEWHERE
