@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from studio.domain.chat import Conversation, Message
 from studio.domain.config import RunConfig
 from studio.domain.events import Finished, Started
+from studio.engine import integrity
 from studio.engine.models import load_base
 from studio.engine.templates import resolve
 from studio.engine.tokenizer import load_tokenizer
@@ -96,5 +97,5 @@ def with_checkpoint(files: RunFiles, factor: float) -> RunFiles:
     kept.mkdir(parents=True)
     early = {name.replace(".weight", ".default.weight"): factor * tensor for name, tensor in weights.items()}
     save_file(early, kept / "weights.safetensors")
-    (kept / "progress.json").write_text("{}")
+    integrity.seal(kept, integrity.CHECKPOINT, {})
     return files

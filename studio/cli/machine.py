@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from studio.cli.parsing import add_verb, add_verbs
-from studio.cli.printing import DONE, print_json, size
+from studio.cli.printing import AT_FAULT, DONE, print_json, size
 from studio.cli.progress import shown_progress
 from studio.services.store import Store
 
@@ -16,8 +16,17 @@ if TYPE_CHECKING:
 
 def add_to(verbs: Verbs) -> None:
     """Declare the verbs of this module."""
-    add_verb(verbs, "doctor", doctor, "what this machine can do").add_argument(
+    check = add_verb(verbs, "doctor", doctor, "what this machine can do, or whether the home is in order")
+    check.add_argument(
         "--fresh", action="store_true", help="look again instead of using what was found before"
+    )
+    check.add_argument(
+        "--check-home",
+        action="store_true",
+        help="look for what is damaged or was left behind, and what takes room",
+    )
+    check.add_argument(
+        "--repair", action="store_true", help="with --check-home: mend it; nobody's work is removed"
     )
     inner = add_verbs(add_verb(verbs, "models", list_models, "the models on this machine"))
     get = add_verb(inner, "get", get_model, "prepare the starter model, or fetch one from the hub")
@@ -27,6 +36,8 @@ def add_to(verbs: Verbs) -> None:
 
 def doctor(options: argparse.Namespace, store: Store) -> int:
     """What this machine can do, and what keeps it from doing more."""
+    if options.check_home or options.repair:
+        return check_home(options, store)
     from studio.engine import hub
     from studio.services import probe
 
@@ -49,6 +60,46 @@ def doctor(options: argparse.Namespace, store: Store) -> int:
     for problem in problems:
         print(f"problem     {problem}")
     return DONE
+
+
+def check_home(options: argparse.Namespace, store: Store) -> int:
+    """What is not in order in the home; exit status 1 as long as something is not."""
+    from studio.services import home_check
+
+    found = home_check.flaws(store)
+    mended = home_check.repair(found) if options.repair else []
+    room = home_check.room(store)
+    if options.json:
+        print_json(
+            {
+                "home": str(store.home),
+                "flaws": [
+                    {
+                        "kind": flaw.kind,
+                        "path": str(flaw.path),
+                        "message": str(flaw.message),
+                        "remedy": str(flaw.remedy),
+                        "can_repair": flaw.mend is not None,
+                        "repaired": flaw in mended,
+                    }
+                    for flaw in found
+                ],
+                "room_bytes": {**room, "total": sum(room.values())},
+            }
+        )
+    else:
+        for flaw in found:
+            print(f"{'repaired' if flaw in mended else 'problem ':11} {flaw.message}")
+            print(f"{'':11} {flaw.path}")
+            if flaw not in mended:
+                print(f"{'':11} {flaw.remedy}")
+        if not found:
+            print(f"{'home':11} {store.home} is in order.")
+        for part, taken in sorted(room.items(), key=lambda item: -item[1]):
+            print(f"{part:11} {size(taken):>9}")
+        if any(flaw.mend and flaw not in mended for flaw in found):
+            print("\nstudio doctor --check-home --repair mends what says so.")
+    return DONE if len(mended) == len(found) else AT_FAULT
 
 
 def list_models(options: argparse.Namespace, store: Store) -> int:

@@ -45,6 +45,17 @@ def add_to(verbs: Verbs) -> None:
     shift = add_verb(inner, "move", move, "give a queued run another place in the queue")
     for parser in (show_one, proof, follow, end, go_on, remove, shift):
         parser.add_argument("run", help="id of the run, as `studio runs` shows it")
+    tidy = add_verb(
+        inner, "clean", clean, "remove the checkpoints of runs that finished long ago; results stay"
+    )
+    tidy.add_argument(
+        "--older-than",
+        type=float,
+        default=30.0,
+        metavar="DAYS",
+        help="days since they finished; 30 unless given",
+    )
+    tidy.add_argument("--yes", action="store_true", help="without it, only what would be removed is shown")
     taken = add_verb(
         inner, "import", import_run, "take over a run from another machine, checked by its hashes"
     )
@@ -169,6 +180,29 @@ def receipt(options: argparse.Namespace, store: Store) -> int:
     from studio.services.run_files import RunFiles
 
     return print_json(receipt(RunFiles(store.run_dir(options.run))))
+
+
+def clean(options: argparse.Namespace, store: Store) -> int:
+    """The checkpoints that nothing needs any more; they go only with --yes."""
+    from studio.services import home_check
+
+    old = home_check.old_checkpoints(store, options.older_than)
+    freed = home_check.remove_checkpoints(old) if options.yes else 0
+    if options.json:
+        runs = [{"run": run.run, "checkpoints": len(run.folders), "bytes": run.bytes} for run in old]
+        return print_json({"runs": runs, "bytes": sum(run.bytes for run in old), "freed": freed})
+    for run in old:
+        print(f"{run.run:40} {len(run.folders):3} checkpoints {size(run.bytes):>9}")
+    if not old:
+        print("No run that finished so long ago has checkpoints.")
+    elif options.yes:
+        print(f"{size(freed)} freed.")
+    else:
+        print(
+            f"{size(sum(run.bytes for run in old))} in all. With --yes they are removed: the results stay, but "
+            "these runs' checkpoints can no longer be chatted with or gone on from."
+        )
+    return DONE
 
 
 def import_run(options: argparse.Namespace, store: Store) -> int:

@@ -16,8 +16,7 @@ from studio.domain.errors import StudioError
 from studio.engine import integrity, sharding
 from studio.engine.ranks import ALONE, Ranks
 
-_MARKER = "progress.json"
-_BEST_MARKER = "best.json"
+_MARKER, _BEST_MARKER = integrity.CHECKPOINT, integrity.BEST
 _WEIGHTS = "weights.safetensors"
 
 

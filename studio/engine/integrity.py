@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+CHECKPOINT, BEST = "progress.json", "best.json"
+"""The markers of a checkpoint, and of the best weights."""
 _SUMS = "sha256"
 _OWN = "marker_sha256"
 
