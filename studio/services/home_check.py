@@ -272,17 +272,15 @@ PARTS = ("models", "datasets", "checkpoints", "exports", "results", "cache", "re
 
 
 def room(store: Store) -> dict[str, int]:
-    """Bytes on the disk by `PARTS`, of all users together. What has several names counts once."""
+    """Bytes on the disk by `PARTS`; of all users together for the administrator. What has several names counts once."""
     sizes, seen = dict.fromkeys(PARTS, 0), set[tuple[int, int]]()
-    for path, found in _files_below(store.shared):
+    for path, found in _files_below(store.home):
         if found.st_nlink > 1:
             if (found.st_dev, found.st_ino) in seen:
                 continue
             seen.add((found.st_dev, found.st_ino))
         blocks = getattr(found, "st_blocks", None)  # Windows does not tell
-        sizes[_part(path.relative_to(store.shared).parts)] += (
-            found.st_size if blocks is None else blocks * 512
-        )
+        sizes[_part(path.relative_to(store.home).parts)] += found.st_size if blocks is None else blocks * 512
     return sizes
 
 

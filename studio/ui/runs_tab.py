@@ -12,7 +12,7 @@ import gradio as gr
 from studio.domain.errors import StudioError
 from studio.domain.run import ALIVE, Run
 from studio.services import comparison, history
-from studio.ui import comparison_views, import_panel, modes, others_panel, plots, run_views, views
+from studio.ui import comparison_views, import_panel, modes, others_panel, plots, room_panel, run_views, views
 from studio.ui.i18n import Words
 from studio.ui.live import LIVE
 from studio.ui.page import Draft, Page
@@ -31,6 +31,7 @@ def build(page: Page) -> None:
         table = gr.HTML(elem_id="runs", js_on_load=LIVE, min_height=120)
         others_panel.build(page, error)
         imported = import_panel.build(page, error)
+        room_panel.build(page, error)
         timer = gr.Timer(EVERY, active=False)
         before = gr.State({})
         look = gr.State(Look())
