@@ -86,8 +86,10 @@ class Seen:
     def __init__(self, folder: Path) -> None:
         import numpy
 
-        self._keys, self._positions, self.flags = numpy.load(folder / _SEEN, mmap_mode="r")
-        self._sketches: Sketches = numpy.load(folder / SKETCHES, mmap_mode="r")
+        self._keys, self._positions, self.flags = numpy.load(
+            folder / _SEEN, mmap_mode="r", allow_pickle=False
+        )
+        self._sketches: Sketches = numpy.load(folder / SKETCHES, mmap_mode="r", allow_pickle=False)
 
     def places(self, keys: Keys) -> Whole:
         """Where among the flags each row stands, or -1."""

@@ -102,8 +102,8 @@ class Rows(RowsByNumber):
         import numpy
 
         self.path = path
-        self._offsets = numpy.load(path.with_name(path.name + _OFFSETS), mmap_mode="r")
-        self.numbers = numpy.load(path.with_name(path.name + _NUMBERS), mmap_mode="r")
+        self._offsets = numpy.load(path.with_name(path.name + _OFFSETS), mmap_mode="r", allow_pickle=False)
+        self.numbers = numpy.load(path.with_name(path.name + _NUMBERS), mmap_mode="r", allow_pickle=False)
         self._read = _reader(path) if len(self) else None
 
     def __reduce__(self) -> tuple[Any, ...]:

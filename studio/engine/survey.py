@@ -174,7 +174,7 @@ def sketches_of(rows: Rows) -> Sketches:
     """The sketches of the rows of a survey, which are read as they are asked for."""
     import numpy
 
-    table: Sketches = numpy.load(rows.path.with_name(reuse.SKETCHES), mmap_mode="r")
+    table: Sketches = numpy.load(rows.path.with_name(reuse.SKETCHES), mmap_mode="r", allow_pickle=False)
     return table
 
 

@@ -21,6 +21,7 @@ from studio.services.addresses import shown
 from studio.services.endpoint_servers import Launch
 from studio.services.exports import ExportStatus
 from studio.services.files import now, read_json, write_json
+from studio.services.redaction import guard_output
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
 
@@ -146,6 +147,7 @@ def _failed(problem: str) -> StudioError:
 def main() -> int:
     """Serve the run named on the command line."""
     sys.stdin.read()  # until the starter has written this process down
+    guard_output()
     return EndpointWorker(Path(sys.argv[1]).resolve()).work()
 
 

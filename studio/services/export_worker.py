@@ -14,6 +14,7 @@ from studio.domain.events import Failed, Finished, Phase
 from studio.services.exports import ExportFiles, run_export
 from studio.services.files import write_json
 from studio.services.log import EventLog
+from studio.services.redaction import guard_output
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
 
@@ -93,6 +94,7 @@ _OUT_OF_MEMORY = StudioError(
 def main() -> int:
     """Make the export named on the command line."""
     sys.stdin.read()  # until the starter has written this process down
+    guard_output()
     worker = ExportWorker(Path(sys.argv[1]).resolve(), sys.argv[2])
 
     def on_signal(_: int, __: object) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.domain.errors import StudioError
+from studio.services.redaction import without_known
 
 
 def now() -> str:
@@ -21,8 +22,10 @@ def now() -> str:
 
 
 def write_json(path: Path, data: Mapping[str, Any] | list[Any]) -> None:
-    """Replace a JSON file as a whole: a reader sees the old or the new, never a part."""
-    write_text(path, json.dumps(data, ensure_ascii=False, indent=2) + "\n")
+    """Replace a JSON file as a whole: a reader sees the old or the new, never a part. Keys of the machine's programs
+    stay out of it, whatever brought them there.
+    """
+    write_text(path, without_known(json.dumps(data, ensure_ascii=False, indent=2)) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from studio.domain.events import Event, parse_event
 from studio.services.files import explained, now
+from studio.services.redaction import redacted, without_known
 
 
 class EventLog:
@@ -23,7 +24,10 @@ class EventLog:
     def append(self, event: Event) -> None:
         """Write one event: whole or not at all. It is on disk, and visible to readers, when this returns."""
         numbered = event.model_copy(update={"seq": self.seq + 1, "at": now()})
-        line = (numbered.model_dump_json(exclude_none=True) + "\n").encode("utf-8")
+        text = numbered.model_dump_json(exclude_none=True)
+        # What programs said of a failure may name any key; a sample is rows and answers, which stay as they are.
+        text = redacted(text) if event.type in ("failed", "warned") else without_known(text)
+        line = (text + "\n").encode("utf-8")
         with explained(self.path), self.path.open("ab", buffering=0) as file:
             end = file.tell()
             try:

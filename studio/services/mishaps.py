@@ -6,6 +6,7 @@ import secrets
 from contextlib import suppress
 
 from studio.services.files import now
+from studio.services.redaction import redacted
 from studio.services.store import Store
 
 _LARGEST = 1 << 20
@@ -20,6 +21,6 @@ def note(store: Store, trace: str, user: str = "") -> str:
         if file.is_file() and file.stat().st_size > _LARGEST:
             file.replace(file.with_suffix(".log.1"))
         with file.open("a", encoding="utf-8", errors="backslashreplace") as log:
-            log.write(f"{number}  {now()}  {user}\n{trace}\n")
+            log.write(f"{number}  {now()}  {user}\n{redacted(trace)}\n")
         return number
     return ""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.domain.errors import StudioError
-from studio.engine.archives import DAMAGE
+from studio.engine.archives import DAMAGE, Bounds
 from studio.services import tasks
 from studio.services.files import explained
 from studio.services.receipts import import_run
@@ -21,6 +21,7 @@ from studio.services.store import Store
 from studio.services.surveys import Progress
 
 _MOST_FILES = 10_000
+_BOUNDS = Bounds()
 _MARGIN = 64 << 20
 """Bytes left free on the disk beyond what is unpacked."""
 
@@ -72,7 +73,8 @@ def _unpack(source: Path, folder: Path, progress: Progress) -> None:
         with zipfile.ZipFile(source) as archive:
             members = archive.infolist()
             total = sum(member.file_size for member in members)
-            _check_size(source.name, folder, len(members), total)
+            packed = sum(member.compress_size for member in members)
+            _check_size(source.name, folder, len(members), total, packed)
             done = 0
             for member in members:
                 progress("unpacking", done, total)
@@ -88,11 +90,18 @@ def _unpack(source: Path, folder: Path, progress: Progress) -> None:
         ) from error
 
 
-def _check_size(name: str, folder: Path, files: int, total: int) -> None:
+def _check_size(name: str, folder: Path, files: int, total: int, packed: int) -> None:
     """What the archive says of its files holds: none of them is unpacked further."""
     if files > _MOST_FILES:
         raise StudioError(
             "{file} holds more than {most} files.", "It is no run's folder.", file=name, most=_MOST_FILES
+        )
+    if total > _BOUNDS.free and total > _BOUNDS.ratio * packed:
+        raise StudioError(
+            "{file} unpacks to more than {limit} MB, which no run of its size does.",
+            "Pack the run's folder again.",
+            file=name,
+            limit=_BOUNDS.ratio * packed // 10**6,
         )
     free = shutil.disk_usage(folder).free
     # Once unpacked, and once as the run.

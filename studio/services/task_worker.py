@@ -14,6 +14,7 @@ from studio.domain.errors import StudioError
 from studio.services import failures
 from studio.services.files import read_json, write_json
 from studio.services.pace import Pace
+from studio.services.redaction import guard_output
 from studio.services.store import Store
 from studio.services.tasks import WITH_MODEL, Kind, TaskFiles
 
@@ -91,6 +92,7 @@ def _failed(problem: str) -> StudioError:
 def main() -> int:
     """Do the task named on the command line."""
     sys.stdin.read()  # until the starter has written this process down
+    guard_output()
     files = TaskFiles(Path(sys.argv[1]) / "tasks" / sys.argv[2])
     confined = bool((read_json(files.request) or {}).get("confined"))
     return work(Store(sys.argv[1], confined=confined), files)

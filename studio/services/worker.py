@@ -38,6 +38,7 @@ from studio.services.files import is_disk_full, write_text
 from studio.services.log import EventLog
 from studio.services.other_logs import OtherLogs
 from studio.services.plan import Prepared, prepare
+from studio.services.redaction import guard_output
 from studio.services.run_files import RunFiles, State
 from studio.services.store import Store
 from studio.services.trained import kept_templates, weight_stamps
@@ -381,6 +382,7 @@ def worker_of(folder: Path) -> Worker:
 def main() -> int:
     """Run the folder named on the command line."""
     sys.stdin.read()  # until the starter has written this process down
+    guard_output()
     worker = worker_of(Path(sys.argv[1]).resolve())
 
     def on_signal(_: int, __: object) -> None:

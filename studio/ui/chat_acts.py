@@ -156,7 +156,8 @@ class ChatActs:
         """After the last word, or a failure: a message that got no answer goes back into its field."""
         left, given_back = settled(desk)
         prompt = given_back if given_back and not text else gr.skip()
-        drawn = self._drawn(words(language_of(request)), Draft.from_json(draft), left, prompt=prompt)
+        with self.page.rooms.entered_by(request):
+            drawn = self._drawn(words(language_of(request)), Draft.from_json(draft), left, prompt=prompt)
         return (cast(Draft, drawn[0]).to_text(), *drawn[1:])
 
     def _asked(self, say: Words, draft: Draft, desk: Desk, turn: Turn) -> Iterator[Shown]:

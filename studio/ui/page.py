@@ -434,6 +434,8 @@ def _handler(
     def arguments(request: gr.Request, data: Any, values: tuple[Any, ...]) -> tuple[Words, list[Any]]:
         say = words(language_of(request))
         given = [Draft.from_json(values[0]), *values[1:]]
+        if event and not isinstance(getattr(data, "_data", None), dict):
+            data = gr.EventData(None, {})  # what no click of the page says
         return say, [given[0], data, *given[1:]] if event else given
 
     def answer(result: Any, request: gr.Request, sent: Any) -> list[Any]:

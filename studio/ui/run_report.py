@@ -10,6 +10,7 @@ from typing import Any
 from studio.domain.run import Run
 from studio.services import benchmarks, ratings
 from studio.services.jobs import Jobs
+from studio.services.redaction import without_known
 from studio.services.run_files import RunFiles
 from studio.ui import benchmark_panel, evaluate_views, plots, rating_views, run_views, sample_views, views
 from studio.ui.i18n import Words
@@ -46,7 +47,7 @@ def as_html(say: Words, jobs: Jobs, run_id: str) -> str:
         _section(say("report.samples"), sample_views.panel(say, progress.samples)),
         _section(say("report.receipt"), _receipt(say, files)),
     ]
-    return (
+    return without_known(
         f'<!doctype html><html lang="{escape(say.language)}"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
