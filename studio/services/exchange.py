@@ -64,15 +64,12 @@ class Exchange:
 
     def send_all(self, files: RunFiles) -> None:
         """All that the cluster needs of a run: its folder, and a model that lies on this machine."""
-        from studio.engine import models
         from studio.services.store import Store
 
         self.forget_there(files.id)
         self.send_new()
         config, store = files.config(), Store(files.folder.parent.parent)
-        path = models.locate(
-            config.model.id, store.models_dir, revision=config.model.revision, download=False
-        )
+        path = store.locate(config.model.id, revision=config.model.revision, download=False)
         for file in sorted(path.iterdir()):
             place = f"{self._root}/models/{path.name}/{file.name}"
             if file.is_file() and self._size(place) != file.stat().st_size:

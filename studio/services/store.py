@@ -133,6 +133,11 @@ class Store:
             if file and not self._is_own(file) and not Path(file).resolve().is_relative_to(ASSETS):
                 raise _out_of_reach(file)
         self.check_model(config.model.id)
+        if config.launch.where == "ray":  # its addresses would be asked, and what lies there read and written
+            raise StudioError(
+                "This page starts runs on this machine alone.",
+                "Runs on a cluster are the administrator's to start, on the machine's own command line.",
+            )
 
     def check_model(self, model_id: str) -> None:
         """As `check_reach`, for a model alone."""

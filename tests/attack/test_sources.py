@@ -18,12 +18,14 @@ SOURCES = {
 SPEAK_TO_OTHERS = {
     "engine/hub.py": "the hub, at its fixed address",
     "engine/wheel.py": "the package index that pip is set to, for the starter model",
+    "services/ray_cluster.py": "a cluster, at an address typed on the command line or on a page for this machine alone",
     "services/judging.py": "a judge, at an address typed on the command line or on a page for this machine alone",
 }
 START_PROCESSES = {
     "engine/wheel.py",
     "services/chat.py",
     "services/endpoint_worker.py",
+    "services/launch.py",
     "services/probe.py",
     "services/process.py",
 }

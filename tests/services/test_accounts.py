@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from studio.domain.config import RunConfig
 from studio.domain.errors import StudioError
 from studio.services import passwords
 from studio.services.accounts import Accounts, given_account
@@ -190,3 +191,13 @@ def test_users_may_name_no_folder_of_the_machine_and_none_of_others(
     ):
         with pytest.raises(StudioError, match="outside of what this page may read"):
             ben.check_model(path)
+
+
+def test_users_hand_no_run_to_a_cluster_at_an_address_of_a_form(accounts: Accounts, tmp_path: Path) -> None:
+    ben = accounts.store_of(accounts.named("ben"))
+    given = {
+        "data": {"path": str(ben.datasets_dir / "x.jsonl")},
+        "launch": {"where": "ray", "address": "http://10.0.0.1"},
+    }
+    with pytest.raises(StudioError, match="This page starts runs on this machine alone"):
+        ben.check_reach(RunConfig.model_validate({"model": {"id": "starter"}, **given}))
