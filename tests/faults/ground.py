@@ -40,7 +40,7 @@ class End:
 class Ground:
     """Runs of one configuration in one home."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, steps: int = _STEPS) -> None:
         self.store = Store(home)
         tiny_model(self.store.models_dir / "tiny")
         file = home / "rows.jsonl"
@@ -54,9 +54,9 @@ class Ground:
                     "method": "lora",
                     "batch_size": 2,
                     "epochs": 100,
-                    "max_steps": _STEPS,
+                    "max_steps": steps,
                     "save_steps": SAVE_STEPS,
-                    "eval_steps": 60,
+                    "eval_steps": min(60, steps),
                     "dropout": 0.1,
                 },
             }
