@@ -15,6 +15,7 @@ from studio.cli.progress import Progress, shown_progress
 from studio.domain.errors import StudioError
 from studio.domain.events import Event, Failed, Metric, Phase, Started, Warned
 from studio.domain.run import ALIVE, Run
+from studio.services.files import write_text
 from studio.services.store import Store
 
 if TYPE_CHECKING:
@@ -27,7 +28,14 @@ def add_to(verbs: Verbs) -> None:
     """Declare the verbs of this module."""
     cost = add_verb(verbs, "estimate", estimate, "memory, tokens, steps and time before a run")
     begin = add_verb(verbs, "train", train, "train to the end, or in the background")
-    for parser in (cost, begin):
+    job = add_verb(verbs, "launch-file", launch_file, "a run as a job file for Slurm or SkyPilot")
+    job.add_argument("--for", dest="scheduler", choices=["slurm", "skypilot"], required=True)
+    job.add_argument("--out", help="where to write it; without it, it is printed")
+    job.add_argument("--gpus", type=int, default=1, help="GPUs of the machine, each with a process; 0: none")
+    job.add_argument("--gpu", default="", help="their kind, as the scheduler calls it")
+    job.add_argument("--cores", type=int, default=8)
+    job.add_argument("--hours", type=int, default=24, help="after which Slurm ends the job")
+    for parser in (cost, begin, job):
         parser.add_argument("config", help="YAML or JSON file")
         parser.add_argument("--set", action="append", metavar="section.key=value", help="replace one setting")
     cost.add_argument(
@@ -67,6 +75,21 @@ def add_to(verbs: Verbs) -> None:
     shift.add_argument("place", type=int, help="1 is the next")
     for parser in (begin, go_on):
         parser.add_argument("--detach", action="store_true", help="return at once; the run goes on by itself")
+
+
+def launch_file(options: argparse.Namespace, store: Store) -> int:
+    """A run as a job file that another scheduler does."""
+    from studio.services.job_files import Room, job_file
+
+    config = parsing.config(options)
+    room = Room(gpus=options.gpus, gpu=options.gpu, cores=options.cores, hours=options.hours)
+    text = job_file(config, options.scheduler, room)
+    if options.out:
+        write_text(Path(options.out), text)
+    if options.json:
+        return print_json({"for": options.scheduler, "file": options.out, "text": text})
+    print(f"{options.out} is written." if options.out else text, end="\n" if options.out else "")
+    return DONE
 
 
 def estimate(options: argparse.Namespace, store: Store) -> int:
