@@ -55,6 +55,12 @@ def add_to(verbs: Verbs) -> None:
         action="store_true",
         help="load the model too, and find rows whose prompt does not help it to foresee the response",
     )
+    look_over.add_argument(
+        "--ray",
+        type=int,
+        metavar="PROCESSES",
+        help="check with so many processes of the Ray cluster that this machine is part of",
+    )
     look_over.add_argument("--report", help="write what was found as a document too: FILE.html or FILE.json")
     rewrite.add_argument("--out", required=True, help="the file to write (JSONL)")
 

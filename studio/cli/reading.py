@@ -22,8 +22,9 @@ def read_or_survey(options: argparse.Namespace, store: Store) -> tuple[Dataset, 
 
     path, how = Path(options.file).expanduser(), parsing.reading(options)
     source = parsing.source(options)
-    if isinstance(source, list) or not surveys.is_large(path):
+    ray: int | None = getattr(options, "ray", None)
+    if isinstance(source, list) or not (ray or surveys.is_large(path)):
         return dataset.read(source, **how), None
     with shown_progress() as progress:
-        found = surveys.made(store, path, **how, progress=progress)
+        found = surveys.made(store, path, **how, progress=progress, ray=ray)
     return surveys.as_dataset(found, path), found.report

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain, islice
@@ -26,7 +27,7 @@ from studio.engine.checks.sketches import Sketches
 from studio.engine.conversion import Converted, Reading
 from studio.engine.records import Problem, Quarantined, Record, SourceRows
 from studio.engine.rows import Rows, RowsWriter, SharedRows, encoded
-from studio.engine.workers import workers
+from studio.engine.workers import Workers, workers
 
 SHARD = 500
 """Records that one process looks at in one go."""
@@ -76,13 +77,15 @@ def survey(
     format: str = "auto",
     columns: dict[str, str] | None = None,
     processes: int | None = None,
+    on_ray: bool = False,
     earlier: Path | None = None,
     progress: Progress = lambda phase, done, total: None,
     **options: Any,
 ) -> Survey:
     """Read and check a source, and keep the result in `folder`, which is there. StudioError as for `dataset.read`.
 
-    `processes` is 0 for this one alone, and as many as there are cores if it is None. `earlier` is the folder of
+    `processes` is 0 for this one alone, and as many as there are cores if it is None; `on_ray`, they are those of a Ray
+    cluster, which sees `folder`. `earlier` is the folder of
     a survey by the same checks: rows that it knows are not looked at again, only compared.
     """
     import numpy
@@ -98,7 +101,7 @@ def survey(
     form = conversion.settle_format(_named(source), format, columns, names, values)
     how = Reading(form, columns, names, reading.kind in ("parquet", "arrow", "mixed"))
     found, keys, parts, done = Converted(), [], [], 0
-    with workers(processes) as work:
+    with _workers(processes, on_ray) as work:
         with RowsWriter(folder / _ROWS) as kept:
             for part in work(partial(_look, how=how, earlier=earlier), _shards(chain(first, records))):
                 kept.add(part.lines, part.looked.numbers)
@@ -133,6 +136,14 @@ def survey(
     )
     _write(folder, result)
     return result
+
+
+def _workers(processes: int | None, on_ray: bool) -> AbstractContextManager[Workers]:
+    if not on_ray:
+        return workers(processes)
+    from studio.engine.ray_data import ray_workers
+
+    return ray_workers(processes or os.cpu_count() or 1)
 
 
 @dataclass

@@ -109,8 +109,12 @@ def made(
     columns: Columns = None,
     read_as: ReadAs = None,
     progress: Progress = lambda phase, done, total: None,
+    ray: int | None = None,
 ) -> Survey:
-    """The survey of a file: the one that is kept, or one that is made here and now and kept."""
+    """The survey of a file: the one that is kept, or one that is made here and now and kept.
+
+    `ray`: so many processes of a Ray cluster make it, instead of this machine's.
+    """
     try:
         return kept(store, path, format, columns, read_as)
     except Unsurveyed:
@@ -129,6 +133,8 @@ def made(
                 columns=dict(columns or {}) or None,
                 earlier=earlier(store, path),
                 progress=progress,
+                processes=ray,
+                on_ray=bool(ray),
                 **as_options(read_as),
             )
             write_json(unfinished / _SOURCE, {"path": str(path), "code": _code()})

@@ -12,7 +12,7 @@ from studio.domain.config import RunConfig, Setting, value_of
 from studio.domain.errors import StudioError
 from studio.engine import models
 from studio.services import sweeps
-from studio.ui import form, plan_views, rate_panel, samples, search_panel, views
+from studio.ui import form, job_panel, plan_views, rate_panel, samples, search_panel, views
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
 
@@ -68,6 +68,7 @@ def build(page: Page) -> None:
                 ):
                     use_rate, suggested = rate_panel.build(page, error)
                     board = search_panel.build(page, error)
+                job_panel.build(page, error)
             with gr.Column(scale=1, min_width=300, elem_id="estimate-column"):
                 estimate = gr.HTML(elem_id="estimate", min_height=320)
                 fit = gr.Button(t("fit.button"), variant="primary", visible=False, elem_id="fit")

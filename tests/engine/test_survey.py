@@ -24,6 +24,21 @@ def test_a_survey_finds_what_the_checks_find_in_memory(tmp_path: Path, processes
     assert (found.format, found.columns, found.total) == (dataset.format, dataset.columns, dataset.total)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray's of its own settings
+def test_one_or_two_processes_of_a_ray_cluster_find_the_same(tmp_path: Path) -> None:
+    ray = pytest.importorskip(
+        "ray", reason="Ray is not installed: pip install -c constraints.txt -e '.[ray]'"
+    )
+    alone = survey(DIRTY, tmp_path, processes=0).report
+    ray.init(log_to_driver=False, include_dashboard=False, num_cpus=2)
+    try:
+        for processes in (1, 2):
+            assert survey(DIRTY, tmp_path, processes=processes, on_ray=True).report == alone
+    finally:
+        ray.shutdown()
+
+
 def test_a_survey_is_kept_whole_or_not_at_all(tmp_path: Path) -> None:
     assert load(tmp_path) is None
     found = survey(DIRTY, tmp_path, processes=0)

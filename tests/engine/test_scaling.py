@@ -1,0 +1,27 @@
+"""The table of docs/scaling.md is what the module prints, and its figures follow from the strategies."""
+
+from __future__ import annotations
+
+from studio.engine.assets import ASSETS
+from studio.engine.scaling import Hardware, Work, cost, table
+
+DOC = ASSETS.parent / "docs" / "scaling.md"
+
+
+def test_the_table_in_the_docs_is_the_one_that_is_printed() -> None:
+    assert "\n".join(table(Hardware(), Work())) in DOC.read_text(encoding="utf-8")
+
+
+def test_sharding_takes_less_memory_on_more_gpus_and_data_parallel_does_not() -> None:
+    def held(strategy: str, gpus: int) -> int:
+        return cost("8B", "full", strategy, gpus, Hardware(), Work()).bytes  # type: ignore[arg-type]
+
+    assert held("fsdp", 8) < held("fsdp", 4) < held("fsdp", 2) < held("data_parallel", 2)
+    assert held("data_parallel", 2) == held("data_parallel", 8)
+
+
+def test_more_gpus_than_rows_help_no_more() -> None:
+    few = Work(rows=4)
+    assert cost("1B", "lora", "data_parallel", 4, Hardware(), few).seconds * 0.99 < (
+        cost("1B", "lora", "data_parallel", 8, Hardware(), few).seconds
+    )
