@@ -48,7 +48,7 @@ class Cluster:
     def _wait(self, nodes: int) -> None:
         deadline = time.monotonic() + _SECONDS
         while time.monotonic() < deadline:
-            with suppress(httpx.HTTPError, KeyError, TypeError):
+            with suppress(httpx.HTTPError, ValueError, KeyError, TypeError):  # it begins with empty answers
                 answer = httpx.get(f"{self.address}/api/v0/nodes", timeout=5).json()
                 found = answer["data"]["result"]["result"]
                 if sum(node["state"] == "ALIVE" for node in found) >= nodes:
