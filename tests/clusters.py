@@ -16,6 +16,8 @@ from pathlib import Path
 import httpx
 import psutil
 
+from studio.services.ray_cluster import token_header
+
 _STORE = "100000000"
 """Bytes of a node's object store, of which nothing here needs any."""
 _SECONDS = 180
@@ -49,7 +51,7 @@ class Cluster:
         deadline = time.monotonic() + _SECONDS
         while time.monotonic() < deadline:
             with suppress(httpx.HTTPError, ValueError, KeyError, TypeError):  # it begins with empty answers
-                answer = httpx.get(f"{self.address}/api/v0/nodes", timeout=5).json()
+                answer = httpx.get(f"{self.address}/api/v0/nodes", timeout=5, headers=token_header()).json()
                 found = answer["data"]["result"]["result"]
                 if sum(node["state"] == "ALIVE" for node in found) >= nodes:
                     return

@@ -152,7 +152,7 @@ class RayCluster:
         return JobSubmissionClient(self._address)
 
     def _ask(self, path: str) -> Any:
-        answer = httpx.get(f"{self._address}/{path}", timeout=_ANSWERS)
+        answer = httpx.get(f"{self._address}/{path}", timeout=_ANSWERS, headers=token_header())
         answer.raise_for_status()
         return answer.json()
 
@@ -166,6 +166,13 @@ class RayCluster:
                 address=self._address,
                 problem=str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__,
             ) from error
+
+
+def token_header() -> dict[str, str]:
+    """For clusters that ask for a token; it lies where Ray's own programs look for it ("Token authentication")."""
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / ".ray" / "auth_token")
+    token = os.environ.get("RAY_AUTH_TOKEN") or (file.read_text(encoding="utf-8") if file.is_file() else "")
+    return {"Authorization": f"Bearer {token.strip()}"} if token.strip() else {}
 
 
 def _room(nodes: Any, status: Any) -> tuple[str, float, float]:
