@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from studio.cli.parsing import add_verb
 from studio.cli.printing import AT_FAULT, DONE, print_json, size
@@ -14,6 +16,8 @@ from studio.domain.answer import BASE, SIDES, TUNED, ChatSettings, Side
 from studio.domain.chat import Message
 from studio.domain.config import ExportConfig, Into, Quantization, Target, parse_section
 from studio.domain.errors import StudioError
+from studio.engine.hub_push import check_repository, check_token
+from studio.services import pushing
 from studio.services.store import Store
 
 if TYPE_CHECKING:
@@ -79,6 +83,18 @@ def add_to(verbs: Verbs) -> None:
         help="the weights that a run on a 4-bit base is merged into; closer: make and measure both, keep one",
     )
     send.add_argument("--out", required=True, help="the folder to write")
+    send.add_argument(
+        "--push",
+        metavar="OWNER/NAME",
+        help="push it to this model repository of the hub; the access token is taken from HF_TOKEN, or asked for",
+    )
+    send.add_argument(
+        "--private",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="of the repository; it is private unless --no-private is said",
+    )
+    send.add_argument("--over", action="store_true", help="replace what the repository holds")
 
 
 def chat(options: argparse.Namespace, store: Store) -> int:
@@ -169,19 +185,60 @@ def report(options: argparse.Namespace, store: Store) -> int:
 
 
 def export(options: argparse.Namespace, store: Store) -> int:
-    """Write a run's model to a folder, and prove that it answers like the chat."""
+    """Write a run's model to a folder, prove that it answers like the chat, and push it if that is asked for."""
     from studio.services import exports
 
     given = {name: getattr(options, name) for name in ExportConfig.model_fields}
     config = parse_section(ExportConfig, given, source="export")
+    out = Path(options.out).expanduser().absolute()
+    token = _token(options.push, config) if options.push else ""
+    if options.push and pushing.holds(exports.ready(store, options.run), config, out):
+        print(f"{out} is this export already", file=sys.stderr)
+        return _push(options, store, out, token, {"path": str(out)})
     with shown_progress() as progress:
-        result = exports.run_export(store, options.run, config, Path(options.out), progress)
-    if options.json:
-        print_json(result.to_json())
-    else:
+        result = exports.run_export(store, options.run, config, out, progress)
+    if not options.json:
         print(f"{result.path}: {size(result.bytes)}")
         print(_proof(result.verified) if result.verified else "train.py in it says how near its result comes")
-    return DONE if result.verified is None or result.verified.passed else AT_FAULT
+    passed = result.verified is None or result.verified.passed
+    if options.push and passed:
+        return _push(options, store, out, token, result.to_json())
+    if options.json:
+        print_json(result.to_json())
+    if options.push:
+        pushing.proven_files(out)  # says why it is not pushed
+    return DONE if passed else AT_FAULT
+
+
+def _token(repo: str, config: ExportConfig) -> str:
+    """The access token; asked for before the work begins, as are all mistakes that can be seen by then."""
+    if config.to == "script":
+        raise StudioError(
+            "A script proves itself only by training again, so it is not pushed.",
+            "Export as `merged`, `adapter` or `gguf`.",
+        )
+    check_repository(repo)
+    token = os.environ.get("HF_TOKEN", "")
+    if not token and sys.stdin.isatty():
+        from getpass import getpass
+
+        token = getpass("Access token of the hub (not shown, kept nowhere): ")
+    return check_token(token)
+
+
+def _push(options: argparse.Namespace, store: Store, folder: Path, token: str, made: dict[str, Any]) -> int:
+    from studio.services import tasks
+
+    task = pushing.start(store, folder, options.push, token, private=options.private, over=options.over)
+    with shown_progress() as progress:
+        pushed = tasks.wait(store, task, progress)
+    if options.json:
+        return print_json({**made, "pushed": pushed})
+    access = "private" if pushed["private"] else "public"
+    print(
+        f"{pushed['url']} ({access}): {pushed['files']} files, {size(pushed['bytes'])}, commit {pushed['commit']}"
+    )
+    return DONE
 
 
 def _proof(found: Verified) -> str:

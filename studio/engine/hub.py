@@ -17,7 +17,7 @@ ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "LICENSE*"]
 LEFT_OUT = ["*/*", "consolidated*", "adapter_*"]
 _NUMBER = re.compile(r"^\[Errno -?\d+\] ")
-_UNREACHED = frozenset({"ConnectError", "ConnectTimeout", "ProxyError"})
+UNREACHED = frozenset({"ConnectError", "ConnectTimeout", "ProxyError"})
 """Names of httpx's errors before a connection stands; its package is called otherwise in each version of the hub's."""
 
 
@@ -45,7 +45,7 @@ def locate(model_id: str, revision: str | None, download: bool, progress: Progre
     except StudioError:
         if not download:
             raise
-    except _failures() as error:
+    except failures() as error:
         raise explain(error, model_id, revision) from error
     return checked(_fetch(model_id, revision, progress), model_id)
 
@@ -65,7 +65,7 @@ def _fetch(model_id: str, revision: str | None, progress: Progress | None) -> Pa
             ignore_patterns=LEFT_OUT,
             tqdm_class=_bar(progress, total) if progress else None,
         )
-    except _failures() as error:
+    except failures() as error:
         raise explain(error, model_id, revision) from error
     if progress:
         progress("download", float(total), float(total))
@@ -118,7 +118,7 @@ def _bar(progress: Progress, total: int) -> type:
     return Bar
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def failures() -> tuple[type[Exception], ...]:
     from huggingface_hub.errors import (
         HfHubHTTPError,
         HFValidationError,
@@ -142,7 +142,7 @@ def explain(error: Exception, model_id: str, revision: str | None = None) -> Stu
         RevisionNotFoundError,
     )
 
-    chain = list(_causes(error))
+    chain = list(causes(error))
     for cause in chain:
         if isinstance(cause, GatedRepoError):
             return StudioError(
@@ -182,8 +182,8 @@ def explain(error: Exception, model_id: str, revision: str | None = None) -> Stu
                 "Write a hub id as owner/name, such as `Qwen/Qwen3-0.6B`.",
                 model=model_id,
             )
-    reason = _reason(chain)
-    if _UNREACHED & {kind.__name__ for cause in chain for kind in type(cause).__mro__}:
+    reason = reason_of(chain)
+    if UNREACHED & {kind.__name__ for cause in chain for kind in type(cause).__mro__}:
         return StudioError(
             "The model {model} could not be fetched from the hub: it cannot be reached ({reason}).",
             "Check the connection and try again (what is there is kept), or use `starter` or a local folder.",
@@ -198,7 +198,7 @@ def explain(error: Exception, model_id: str, revision: str | None = None) -> Stu
     )
 
 
-def _reason(chain: Sequence[BaseException]) -> str:
+def reason_of(chain: Sequence[BaseException]) -> str:
     """What the innermost failure says, without its number."""
     said = _NUMBER.sub("", str(chain[-1]).strip().split("\n")[0]).rstrip(".")
     if said:
@@ -207,7 +207,7 @@ def _reason(chain: Sequence[BaseException]) -> str:
     return "no answer in time" if late else type(chain[-1]).__name__
 
 
-def _causes(error: BaseException) -> Iterator[BaseException]:
+def causes(error: BaseException) -> Iterator[BaseException]:
     cause: BaseException | None = error
     while cause is not None:
         yield cause

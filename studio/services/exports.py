@@ -22,6 +22,7 @@ from studio.services.files import explained, now, read_json, write_json
 from studio.services.jobs import Jobs
 from studio.services.log import tail
 from studio.services.mixture import origin_of
+from studio.services.receipts import for_others
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
 from studio.services.trained import read_trained
@@ -226,6 +227,7 @@ def _facts(store: Store, files: RunFiles, rows: int, held_out_rows: int) -> RunF
         sha256=env.get("sha256", {}),
         metrics=Jobs(store).get(files.id).metrics,
         evaluation=evaluations.latest(store, files.id) or {},
+        receipt=for_others(files),
     )
 
 

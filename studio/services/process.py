@@ -23,11 +23,13 @@ def start_detached(
     written_down: Callable[[int, float | None], None],
     *,
     keeps_memory: bool = True,
+    secret: str = "",
 ) -> int:
     """Start `python -m …` in a session of its own, its output appended to `log`; returns its pid.
 
     It waits for the end of its standard input before it works: until then `written_down(pid, start time)` can record
-    that it exists. `keeps_memory`: as `environment` says.
+    that it exists. `keeps_memory`: as `environment` says. `secret` is what it reads there: others could see an argument
+    or the environment of a process, and a file would stay.
     """
     # A pipe that nobody drains would freeze it (LLaMA-Factory #8485): its output goes to a file.
     with log.open("ab") as output:
@@ -43,8 +45,12 @@ def start_detached(
     assert child.stdin is not None
     try:
         written_down(child.pid, start_time(child.pid))
+        with contextlib.suppress(BrokenPipeError):  # it ended at once: whoever looks at it will see
+            child.stdin.write(secret.encode())
+            child.stdin.flush()
     finally:
-        child.stdin.close()
+        with contextlib.suppress(BrokenPipeError):
+            child.stdin.close()
         # Collects it when it ends, so that no zombie stays; it lives on when this process ends first.
         threading.Thread(target=child.wait, daemon=True).start()
     return child.pid

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,16 +37,33 @@ def receipt(files: RunFiles) -> dict[str, Any]:
         "created": run["created"],
         "seed": config.train.seed,
         "versions": env["versions"],
-        "hardware": env["hardware"],
-        "rows": env["rows"],
-        "sha256": {**env["sha256"], "result": {file.name: sha256(file) for file in _results(files)}},
+        "hardware": env.get("hardware", {}),
+        "rows": env.get("rows", {}),
+        "sha256": {**env["sha256"], "result": results(files)},
         "config": config.model_dump(mode="json"),
     }
 
 
-def _results(files: RunFiles) -> Iterator[Path]:
-    for folder in (files.adapter, files.model):
-        yield from sorted(folder.glob("*.safetensors"))
+def for_others(files: RunFiles) -> dict[str, Any]:
+    """The receipt as it goes out with an export: of this machine's folders only the last part of each."""
+    found = receipt(files)
+    return {**found, "config": _without_folders(found["config"])}
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_folders(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(part) for part in value]
+    if isinstance(value, str) and (value.startswith("~") or Path(value).is_absolute()):
+        return Path(value).name
+    return value
+
+
+def results(files: RunFiles) -> dict[str, str]:
+    """The SHA-256 of each file of weights that the run ended with."""
+    folders = (files.adapter, files.model)
+    return {file.name: sha256(file) for folder in folders for file in sorted(folder.glob("*.safetensors"))}
 
 
 def packed(store: Store, run_id: str) -> Packed:

@@ -16,7 +16,7 @@ from studio.services.files import read_json, write_json
 from studio.services.pace import Pace
 from studio.services.redaction import guard_output
 from studio.services.store import Store
-from studio.services.tasks import WITH_MODEL, Kind, TaskFiles
+from studio.services.tasks import WITH_MODEL, WITH_SECRET, Kind, TaskFiles
 
 _EVERY = 0.5
 """Seconds between two words about how far it is."""
@@ -30,8 +30,9 @@ MODULES: dict[Kind, str] = {
     "compare": "ratings",
     "benchmark": "benchmarks",
     "import": "run_imports",
+    "push": "pushing",
 }
-"""Which module does the work: its function `run`."""
+"""Which module does the work: its function `run`, which is given the secret too where there is one."""
 
 
 class Said:
@@ -55,7 +56,7 @@ class Said:
         write_json(self.file, {"state": "running", **said})
 
 
-def work(store: Store, files: TaskFiles) -> int:
+def work(store: Store, files: TaskFiles, secret: str = "") -> int:
     """Do the task, and write down its result or why there is none; returns the exit status."""
     task: dict[str, Any] = read_json(files.request) or {}
     try:
@@ -64,15 +65,21 @@ def work(store: Store, files: TaskFiles) -> int:
 
             use_all_cores()
         module = import_module(f"studio.services.{MODULES[task['kind']]}")
-        result = module.run(store, task["request"], Said(files.state))
+        given = (secret,) if task["kind"] in WITH_SECRET else ()
+        result = module.run(store, task["request"], Said(files.state), *given)
     except Exception as error:
-        traceback.print_exc()
+        print(_hidden(traceback.format_exc(), secret), file=sys.stderr)
         told = failures.explained(error, _NO_MEMORY, _failed)
-        error = json.loads(json.dumps(failures.to_json(told), default=str))
-        write_json(files.state, {"state": "failed", "error": error})
+        said = _hidden(json.dumps(failures.to_json(told), default=str), secret)
+        write_json(files.state, {"state": "failed", "error": json.loads(said)})
         return 1
     write_json(files.state, {"state": "finished", "result": result})
     return 0
+
+
+def _hidden(text: str, secret: str) -> str:
+    """A text without the secret: not every library keeps it out of its errors."""
+    return text.replace(secret, "…") if secret else text
 
 
 _NO_MEMORY = StudioError(
@@ -91,11 +98,11 @@ def _failed(problem: str) -> StudioError:
 
 def main() -> int:
     """Do the task named on the command line."""
-    sys.stdin.read()  # until the starter has written this process down
+    secret = sys.stdin.read()  # its end comes once the starter has written this process down
     guard_output()
     files = TaskFiles(Path(sys.argv[1]) / "tasks" / sys.argv[2])
     confined = bool((read_json(files.request) or {}).get("confined"))
-    return work(Store(sys.argv[1], confined=confined), files)
+    return work(Store(sys.argv[1], confined=confined), files, secret)
 
 
 if __name__ == "__main__":

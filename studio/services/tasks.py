@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,12 +16,25 @@ from studio.services.files import explained, now, read_json, write_json
 from studio.services.store import Store
 
 Kind = Literal[
-    "write", "difficulty", "survey", "fetch", "rates", "evaluate", "compare", "benchmark", "import"
+    "write",
+    "difficulty",
+    "survey",
+    "fetch",
+    "rates",
+    "evaluate",
+    "compare",
+    "benchmark",
+    "import",
+    "push",
 ]
 WITH_MODEL = ("write", "difficulty", "rates", "evaluate", "compare", "benchmark")
 """Kinds that load a model."""
 State = Literal["running", "finished", "stopped", "failed"]
 
+WITH_SECRET = ("push",)
+"""Kinds that are given what is written nowhere, such as an access token."""
+_LOOK = 0.2
+"""Seconds from look to look at a task that is waited for."""
 _GRACE = 10.0
 """Seconds between a task's being written and its process's being written down; within them it counts as running."""
 _KEPT = 8
@@ -72,8 +85,8 @@ class TaskFiles:
         return self.folder / "worker.log"
 
 
-def start(store: Store, kind: Kind, request: Mapping[str, Any]) -> str:
-    """Start a task in a process of its own, which outlives the page; returns its id."""
+def start(store: Store, kind: Kind, request: Mapping[str, Any], secret: str = "") -> str:
+    """Start a task in a process of its own, which outlives the page; returns its id. `secret` is handed to it alone."""
     _forget_old(store)
     files = TaskFiles(_fresh(store, kind))
     write_json(
@@ -91,6 +104,7 @@ def start(store: Store, kind: Kind, request: Mapping[str, Any]) -> str:
         files.log,
         lambda pid, started: write_json(files.process, {"pid": pid, "started": started}),
         keeps_memory=kind in WITH_MODEL,
+        secret=secret,
     )
     return files.folder.name
 
@@ -153,6 +167,22 @@ def cancel(store: Store, task: str) -> None:
     process.kill(written.get("pid"), written.get("started"))
     if (read_json(files.state) or {}).get("state", "running") == "running":
         write_json(files.state, {"state": "stopped"})
+
+
+def wait(store: Store, task: str, progress: Callable[[str, float, float], None]) -> dict[str, Any]:
+    """The result of a task once it is there; one that is no longer waited for is ended. StudioError where it failed."""
+    over = False
+    try:
+        while (found := status(store, task)).state == "running":
+            progress(found.phase, found.done, found.total)
+            time.sleep(_LOOK)
+        over = True
+    finally:
+        if not over:
+            cancel(store, task)
+    if found.error is not None:
+        raise found.error
+    return found.result or {}
 
 
 def _is_alive(files: TaskFiles, created: str) -> bool:

@@ -29,14 +29,15 @@ from studio.engine.export.ollama import write_modelfile
 from studio.engine.export.package import write_configs, write_licence, write_tokenizer
 from studio.engine.export.script import Recipe, check_repeatable, script_bytes, write_script
 from studio.engine.export.verify import Verified, closer, verify
+from studio.engine.integrity import sha256
+from studio.engine.proof_files import CARD, RECEIPT, VERIFICATION
 from studio.engine.tuned import TunedRun
 
-__all__ = ["VERIFICATION", "Exported", "Recipe", "RunFacts", "Verified", "export"]
+__all__ = ["RECEIPT", "VERIFICATION", "Exported", "Recipe", "RunFacts", "Verified", "export"]
 
 Phase = Literal["merging", "saving", "verifying"]
 Progress = Callable[[Phase, float, float], None]
 
-VERIFICATION = "verification.json"
 _MARGIN = 64 << 20
 """Bytes left free on the disk beyond what the export needs."""
 
@@ -184,7 +185,15 @@ def _write_proof(
     run: TunedRun, config: ExportConfig, facts: RunFacts, verified: Verified, folder: Path
 ) -> None:
     (folder / VERIFICATION).write_text(json.dumps(verified.to_json(), indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(model_card(run, config, facts, verified), encoding="utf-8")
+    (folder / CARD).write_text(model_card(run, config, facts, verified), encoding="utf-8")
+    sums = {
+        path.relative_to(folder).as_posix(): sha256(path)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    given = config.model_dump(mode="json", include={"to", "into"})
+    receipt = {**facts.receipt, "export": {**given, "precision": config.precision, "files": sums}}
+    (folder / RECEIPT).write_text(json.dumps(receipt, indent=2) + "\n", encoding="utf-8")
 
 
 def _check(run: TunedRun, config: ExportConfig, out: Path, recipe: Recipe | None) -> None:

@@ -37,6 +37,8 @@ class RunFacts:
     metrics: Mapping[str, float] = field(default_factory=dict)
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     """The newest evaluation's result, as docs/evaluation.md has it."""
+    receipt: Mapping[str, Any] = field(default_factory=dict)
+    """What the run was made from and by, fit to be handed on."""
 
 
 def model_card(run: TunedRun, config: ExportConfig, facts: RunFacts, verified: Verified) -> str:
