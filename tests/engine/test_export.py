@@ -192,6 +192,7 @@ def test_a_merged_export_needs_nothing_but_transformers(tmp_path: Path) -> None:
         "config.json",
         "generation_config.json",
         "model.safetensors",
+        "receipt.json",
         "tokenizer.json",
         "tokenizer_config.json",
         "verification.json",

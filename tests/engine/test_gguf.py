@@ -254,7 +254,13 @@ def test_a_gguf_export_is_one_file_that_is_proven(tmp_path: Path) -> None:
     result = export(
         run, ExportConfig(to="gguf", quantization="q8_0"), tmp_path / "out", rows=ROWS, facts=FACTS
     )
-    assert sorted(result.files) == ["Modelfile", "README.md", "model.Q8_0.gguf", "verification.json"]
+    assert sorted(result.files) == [
+        "Modelfile",
+        "README.md",
+        "model.Q8_0.gguf",
+        "receipt.json",
+        "verification.json",
+    ]
     assert result.precision == "q8_0"
     assert result.verified.passed
     assert 0 < result.verified.mean_kl < 0.02 < result.verified.untuned_kl
