@@ -25,7 +25,7 @@ def test_a_survey_finds_what_the_checks_find_in_memory(tmp_path: Path, processes
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Ray's of its own settings
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")  # Ray's of its own settings
 def test_one_or_two_processes_of_a_ray_cluster_find_the_same(tmp_path: Path) -> None:
     ray = pytest.importorskip(
         "ray", reason="Ray is not installed: pip install -c constraints.txt -e '.[ray]'"
