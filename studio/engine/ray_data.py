@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from itertools import islice
 from typing import Any
@@ -14,6 +14,13 @@ from studio.engine.workers import Made, Part, Workers
 
 _PARTS = 32
 """Handed over at once for each process: whoever makes them waits meanwhile, and each job has a start of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """An object of a type that is no column's: Ray hands it on as it is, where it would try to make cells of a list."""
+
+    what: Any
 
 
 @contextmanager
@@ -48,13 +55,13 @@ def _in_order(function: Callable[[Part], Made], parts: Iterable[Part], processes
 
     from_items: Any = data.from_items
     waiting = iter(parts)
-    while portion := [{"part": pickle.dumps(part)} for part in islice(waiting, _PARTS * processes)]:
+    while portion := [{"part": _Carried(part)} for part in islice(waiting, _PARTS * processes)]:
         made = from_items(portion, override_num_blocks=len(portion)).map(
             _made, fn_args=(function,), num_cpus=1, compute=data.TaskPoolStrategy(size=processes)
         )
         for row in made.iter_rows():
-            yield pickle.loads(row["made"])  # our own, from a process of this cluster
+            yield row["made"].what
 
 
 def _made(row: dict[str, Any], function: Callable[[Any], Any]) -> dict[str, Any]:
-    return {"made": pickle.dumps(function(pickle.loads(row["part"])))}
+    return {"made": _Carried(function(row["part"].what))}

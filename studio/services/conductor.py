@@ -46,6 +46,7 @@ class Conductor(Worker):
             self._watch()
         finally:
             self._launcher.stop()
+            self.files.end_meetings()
             self.log = EventLog(self.files.events)  # others have written in it
         state = self.files.state()
         if state.state in ALIVE and state.pid == os.getpid():  # else it has been resumed since its last word

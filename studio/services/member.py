@@ -165,10 +165,10 @@ def main() -> int:
     strategy = files.config().launch.strategy
     restarted = int(os.environ["TORCHELASTIC_RESTART_COUNT"])
     # Not over the agent's store: after a restart, processes found addresses there of those that were gone.
-    meet = folder / f".meet-{os.environ['TORCHELASTIC_RUN_ID']}-{restarted}"
+    # The file stays as long as they work: the last to come reads it when the first has long gone on, and what groups
+    # are made later meet there too.
+    meet = files.meeting(f"{os.environ['TORCHELASTIC_RUN_ID']}-{restarted}")
     ranks = joined(env["RANK"], env["WORLD_SIZE"], env["LOCAL_RANK"], sharded=strategy == "fsdp", meet=meet)
-    if ranks.leads:
-        meet.unlink(missing_ok=True)  # all are here
     return Member(folder, ranks, env["LOCAL_WORLD_SIZE"], restarted=restarted).run()
 
 

@@ -22,7 +22,7 @@ def home(tmp_path: Path) -> Store:
 
 def waiting_run(store: Store, since: float) -> str:
     """A run of this test's own process that waits for the device."""
-    files: RunFiles = finished_run(store)
+    files: RunFiles = finished_run(store, f"waits-{since:g}")  # runs of two users may have one name
     (files.folder / "state.json").unlink()
     files.write_state(State("queued", os.getpid(), process.start_time(os.getpid())))
     files.write_place(since)
