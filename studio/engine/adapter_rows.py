@@ -40,6 +40,18 @@ class Turned:
     """(adapters, tokens, 1): an adapter's scale where a token passes it, 0 elsewhere."""
 
 
+@dataclass(frozen=True)
+class Each:
+    """Tokens that write, each of a row of its own, and the adapter of a layer that each of them passes."""
+
+    tokens: slice | torch.Tensor
+    """Those that pass one."""
+    adapters: slice | torch.Tensor
+    """As many, in the order of the tokens."""
+    scales: torch.Tensor
+    """(tokens, 1, 1)"""
+
+
 class Switch:
     """What the layers of one model look at to know which adapter a token passes; at first the base for all."""
 
@@ -47,7 +59,7 @@ class Switch:
         self.adapter: Adapter = None
         """Of all tokens, unless there are stretches."""
         self.stretches: Sequence[Stretch] = ()
-        self._turned: dict[tuple[Parts, int], Turned | None] = {}
+        self._turned: dict[tuple[Parts, int], Turned | Each | None] = {}
 
     def turn(self, adapter: Adapter) -> None:
         """All tokens pass one adapter from now on."""
@@ -59,18 +71,24 @@ class Switch:
         self.stretches = stretches
         self._turned.clear()
 
-    def turned(self, parts: Parts, tokens: int, like: torch.Tensor) -> Turned | None:
+    def turned(self, parts: Parts, tokens: int, like: torch.Tensor) -> Turned | Each | None:
         """None where every token passes the base. Layers share it until something else is turned."""
         if (parts, tokens) not in self._turned:
             self._turned[parts, tokens] = self._made(parts, tokens, like)
         return self._turned[parts, tokens]
 
-    def _made(self, parts: Parts, tokens: int, like: torch.Tensor) -> Turned | None:
+    def _made(self, parts: Parts, tokens: int, like: torch.Tensor) -> Turned | Each | None:
         places = {adapter: place for place, (adapter, _) in enumerate(parts)}
         stretches = self.stretches or (Stretch(0, tokens, self.adapter),)
         passed = [(places[stretch.adapter], stretch) for stretch in stretches if stretch.adapter in places]
         if not passed:
             return None
+        if self.stretches and all(stretch.end - stretch.start == 1 for stretch in self.stretches):
+            return Each(
+                _index([stretch.start for _, stretch in passed], like),
+                _index([place for place, _ in passed], like),
+                like.new_tensor([parts[place][1] for place, _ in passed])[:, None, None],
+            )
         scales = like.new_zeros(len(parts), tokens, 1)
         for place, stretch in passed:
             scales[place, stretch.start : stretch.end] = parts[place][1]
@@ -79,12 +97,20 @@ class Switch:
         return Turned(adapters, scales[adapters])
 
 
+def _index(places: list[int], like: torch.Tensor) -> slice | torch.Tensor:
+    """A slice, which copies nothing, where the places follow each other."""
+    if places == list(range(places[0], places[0] + len(places))):
+        return slice(places[0], places[0] + len(places))
+    return torch.tensor(places, device=like.device)
+
+
 def attach(model: torch.nn.Module) -> Switch:
     """Let every adapter layer of a PeftModel obey the switch that is returned.
 
-    A plain LoRA layer makes its base's product once for all rows, and those of its adapters in one batch, of which
-    each token keeps its own: more sides are no more operations, which cost more than their numbers do. Other layers
-    (DoRA, an embedding) are asked as PEFT has them, once for each stretch.
+    A plain LoRA layer makes its base's product once for all rows, and those of its adapters in one batch: more sides
+    are no more operations, which cost more than their numbers do. Of prompts each token keeps its own adapter's; of
+    rows that write each is multiplied with its own alone. Other layers (DoRA, an embedding) are asked as PEFT has them,
+    once for each stretch.
     """
     from peft.tuners.tuners_utils import BaseTunerLayer
 
@@ -117,7 +143,9 @@ def _plain(layer: Any, switch: Switch) -> Callable[..., torch.Tensor]:
         flat = x.reshape(-1, x.shape[-1])
         for group in groups:
             turned = switch.turned(group.parts, len(flat), group.a)
-            if turned is not None:
+            if isinstance(turned, Each):
+                group.update_each(flat, turned, out.view(-1, out.shape[-1]))
+            elif turned is not None:
                 out.add_(group.update(flat, turned).view_as(out))
         return out
 
@@ -148,6 +176,18 @@ class _Group:
         # What is not a number, in an adapter that diverged, times 0 is none either: it must not reach others' tokens.
         up = up.where(turned.scales != 0, 0)
         return up.sum(0) if len(a) > 1 else up[0]
+
+    def update_each(self, x: torch.Tensor, each: Each, out: torch.Tensor) -> None:
+        """Add to `out` (tokens, size of the output) what each token's adapter makes of its input (tokens, size).
+
+        A product of one token is the same alone and beside others.
+        """
+        own = x[each.tokens].to(self.a.dtype)[:, None]
+        up = torch.bmm(torch.bmm(own, self.a[each.adapters]), self.b[each.adapters]).mul_(each.scales)
+        if isinstance(each.tokens, slice):
+            out[each.tokens].add_(up[:, 0])
+        else:
+            out.index_add_(0, each.tokens, up[:, 0].to(out.dtype))
 
 
 def _groups(layer: Any) -> list[_Group]:

@@ -2,14 +2,14 @@
 
 Rows lie end to end in one sequence without padding, as in training, and each keeps keys and values of its own, so a
 row's answer does not depend on those beside it: linear layers give each token the same numbers however many there are
-(in bfloat16 on a CPU; for float32 see `_passes`), and attention is computed row by row.
+(in bfloat16 on a CPU; for float32 see `_passes` and the module narrow), and attention is computed row by row.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,7 @@ from transformers import AttentionInterface
 
 from studio.domain.answer import Side
 from studio.engine.adapter_rows import FLOAT32_TOKENS, Stretch
+from studio.engine.narrow import Narrow, filled
 
 if TYPE_CHECKING:
     from studio.engine.tuned import Pair
@@ -137,10 +138,14 @@ class Decoder:
         with torch.inference_mode():
             for model in self._pair.models:
                 asked = (row for row in rows if row.pending and self._pair.sides[row.side] is model)
-                own = sorted(asked, key=lambda row: row.side)
+                own = sorted(asked, key=self._order)
                 if own:
                     found |= self._read(model, own)
         return [found.get(id(row)) for row in rows]
+
+    def _order(self, row: Row) -> int:
+        """That of the adapters in a layer, the base first: what lies side by side is not copied to be multiplied."""
+        return next((place for place, side in enumerate(self._pair.adapters, 1) if side == row.side), 0)
 
     def _read(self, model: Any, rows: Sequence[Row]) -> dict[int, torch.Tensor]:
         if not is_exact(self._pair, model):
@@ -166,14 +171,16 @@ class Decoder:
         wanted = [
             end - 1 for (row, part), end in zip(parts, ends, strict=True) if len(part) == len(row.pending)
         ]
-        if model.dtype == torch.float32 and len(ids) < FLOAT32_TOKENS:
-            lengths.append(FLOAT32_TOKENS - len(ids))
-            ids, places = ids + [0] * lengths[-1], places + [0] * lengths[-1]
+        narrow = self._narrow(model) if len(ids) == len(parts) else None
+        if model.dtype == torch.float32:
+            more = filled(len(ids)) - len(ids) if narrow else max(0, FLOAT32_TOKENS - len(ids))
+            lengths += [more] if more else []
+            ids, places = ids + [0] * more, places + [0] * more
         stretches = [
             Stretch(end - length, end, self._pair.adapters.get(row.side))
             for (row, _), length, end in zip(parts, lengths, ends, strict=False)
         ]
-        with self._pair.by_row(stretches), _attention(model):
+        with self._pair.by_row(stretches), _attention(model), narrow.few() if narrow else nullcontext():
             output = model(
                 input_ids=torch.tensor([ids], device=self._pair.device),
                 position_ids=torch.tensor([places], device=self._pair.device),
@@ -183,6 +190,15 @@ class Decoder:
                 logits_to_keep=torch.tensor(wanted, dtype=torch.long, device=self._pair.device),
             )
         return output.logits[0].float().cpu()
+
+    def _narrow(self, model: Any) -> Narrow | None:
+        """How the model's rows write; None where its numbers are no float32 on a CPU, and any count is exact."""
+        if model.dtype != torch.float32 or self._pair.device != "cpu":
+            return None
+        if id(model) not in self._pair.narrow:
+            self._pair.narrow[id(model)] = Narrow(model)
+        found = self._pair.narrow[id(model)]
+        return found if found.works else None
 
     def _one_by_one(self, rows: Sequence[Row]) -> dict[int, torch.Tensor]:
         """With the model's own attention and memory."""
@@ -213,7 +229,8 @@ def _passes(rows: Sequence[Row], *, alone: bool) -> list[list[Part]]:
             prompts.append((row, part))
             room -= len(part)
     if not alone:
-        return [sorted(writing + prompts, key=lambda part: part[0].side)]
+        places = {id(row): place for place, row in enumerate(rows)}
+        return [sorted(writing + prompts, key=lambda part: places[id(part[0])])]
     return [*([part] for part in prompts), *([writing] if writing else [])]
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from studio.engine.adapter_rows import Stretch, Switch
     from studio.engine.models import Dtype
+    from studio.engine.narrow import Narrow
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 _PEFT_PREFIX = "base_model.model."
@@ -92,6 +93,8 @@ class Pair:
     """Which adapter a token passes; None where there is no adapter."""
     by_rows: dict[int, bool] = field(default_factory=dict)
     """Whether a model, by its id, can be read by rows (`decoding.is_exact`), where it was tried."""
+    narrow: dict[int, Narrow] = field(default_factory=dict)
+    """How a float32 model on a CPU, by its id, is read by rows that write."""
 
     @property
     def models(self) -> list[Any]:

@@ -1,0 +1,51 @@
+"""Products of a few tokens: what a token gets does not depend on how many there are, nor on its place."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional
+
+from studio.engine.narrow import Narrow, filled, product
+
+SHAPES = [(49_152, 576), (576, 1_536), (192, 576), (77, 33)]
+
+
+def test_four_or_whole_eights_are_multiplied() -> None:
+    assert [filled(tokens) for tokens in (1, 4, 5, 8, 9, 16, 17)] == [4, 4, 8, 8, 16, 16, 24]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_token_gets_the_same_alone_and_among_any_others(shape: tuple[int, int]) -> None:
+    numbers = torch.Generator().manual_seed(3)
+    weight, bias = torch.randn(shape, generator=numbers), torch.randn(shape[0], generator=numbers)
+    rows = torch.randn(19, shape[1], generator=numbers)
+    narrow = Narrow(torch.nn.Sequential(_linear(weight, bias)))
+    together = product(rows, weight, bias)
+    assert torch.allclose(together, functional.linear(rows, weight, bias), rtol=1e-4, atol=1e-3)
+    if not narrow.works:
+        pytest.skip("This machine's products depend on how many tokens there are.")
+    for first, last in ((0, 1), (3, 4), (18, 19), (5, 8), (2, 7), (0, 8), (7, 19)):
+        assert torch.equal(product(rows[first:last], weight, bias), together[first:last])
+
+
+def test_layers_are_narrow_only_while_rows_write() -> None:
+    layer = _linear(torch.randn(64, 32), torch.randn(64))
+    narrow, x = Narrow(torch.nn.Sequential(layer)), torch.randn(1, 4, 32)
+    wide = functional.linear(x, layer.weight, layer.bias)
+    assert torch.equal(layer(x), wide)
+    with torch.inference_mode(), narrow.few():
+        few = layer(x)
+    assert few.shape == wide.shape
+    assert torch.allclose(few, wide, atol=1e-5)
+    assert torch.equal(layer(x), wide)
+
+
+def test_other_numbers_than_float32_are_left_alone() -> None:
+    assert not Narrow(torch.nn.Sequential(torch.nn.Linear(8, 8, dtype=torch.bfloat16))).works
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor) -> torch.nn.Linear:
+    layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
+    layer.weight.data, layer.bias.data = weight, bias
+    return layer
