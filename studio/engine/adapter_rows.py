@@ -47,7 +47,7 @@ class Each:
     tokens: slice | torch.Tensor
     """Those that pass one."""
     adapters: slice | torch.Tensor
-    """As many, in the order of the tokens."""
+    """As many, in the order of the tokens, or the one that all pass."""
     scales: torch.Tensor
     """(tokens, 1, 1)"""
 
@@ -59,7 +59,7 @@ class Switch:
         self.adapter: Adapter = None
         """Of all tokens, unless there are stretches."""
         self.stretches: Sequence[Stretch] = ()
-        self._turned: dict[tuple[Parts, int], Turned | Each | None] = {}
+        self._turned: dict[tuple[Parts, int], tuple[Turned | None, Each | None]] = {}
 
     def turn(self, adapter: Adapter) -> None:
         """All tokens pass one adapter from now on."""
@@ -71,30 +71,45 @@ class Switch:
         self.stretches = stretches
         self._turned.clear()
 
-    def turned(self, parts: Parts, tokens: int, like: torch.Tensor) -> Turned | Each | None:
-        """None where every token passes the base. Layers share it until something else is turned."""
+    def turned(self, parts: Parts, tokens: int, like: torch.Tensor) -> tuple[Turned | None, Each | None]:
+        """Of prompts and of rows that write; None where none of them passes an adapter. Layers share it until
+        something else is turned."""
         if (parts, tokens) not in self._turned:
             self._turned[parts, tokens] = self._made(parts, tokens, like)
         return self._turned[parts, tokens]
 
-    def _made(self, parts: Parts, tokens: int, like: torch.Tensor) -> Turned | Each | None:
+    def _made(self, parts: Parts, tokens: int, like: torch.Tensor) -> tuple[Turned | None, Each | None]:
         places = {adapter: place for place, (adapter, _) in enumerate(parts)}
         stretches = self.stretches or (Stretch(0, tokens, self.adapter),)
         passed = [(places[stretch.adapter], stretch) for stretch in stretches if stretch.adapter in places]
-        if not passed:
-            return None
-        if self.stretches and all(stretch.end - stretch.start == 1 for stretch in self.stretches):
-            return Each(
-                _index([stretch.start for _, stretch in passed], like),
-                _index([place for place, _ in passed], like),
-                like.new_tensor([parts[place][1] for place, _ in passed])[:, None, None],
-            )
-        scales = like.new_zeros(len(parts), tokens, 1)
-        for place, stretch in passed:
-            scales[place, stretch.start : stretch.end] = parts[place][1]
-        used = sorted(place for place, _ in passed)
-        adapters = slice(used[0], used[-1] + 1)
-        return Turned(adapters, scales[adapters])
+        writes = [bool(self.stretches) and stretch.end - stretch.start == 1 for _, stretch in passed]
+        wide = [one for one, alone in zip(passed, writes, strict=True) if not alone]
+        single = [one for one, alone in zip(passed, writes, strict=True) if alone]
+        return _wide(parts, wide, tokens, like) if wide else None, _each(
+            parts, single, like
+        ) if single else None
+
+
+Passed = list[tuple[int, Stretch]]
+"""Stretches, each with the place of its adapter."""
+
+
+def _wide(parts: Parts, passed: Passed, tokens: int, like: torch.Tensor) -> Turned:
+    scales = like.new_zeros(len(parts), tokens, 1)
+    for place, stretch in passed:
+        scales[place, stretch.start : stretch.end] = parts[place][1]
+    used = sorted(place for place, _ in passed)
+    adapters = slice(used[0], used[-1] + 1)
+    return Turned(adapters, scales[adapters])
+
+
+def _each(parts: Parts, passed: Passed, like: torch.Tensor) -> Each:
+    places = [place for place, _ in passed]
+    return Each(
+        _index([stretch.start for _, stretch in passed], like),
+        slice(places[0], places[0] + 1) if len({*places}) == 1 else _index(places, like),
+        like.new_tensor([parts[place][1] for place in places])[:, None, None],
+    )
 
 
 def _index(places: list[int], like: torch.Tensor) -> slice | torch.Tensor:
@@ -142,11 +157,11 @@ def _plain(layer: Any, switch: Switch) -> Callable[..., torch.Tensor]:
         out: torch.Tensor = self.get_base_layer()(x, *args, **kwargs)
         flat = x.reshape(-1, x.shape[-1])
         for group in groups:
-            turned = switch.turned(group.parts, len(flat), group.a)
-            if isinstance(turned, Each):
-                group.update_each(flat, turned, out.view(-1, out.shape[-1]))
-            elif turned is not None:
-                out.add_(group.update(flat, turned).view_as(out))
+            wide, each = switch.turned(group.parts, len(flat), group.a)
+            if wide is not None:
+                out.add_(group.update(flat, wide).view_as(out))
+            if each is not None:
+                group.update_each(flat, each, out.view(-1, out.shape[-1]))
         return out
 
     return forward
@@ -183,11 +198,12 @@ class _Group:
         A product of one token is the same alone and beside others.
         """
         own = x[each.tokens].to(self.a.dtype)[:, None]
-        up = torch.bmm(torch.bmm(own, self.a[each.adapters]), self.b[each.adapters]).mul_(each.scales)
+        a, b = (part[each.adapters].expand(len(own), -1, -1) for part in (self.a, self.b))
+        up = torch.bmm(torch.bmm(own, a), b).mul_(each.scales)[:, 0]
         if isinstance(each.tokens, slice):
-            out[each.tokens].add_(up[:, 0])
+            out[each.tokens].add_(up)
         else:
-            out.index_add_(0, each.tokens, up[:, 0].to(out.dtype))
+            out[each.tokens] = (out[each.tokens] + up).to(out.dtype)  # rounded once, as above
 
 
 def _groups(layer: Any) -> list[_Group]:

@@ -42,10 +42,9 @@ class Narrow:
 
     def __init__(self, model: torch.nn.Module) -> None:
         self._on = False
-        self.works = _is_exact(
-            layers := [layer for layer in model.modules() if type(layer) is torch.nn.Linear]
-        )
-        """Whether this machine's products are exact by the tokens that `filled` says."""
+        layers = _linear_layers(model)
+        self.works = bool(layers) and _is_exact(layers)
+        """Whether this machine's products are exact by the tokens that `filled` says, and there are no others."""
         if self.works:
             for layer in layers:
                 self._take(layer)
@@ -68,9 +67,25 @@ class Narrow:
             self._on = False
 
 
+def _linear_layers(model: torch.nn.Module) -> list[Any]:
+    """All that multiply, beside an adapter's own parts; none where a layer multiplies in another way (GPT-2's Conv1D,
+    experts in one piece)."""
+    found = []
+    for name, layer in model.named_modules():
+        if ".lora_" in name:
+            continue
+        if type(layer) is torch.nn.Linear:
+            found.append(layer)
+        elif not isinstance(layer, torch.nn.Embedding) and any(
+            weight.ndim > 1 for own, weight in layer.named_parameters(recurse=False) if "lora_" not in own
+        ):
+            return []
+    return found
+
+
 def _is_exact(layers: list[Any]) -> bool:
     """Tried with one layer of each shape: BLAS libraries promise nothing of the kind."""
-    weights = {layer.weight.shape: layer.weight for layer in layers}
+    weights = {(layer.weight.shape, layer.weight.stride()): layer.weight for layer in layers}
     with torch.inference_mode():
         return all(map(_same, weights.values()))
 

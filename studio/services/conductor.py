@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,7 +47,7 @@ class Conductor(Worker):
             self._watch()
         finally:
             self._launcher.stop()
-            self.files.end_meetings()
+            shutil.rmtree(self.files.meetings, ignore_errors=True)
             self.log = EventLog(self.files.events)  # others have written in it
         state = self.files.state()
         if state.state in ALIVE and state.pid == os.getpid():  # else it has been resumed since its last word

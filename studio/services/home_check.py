@@ -118,7 +118,7 @@ def _run(store: Store, files: RunFiles) -> Iterator[Flaw]:
         )
     yield from _checkpoints(store, files, works)
     if not works:
-        for left in (files.reserve, files.stop_request):
+        for left in (files.reserve, files.stop_request, files.meetings):
             if left.exists() and _is_quiet(left):
                 yield _left_behind(left)
 

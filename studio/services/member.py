@@ -167,7 +167,8 @@ def main() -> int:
     # Not over the agent's store: after a restart, processes found addresses there of those that were gone.
     # The file stays as long as they work: the last to come reads it when the first has long gone on, and what groups
     # are made later meet there too.
-    meet = files.meeting(f"{os.environ['TORCHELASTIC_RUN_ID']}-{restarted}")
+    files.meetings.mkdir(exist_ok=True)
+    meet = files.meetings / f"{os.environ['TORCHELASTIC_RUN_ID']}-{restarted}"
     ranks = joined(env["RANK"], env["WORLD_SIZE"], env["LOCAL_RANK"], sharded=strategy == "fsdp", meet=meet)
     return Member(folder, ranks, env["LOCAL_WORLD_SIZE"], restarted=restarted).run()
 

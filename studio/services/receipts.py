@@ -20,7 +20,7 @@ from studio.services.run_files import RunFiles
 from studio.services.store import Store
 from studio.services.trained import weight_stamps
 
-_LEFT_BEHIND = ("exports", "endpoint", "stop", "place", ".reserve")
+_LEFT_BEHIND = ("exports", "endpoint", "stop", "place", ".reserve", ".meeting")
 """Not copied: exports are made and served anew, and the rest was between a worker and its machine."""
 
 

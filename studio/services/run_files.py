@@ -52,13 +52,10 @@ class RunFiles:
     def worker_log(self) -> Path:
         return self.folder / "worker.log"
 
-    def meeting(self, group: str) -> Path:
-        """A file over which the processes of this group find each other, for as long as they work."""
-        return self.folder / f".meet-{group}"
-
-    def end_meetings(self) -> None:
-        for left in self.folder.glob(".meet-*"):
-            left.unlink(missing_ok=True)
+    @property
+    def meetings(self) -> Path:
+        """Files over which the processes of a group find each other, for as long as they work."""
+        return self.folder / ".meeting"
 
     @property
     def stop_request(self) -> Path:

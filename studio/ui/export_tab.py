@@ -13,7 +13,7 @@ from studio.domain.config import ExportConfig, Setting, describe
 from studio.domain.run import Run
 from studio.engine import models
 from studio.engine.model_files import read_header
-from studio.ui import export_views, run_views, serve_panel, views
+from studio.ui import export_views, push_panel, run_views, serve_panel, views
 from studio.ui.i18n import Words, t
 from studio.ui.live import LIVE
 from studio.ui.page import Draft, Page
@@ -42,6 +42,7 @@ def build(page: Page) -> None:
                 start = gr.Button(t("export.start"), variant="primary", elem_id="export-start")
         serve_panel.build(page, run, error)
         listed = gr.HTML(elem_id="exports", js_on_load=LIVE)
+        push_panel.build(page, run, listed, error)
         timer = gr.Timer(EVERY, active=False)
         before = gr.State({})
         deleting = gr.State("")

@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from studio.services import tasks, uploads
+from studio.services import uploads
 from studio.services.uploads import Elsewhere
 from studio.ui import task_views, views
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
+from studio.ui.task_controls import TaskControls
 
 if TYPE_CHECKING:
     from studio.services.tasks import TaskStatus
-
-EVERY = 1.0
 
 
 def build(page: Page, error: gr.HTML) -> gr.State:
@@ -31,49 +30,15 @@ def build(page: Page, error: gr.HTML) -> gr.State:
             split = gr.Textbox(
                 label=t("source.split"), placeholder="train", max_lines=1, elem_id="source-split"
             )
-        with gr.Row(elem_classes="actions"):
-            start = gr.Button(t("source.start"), elem_id="source-start")
-            cancel = gr.Button(t("source.cancel"), visible=False, elem_id="source-cancel")
-        told = gr.HTML(elem_id="source-told")
-        task = gr.State("")
-        timer = gr.Timer(EVERY, active=False)
-    watched = [task, start, cancel, told, timer]
-
-    def watching(say: Words, task: str) -> tuple[Any, ...]:
-        """In the order of `watched`."""
-        found = tasks.status(page.store, task) if task else None
-        busy = found is not None and found.state == "running"
-        return (
-            task,
-            gr.Button(visible=not busy),
-            gr.Button(visible=busy),
-            told_of(say, found) if found else "",
-            gr.Timer(active=busy),
-        )
+        controls = TaskControls(page, "source", "fetch", t("source.start"), told_of)
 
     def begun(say: Words, draft: Draft, *fields: str) -> tuple[Any, ...]:
         wanted = Elsewhere(*(field.strip() for field in fields))
-        return watching(say, uploads.start_fetching(page.store, wanted, page.local))
+        return controls.watching(say, uploads.start_fetching(page.store, wanted, page.local))
 
-    def ticked(say: Words, draft: Draft, task: str) -> tuple[Any, ...]:
-        found = tasks.status(page.store, task)
-        came = found.result["dataset"] if found.state == "finished" and found.result else gr.skip()
-        return came, *watching(say, task)
-
-    def ended(say: Words, draft: Draft, task: str) -> tuple[Any, ...]:
-        if task:
-            tasks.cancel(page.store, task)
-        return watching(say, task)
-
-    def entered(say: Words, draft: Draft, task: str) -> tuple[Any, ...]:
-        """A task that is at work goes on being watched, also on a page that was loaded anew."""
-        found = tasks.running(page.store, "fetch")
-        return watching(say, found.id if found else task)
-
-    page.on_enter("data", entered, watched, inputs=[task], error=error)
-    page.on([start.click, name.submit], begun, [name, config, split], watched, error=error)
-    page.on(timer.tick, ticked, [task], [fetched, *watched], error=error)
-    page.on(cancel.click, ended, [task], watched, error=error)
+    asked = [controls.start.click, name.submit]
+    page.on(asked, begun, [name, config, split], controls.outputs, error=error)
+    controls.wire("data", error, [fetched], ["dataset"])
     return fetched
 
 

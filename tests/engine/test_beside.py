@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from studio.domain.answer import ChatSettings, Piece, Side
 from studio.domain.chat import Message
 from studio.domain.errors import StudioError
+from studio.engine import adapter_rows
 from studio.engine.choices import choices
 from studio.engine.decoding import Decoder, Row
 from studio.engine.generate import Prompt, stream
@@ -174,3 +175,30 @@ def test_probabilities_of_a_long_answer_are_read_in_parts(
     assert [one.chosen.probability for one in parts] == pytest.approx(
         [one.chosen.probability for one in whole], rel=0.05
     )
+
+
+def test_tokens_of_one_adapter_are_the_same_wherever_the_others_of_it_stand() -> None:
+    """In bfloat16, into which float32 adapters are added: rounded once, also where the tokens do not lie together."""
+    numbers = torch.Generator().manual_seed(1)
+    a, b = torch.randn(2, 32, 8, generator=numbers), torch.randn(2, 8, 24, generator=numbers)
+    group = adapter_rows._Group((("first", 0.7), ("second", 2.0)), a, b)
+    x = torch.randn(4, 32, generator=numbers).bfloat16()
+    before = torch.randn(4, 24, generator=numbers).bfloat16()
+
+    def added(*passed: tuple[int, str]) -> torch.Tensor:
+        switch, out = adapter_rows.Switch(), before.clone()
+        switch.turn_by([adapter_rows.Stretch(token, token + 1, adapter) for token, adapter in passed])
+        wide, each = switch.turned(group.parts, len(x), a)
+        assert wide is None
+        assert each is not None
+        group.update_each(x, each, out)
+        return out
+
+    apart = added((1, "first"), (3, "first"))
+    mixed = added((1, "first"), (2, "second"), (3, "first"))
+    for token in (1, 3):
+        alone = added((token, "first"))[token]
+        assert not torch.equal(alone, before[token])
+        assert torch.equal(apart[token], alone)
+        assert torch.equal(mixed[token], alone)
+    assert torch.equal(apart[2], before[2])

@@ -151,3 +151,18 @@ def test_the_models_own_attention_is_back_afterwards(tmp_path: Path) -> None:
     pair = load_alone(tiny_model(tmp_path), "float32", device="cpu")
     first(pair, [("base", PROMPTS[0])])
     assert pair.sides["base"].config._attn_implementation == "sdpa"
+
+
+def test_a_row_that_writes_is_the_same_alone_and_beside_a_prompt(pair: Pair) -> None:
+    def next_logits(beside: Sequence[tuple[Side, list[int]]]) -> torch.Tensor:
+        decoder, row = Decoder(pair), Row("tuned", list(PROMPTS[0]))
+        while row.pending:
+            decoder.advance([row])
+        row.pending = [7]
+        logits = decoder.advance([row, *(Row(side, list(prompt)) for side, prompt in beside)])[0]
+        assert logits is not None
+        return logits
+
+    alone = next_logits([])
+    for beside in ([("tuned", PROMPTS[1])], [("base", PROMPTS[2]), ("tuned", PROMPTS[1])], [("base", [9])]):
+        assert torch.equal(next_logits(beside), alone)

@@ -49,3 +49,10 @@ def _linear(weight: torch.Tensor, bias: torch.Tensor) -> torch.nn.Linear:
     layer = torch.nn.Linear(weight.shape[1], weight.shape[0])
     layer.weight.data, layer.bias.data = weight, bias
     return layer
+
+
+def test_a_model_that_also_multiplies_in_another_way_is_left_alone() -> None:
+    from transformers.pytorch_utils import Conv1D
+
+    assert not Narrow(torch.nn.Sequential(torch.nn.Linear(8, 8), Conv1D(8, 8))).works
+    assert not Narrow(torch.nn.Sequential(torch.nn.LayerNorm(8))).works

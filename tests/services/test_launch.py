@@ -106,7 +106,7 @@ def test_two_processes_train_as_one_does_stop_and_go_on(
     assert said(jobs, run)[0] == "The run is shared out over 2 processes on this machine, data parallel."
     assert jobs.files(run).has_result()
     deadline = time.monotonic() + 30  # the owner ends after its processes
-    while list(jobs.files(run).folder.glob(".meet-*")):
+    while jobs.files(run).meetings.exists():
         assert time.monotonic() < deadline
         time.sleep(0.1)
 

@@ -19,8 +19,17 @@ from tests.runs import finished_run
 
 @pytest.fixture
 def run(tmp_path: Path) -> RunFiles:
+    return run_of_elsewhere(tmp_path / "there")
+
+
+@pytest.fixture
+def here(tmp_path: Path, run: RunFiles) -> Store:
+    return second_machine(tmp_path / "here", run)
+
+
+def run_of_elsewhere(home: Path) -> RunFiles:
     """On the first machine, finished, its base model inside of its own folder."""
-    files = finished_run(Store(tmp_path / "there"))
+    files = finished_run(Store(home))
     files.write_env(
         {
             **files.env(),
@@ -38,10 +47,9 @@ def run(tmp_path: Path) -> RunFiles:
     return files
 
 
-@pytest.fixture
-def here(tmp_path: Path, run: RunFiles) -> Store:
+def second_machine(home: Path, run: RunFiles) -> Store:
     """The second machine, which has the same base model elsewhere."""
-    store = Store(tmp_path / "here")
+    store = Store(home)
     shutil.copytree(run.folder / "base", store.models_dir / "tiny")
     return store
 
