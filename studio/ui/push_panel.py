@@ -16,6 +16,8 @@ from studio.ui.task_controls import TaskControls
 if TYPE_CHECKING:
     from studio.services.tasks import TaskStatus
 
+_PHASES = {"hashing": "push.hashing", "committing": "push.committing"}
+
 
 def build(page: Page, run: gr.Dropdown, listed: gr.HTML, error: gr.HTML) -> None:
     """The panel for the run that `run` holds, whose exports `listed` shows."""
@@ -26,9 +28,7 @@ def build(page: Page, run: gr.Dropdown, listed: gr.HTML, error: gr.HTML) -> None
             repo = gr.Textbox(
                 label=t("push.repo"), placeholder="owner/name", max_lines=1, elem_id="push-repo"
             )
-            token = gr.Textbox(
-                label=t("push.token"), info=t("push.token.info"), type="password", elem_id="push-token"
-            )
+            token = gr.Textbox(label=t("push.token"), type="password", max_lines=1, elem_id="push-token")
         with gr.Row(elem_classes="controls"):
             private = gr.Checkbox(True, label=t("push.private"), elem_id="push-private")
             over = gr.Checkbox(False, label=t("push.over"), info=t("push.over.info"), elem_id="push-over")
@@ -79,6 +79,4 @@ def told_of(say: Words, found: TaskStatus) -> str:
     if found.phase == "uploading" and found.total:
         sent, total = views.size(found.done), views.size(found.total)
         return task_views.progress(say, found, say("push.uploading", done=sent, total=total))
-    return task_views.note(
-        say(f"push.{found.phase}" if found.phase in ("hashing", "committing") else "push.asking")
-    )
+    return task_views.note(say(_PHASES.get(found.phase, "push.asking")))

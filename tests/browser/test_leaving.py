@@ -10,7 +10,7 @@ import pytest
 
 from studio.services import receipts
 from studio.services.store import Store
-from tests.browser.test_whole_way import Server, page, server  # noqa: F401
+from tests.browser.test_whole_way import Server, page, server, tab  # noqa: F401
 from tests.hub import TOKEN, Hub, hub
 from tests.services.test_receipts import run_of_elsewhere, second_machine
 
@@ -62,8 +62,8 @@ def test_a_run_comes_in_is_exported_and_goes_out(
     page.locator("#runs").get_by_text("tuned").first.wait_for()
 
     # Exported: only then is there something to push
-    page.goto(f"{server.url}/#export")
-    page.locator("#set-export-to").get_by_text("Adapter", exact=False).first.click()
+    tab(page, "Export")
+    page.locator("#set-export-to").get_by_text("Adapter only").click()
     assert not page.locator("#push").is_visible()
     page.locator("#export-start").click()
     page.locator("#exports").get_by_text("Passed").wait_for()
