@@ -82,12 +82,13 @@ class Switch:
         places = {adapter: place for place, (adapter, _) in enumerate(parts)}
         stretches = self.stretches or (Stretch(0, tokens, self.adapter),)
         passed = [(places[stretch.adapter], stretch) for stretch in stretches if stretch.adapter in places]
-        writes = [bool(self.stretches) and stretch.end - stretch.start == 1 for _, stretch in passed]
-        wide = [one for one, alone in zip(passed, writes, strict=True) if not alone]
-        single = [one for one, alone in zip(passed, writes, strict=True) if alone]
-        return _wide(parts, wide, tokens, like) if wide else None, _each(
-            parts, single, like
-        ) if single else None
+        wide = [one for one in passed if not self._writes(one[1])]
+        single = [one for one in passed if self._writes(one[1])]
+        turned = _wide(parts, wide, tokens, like) if wide else None
+        return turned, _each(parts, single, like) if single else None
+
+    def _writes(self, stretch: Stretch) -> bool:
+        return bool(self.stretches) and stretch.end - stretch.start == 1
 
 
 Passed = list[tuple[int, Stretch]]

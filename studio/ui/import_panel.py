@@ -39,7 +39,7 @@ def build(page: Page, error: gr.HTML) -> gr.State:
         return controls.watching(say, run_imports.start(page.store, upload or named[0], named[1]))
 
     page.on(controls.start.click, begun, [upload, folder, base], controls.outputs, error=error)
-    controls.wire("runs", error, [came], ["run"])
+    controls.wire("runs", error, {"run": came})
     return came
 
 

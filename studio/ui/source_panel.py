@@ -38,7 +38,7 @@ def build(page: Page, error: gr.HTML) -> gr.State:
 
     asked = [controls.start.click, name.submit]
     page.on(asked, begun, [name, config, split], controls.outputs, error=error)
-    controls.wire("data", error, [fetched], ["dataset"])
+    controls.wire("data", error, {"dataset": fetched})
     return fetched
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
@@ -46,15 +46,14 @@ class TaskControls:
             gr.Timer(active=busy),
         )
 
-    def wire(
-        self, tab: str, error: gr.HTML, came: Sequence[gr.State] = (), result: Sequence[str] = ()
-    ) -> None:
-        """`came` are told of the task's `result`s of these names, once it has ended well."""
+    def wire(self, tab: str, error: gr.HTML, came: Mapping[str, gr.State] | None = None) -> None:
+        """`came`: states that are given what the task's result has under their names, once it has ended well."""
+        told = came or {}
 
         def ticked(say: Words, draft: Draft, task: str) -> tuple[Any, ...]:
             found = tasks.status(self._page.store, task)
             done = found.result if found.state == "finished" else None
-            return (*[done[name] if done else gr.skip() for name in result], *self.watching(say, task))
+            return (*[done[name] if done else gr.skip() for name in told], *self.watching(say, task))
 
         def ended(say: Words, draft: Draft, task: str) -> tuple[Any, ...]:
             if task:
@@ -67,5 +66,5 @@ class TaskControls:
 
         page = self._page
         page.on_enter(tab, entered, self.outputs, inputs=[self._task], error=error)
-        page.on(self._timer.tick, ticked, [self._task], [*came, *self.outputs], error=error)
+        page.on(self._timer.tick, ticked, [self._task], [*told.values(), *self.outputs], error=error)
         page.on(self._cancel.click, ended, [self._task], self.outputs, error=error)
