@@ -114,10 +114,14 @@ def candidates(keys: NDArray[numpy.uint64]) -> NDArray[numpy.int64]:
     import numpy
 
     codes = numpy.empty(0, dtype=numpy.int64)
+    # A key and its position in one number: such are sorted several times as quick as positions by their keys. Where two
+    # keys differ in their highest bits alone, the pair is one more to be looked at.
+    bits = numpy.uint64(max(1, len(keys) - 1).bit_length())
+    positions = numpy.arange(len(keys), dtype=numpy.uint64)
     for band in range(keys.shape[1]):
-        column = keys[:, band]
-        order = numpy.argsort(column, kind="stable")
-        same = column[order][1:] == column[order][:-1]
+        column = numpy.sort((keys[:, band] << bits) | positions)
+        order = (column & ((numpy.uint64(1) << bits) - numpy.uint64(1))).astype(numpy.int64)
+        same = column[1:] >> bits == column[:-1] >> bits
         places = numpy.flatnonzero(same) + 1
         if not len(places):
             continue
@@ -171,11 +175,14 @@ def verified(texts: Sequence[str], pairs: NDArray[numpy.int64], threshold: float
                 held.pop(position, None)
 
 
-def pieces(text: str) -> NDArray[numpy.uint64]:
-    """The distinct pieces of a text as sorted 64-bit hashes; a shorter text is one piece, an empty one none."""
+def pieces(text: str, *, is_normal: bool = False) -> NDArray[numpy.uint64]:
+    """The distinct pieces of a text as sorted 64-bit hashes; a shorter text is one piece, an empty one none.
+
+    `is_normal`: the text is as `normalised` gives it.
+    """
     import numpy
 
-    clean = normalised(text)
+    clean = text if is_normal else normalised(text)
     if not clean:
         return numpy.empty(0, dtype=numpy.uint64)
     return _distinct(_hashes(_codes(clean.ljust(SHINGLE))))
@@ -230,7 +237,7 @@ def _mixed(hashes: NDArray[numpy.uint64]) -> NDArray[numpy.uint64]:
 
 
 def _signatures(texts: list[str]) -> NDArray[numpy.uint32]:
-    """All texts of a batch at once: end to end, the hashes that reach over a border thrown away."""
+    """All texts of a batch at once: end to end, the hashes that reach over a border made greater than any other."""
     import numpy
 
     padded = [text.ljust(SHINGLE) if text else "" for text in texts]
@@ -239,13 +246,12 @@ def _signatures(texts: list[str]) -> NDArray[numpy.uint32]:
     if lengths.sum() < SHINGLE:
         return table.reshape(len(texts), BINS)
     hashes = _hashes(_codes("".join(padded)))
-    counts = numpy.maximum(lengths - SHINGLE + 1, 0)
-    owners = numpy.repeat(numpy.arange(len(texts), dtype=numpy.int64), counts)
-    starts = numpy.concatenate(([0], numpy.cumsum(lengths)[:-1]))
-    firsts = numpy.concatenate(([0], numpy.cumsum(counts)[:-1]))
-    hashes = hashes[numpy.arange(len(owners)) - numpy.repeat(firsts - starts, counts)]
-    bins = owners * BINS + (hashes >> numpy.uint64(58)).astype(numpy.int64)
-    numpy.minimum.at(table, bins, (hashes & numpy.uint64(0xFFFFFFFE)).astype(numpy.uint32))
+    bins = numpy.repeat(numpy.arange(0, len(table), BINS), lengths)[: len(hashes)]
+    bins += (hashes >> numpy.uint64(58)).astype(numpy.int64)
+    values = hashes.astype(numpy.uint32) & numpy.uint32(0xFFFFFFFE)
+    ends = numpy.cumsum(lengths)[:, None] - numpy.arange(1, SHINGLE)
+    values[ends[(ends >= 0) & (ends < len(values))]] = EMPTY
+    numpy.minimum.at(table, bins, values)
     return _densified(table.reshape(len(texts), BINS))
 
 

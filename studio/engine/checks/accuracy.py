@@ -29,10 +29,10 @@ from studio.engine.checks.registry import (
     set_check,
     without_code,
 )
-from studio.engine.checks.similar import alike
+from studio.engine.checks.similar import are_alike, pieces_of
 from studio.engine.checks.sketches import Sketches, groups, sketched
 from studio.engine.checks.sums import wrong_sum
-from studio.engine.checks.text import ends_open, is_structured, outline, plain, repair_mojibake, words_of
+from studio.engine.checks.text import ends_open, is_structured, outline, plain, repair_mojibake
 from studio.engine.rows import seen
 
 # ---- empty, repeated, unfinished --------------------------------------------------------------------------------
@@ -266,7 +266,8 @@ def _unlike_the_commonest(conversations: Sequence[Conversation], group: list[int
     if len(set(said.values())) == 1:
         return []
     usual = Counter(said.values()).most_common(1)[0][0]
-    return [position for position in group if said[position] != usual and not alike(said[position], usual)]
+    pieces, others = pieces_of(usual), (position for position in group if said[position] != usual)
+    return [position for position in others if not are_alike(pieces_of(said[position]), pieces)]
 
 
 def _keep_commonest(
@@ -316,8 +317,8 @@ def _any_is_unlike(conversations: Sequence[Conversation], group: list[int], repl
     others = [position for position, reply in zip(group, replies, strict=True) if reply != usual]
     if not others:
         return False
-    said = _reply(conversations[group[replies.index(usual)]])
-    return any(not alike(_reply(conversations[position]), said) for position in others)
+    said = pieces_of(_reply(conversations[group[replies.index(usual)]]))
+    return any(not are_alike(pieces_of(_reply(conversations[position])), said) for position in others)
 
 
 @row_check(
@@ -361,7 +362,7 @@ def repetition(conversation: Conversation) -> str:
 
 def _loop(text: str) -> str:
     """The four words that come back most often where most of a text repeats itself, or the piece its end repeats."""
-    words: Sequence[str] = words_of(text)
+    words: Sequence[str] = text.split()
     if len(words) < 50:
         words = text if len(text) > 100 and _UNSPACED.search(text) else ()
     # Where two words in five are new, no more than three in five can repeat

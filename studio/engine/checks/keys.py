@@ -129,8 +129,9 @@ def _detectors() -> list[Any]:
 _MIXED = re.compile(r"\d(?:[A-Za-z]|(?<=[^\s\d.,:;$€£(/\[+]\d))|://[^\s/]+@", re.ASCII)
 """A digit beside a letter or a sign, as keys and passwords have it."""
 _LONG_TOKEN = re.compile(r"[A-Za-z0-9_/+-]{20}", re.ASCII)
-_MIDDLE = re.compile(r"\.[\w-]{6}\.", re.ASCII)
-"""The middle of a Discord token."""
+_TELEGRAM_OUTLINED = re.compile(rb":[0Aa_-]{35}")
+_DISCORD_OUTLINED = re.compile(rb"\.[0Aa_-]{6}\.")
+"""The end and the middle of their tokens."""
 _TELEGRAM_OR_DISCORD = re.compile(r"\d{8}:[\w-]{35}|[MNO][\w-]{23,25}\.[\w-]{6}\.[\w-]{27}", re.ASCII)
 
 
@@ -152,5 +153,6 @@ def without_secrets(text: str) -> str:
 
 def _holds_unmarked(text: str) -> bool:
     """Whether a key stands in the text that no mark announces."""
-    likely = b"00000000:" in outline(text) or _MIDDLE.search(text)
+    outlined = outline(text)
+    likely = _TELEGRAM_OUTLINED.search(outlined) or _DISCORD_OUTLINED.search(outlined)
     return bool(likely and _TELEGRAM_OR_DISCORD.search(text))

@@ -132,7 +132,7 @@ def speaks(message: Message | None) -> bool:
 def is_blank(text: str) -> bool:
     """Whether nothing in a text can be seen: spaces, and marks without a width.
 
-    >>> is_blank(" \u200b\n"), is_blank("0")
+    >>> is_blank(" \\u200b\\n"), is_blank("0")
     (True, False)
     """
     return not text.strip() or (len(text) < 20 and not any(c.isprintable() and not c.isspace() for c in text))
@@ -145,6 +145,8 @@ def calls(message: Message) -> str:
     >>> calls(Message("assistant", "", tool_calls=(ToolCall("now", '{"b":1, "a":2}', "call_7"),)))
     'now({"a": 2, "b": 1})'
     """
+    if not message.tool_calls:
+        return ""
     return " ".join(
         f"{call.name}({json.dumps(json.loads(call.arguments), ensure_ascii=False, sort_keys=True)})"
         for call in message.tool_calls

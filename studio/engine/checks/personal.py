@@ -11,19 +11,6 @@ _EMAIL = re.compile(r"(?<![\w.+/%-])[A-Za-z0-9][\w.+-]*@(?:[a-zA-Z0-9-]+\.)+[a-z
 _ROLE_ADDRESS = re.compile(
     r"(?:info|support|contact|hello|help|sales|office|service|no-?reply|admin|webmaster|press)@", re.I
 )
-_CARD = re.compile(
-    r"(?<![\d.,-])(?:4\d{3}|5[1-5]\d{2}|2[2-7]\d{2}|3[47]\d{2}|6(?:011|5\d{2})|62\d{2})(?:[ "
-    r"-]?\d){9,15}(?![\d.,]?\d)",
-    re.ASCII,
-)
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b", re.ASCII)
-_SOCIAL_SECURITY = re.compile(
-    r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])", re.ASCII
-)
-_CHINESE_ID = re.compile(
-    r"(?<!\d)[1-8]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?![\dA-Za-z])",
-    re.ASCII,
-)
 _IP = re.compile(
     r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)", re.ASCII
 )
@@ -33,20 +20,6 @@ _ORDINARY_IP = re.compile(
     re.ASCII,
 )
 _VERSION = re.compile(r"(?:version|v|release|build|python|section|chapter|§)[\s:.]*$", re.IGNORECASE)
-_PHONES = (
-    # +49 170 1234567, +1 (202) 555-0143
-    re.compile(r"(?<![\w+])\+[1-9]\d{0,2}(?:[ .\-/]?\(?\d{1,5}\)?){2,6}(?![\w%])", re.ASCII),
-    # (202) 555-0143, 202-555-0143, 202.555.0143
-    re.compile(
-        r"(?<![\w.$€£+-])(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-. ])[2-9]\d{2}[-.]\d{4}(?![\w-]|[.,]\d)", re.ASCII
-    ),
-    # 06 12 34 56 78
-    re.compile(r"(?<![\d.,])0[1-9](?:[ .]\d{2}){4}(?![\d.,]?\d)", re.ASCII),
-    # 07700 900123, 030 12345678, 0151/23456789
-    re.compile(r"(?<![\d.,/-])0\d{2,4}[ /-]\d{5,8}(?![\d.,/-]?\d)", re.ASCII),
-    # 13812345678
-    re.compile(r"(?<!\d)1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?!\d)", re.ASCII),
-)
 _FREE_OF_CHARGE = re.compile(r"(?:\+?1[-. ]?)?\(?8(?:00|88|77|66|55|44|33)\)?[-. ]", re.ASCII)
 _ABOUT_PHONES = re.compile(
     r"phone|mobile|cell|call|\btel\b|tel[.:]|text me|whatsapp|ring me|reach|contact|number is|手机|电话|微信|联系|号码|"
@@ -142,23 +115,51 @@ def _is_indian(match: re.Match[str]) -> bool:
     return "aadhaar" in match.string[max(0, match.start() - 60) : match.end() + 30].lower()
 
 
-_IDENTITIES: tuple[tuple[str, re.Pattern[str], Callable[[re.Match[str]], bool]], ...] = (
-    ("", _CHINESE_ID, lambda m: _is_chinese_id(m.group())),
-    ("-", _SOCIAL_SECURITY, lambda m: True),
-    ("-", re.compile(r"(?<![\d.])\d{3}\.\d{3}\.\d{3}-\d{2}(?!\d)", re.ASCII), lambda m: _is_brazilian(m.group())),
-    ("", re.compile(r"(?<!\d)[12] ?\d\d ?(?:0[1-9]|1[0-2]) ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d(?!\d)", re.ASCII),
+_NUMBERS: tuple[tuple[str, bytes, str, Callable[[re.Match[str]], bool]], ...] = (
+    ("<IBAN>", rb"AA00", r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,4})?\b", lambda m: _is_iban(m.group())),
+    ("<CARD>", rb"0000(?:[ -]?0){9}",
+     r"(?<![\d.,-])(?:4\d{3}|5[1-5]\d{2}|2[2-7]\d{2}|3[47]\d{2}|6(?:011|5\d{2})|62\d{2})(?:[ -]?\d){9,15}(?![\d.,]?\d)",
+     lambda m: _is_card(m.group())),
+    ("<ID>", rb"0{17}",
+     r"(?<!\d)[1-8]\d{5}(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])\d{3}[\dXx](?![\dA-Za-z])",
+     lambda m: _is_chinese_id(m.group())),
+    ("<ID>", rb"000-00-0000", r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])", lambda m: True),
+    ("<ID>", rb"000\.000\.000-00", r"(?<![\d.])\d{3}\.\d{3}\.\d{3}-\d{2}(?!\d)", lambda m: _is_brazilian(m.group())),
+    ("<ID>", rb"0 ?00 ?00 ?0[0A] ?000 ?000 ?00",
+     r"(?<!\d)[12] ?\d\d ?(?:0[1-9]|1[0-2]) ?(?:\d\d|2[AB]) ?\d{3} ?\d{3} ?\d\d(?!\d)",
      lambda m: _is_french(m.group())),
-    ("", re.compile(r"\b(?:\d{8}|[XYZ]-?\d{7})-?[A-HJ-NP-TV-Z]\b", re.ASCII), lambda m: _is_spanish(m.group())),
-    ("", re.compile(r"\b[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]\b", re.ASCII), lambda m: _is_italian(m.group())),
-    ("", re.compile(r"\b(?![DFIQUV])[A-Z](?![DFIOQUV])[A-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]\b", re.ASCII),
+    ("<ID>", rb"0000000-?A", r"\b(?:\d{8}|[XYZ]-?\d{7})-?[A-HJ-NP-TV-Z]\b", lambda m: _is_spanish(m.group())),
+    ("<ID>", rb"AAAAAA00A00A000A", r"\b[A-Z]{6}\d{2}[A-EHLMPRST]\d{2}[A-Z]\d{3}[A-Z]\b",
+     lambda m: _is_italian(m.group())),
+    ("<ID>", rb"AA ?00 ?00 ?00 ?A", r"\b(?![DFIQUV])[A-Z](?![DFIOQUV])[A-Z] ?\d{2} ?\d{2} ?\d{2} ?[A-D]\b",
      lambda m: not m.group()[:2].startswith(("BG", "GB", "NK", "KN", "TN", "NT", "ZZ"))),
-    ("", re.compile(r"(?<!\d)[2-9]\d{3} \d{4} \d{4}(?! ?\d)", re.ASCII), _is_indian),
+    ("<ID>", rb"0000 0000 0000", r"(?<!\d)[2-9]\d{3} \d{4} \d{4}(?! ?\d)", _is_indian),
+    # +49 170 1234567, +1 (202) 555-0143
+    ("<PHONE>", rb"\+0", r"(?<![\w+])\+[1-9]\d{0,2}(?:[ .\-/]?\(?\d{1,5}\)?){2,6}(?![\w%])", _is_phone),
+    # (202) 555-0143, 202-555-0143, 202.555.0143
+    ("<PHONE>", rb"000[-.]0000",
+     r"(?<![\w.$€£+-])(?:\([2-9]\d{2}\) ?|[2-9]\d{2}[-. ])[2-9]\d{2}[-.]\d{4}(?![\w-]|[.,]\d)", _is_phone),
+    # 06 12 34 56 78
+    ("<PHONE>", rb"00(?:[ .]00){4}", r"(?<![\d.,])0[1-9](?:[ .]\d{2}){4}(?![\d.,]?\d)", _is_phone),
+    # 07700 900123, 030 12345678, 0151/23456789
+    ("<PHONE>", rb"000[ /-]00000", r"(?<![\d.,/-])0\d{2,4}[ /-]\d{5,8}(?![\d.,/-]?\d)", _is_phone),
+    # 13812345678
+    ("<PHONE>", rb"000[ -]?0000[ -]?0000", r"(?<!\d)1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?!\d)", _is_phone),
 )  # fmt: skip
-"""A character that such a number holds, its form, and whether its check digits are right."""
+"""The kind of a number, what its outline holds, its form, and whether its check digits are right."""
+_FORMS = tuple(
+    (kind, re.compile(outlined), re.compile(form, re.ASCII), accept)
+    for kind, outlined, form, accept in _NUMBERS
+)
 
 _FEWEST_DIGITS = 6
 """As many as the shortest of the numbers has, the British one."""
 _MANY_DIGITS = re.compile(r"\d(?:[ .()/\-\u2011]{0,2}[\dA-Z]){6}", re.ASCII)
+# What the outlines hold of texts with such a number and with such an address; what is not ASCII is zeros in them.
+_DIGITS_OUTLINED = re.compile(rb"0(?:[ .()/\x00-]{0,6}[0A]){6}")
+_IP_OUTLINED = re.compile(rb"\.0{1,3}\.")
+_COLONS_OUTLINED = re.compile(rb":[0Aa]{0,4}:")
+_DASHES_OUTLINED = re.compile(rb"-[0Aa]{2}-[0Aa]{2}-")
 _MAC = re.compile(
     r"(?<![\w:-])(?:[0-9A-Fa-f]{2}([:-]))(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}(?![\w:-])", re.ASCII
 )
@@ -168,7 +169,6 @@ _IP6 = re.compile(
     r"fd[0-9a-f]{2}):(?:[0-9A-Fa-f]{1,4}:){0,5}:(?:[0-9A-Fa-f]{1,4}:){0,5}[0-9A-Fa-f]{1,4}(?![\w:])",
     re.ASCII,
 )
-_PAIRED = re.compile(r"[:-](?:(?<=:)[0-9A-Fa-f]{0,4}:|(?<=-)[0-9A-Fa-f]{2}-[0-9A-Fa-f]{2}-)", re.ASCII)
 _NOT_PERSONAL_IP6 = re.compile(r"2001:0?db8", re.IGNORECASE)
 
 
@@ -177,24 +177,21 @@ def without_personal_data(text: str) -> str:
     if "@" in text:
         text = _EMAIL.sub(lambda m: m.group() if _ROLE_ADDRESS.match(m.group()) else "<EMAIL>", text)
     outlined = outline(text)
-    if b".0." in outlined or b".00." in outlined or b".000." in outlined:
+    if _IP_OUTLINED.search(outlined):
         text = _IP.sub(_replaced("<IP>", _is_personal_ip), text)
-    if (text.count(":") >= 2 or text.count("-") >= 3) and _PAIRED.search(text):
+    if _COLONS_OUTLINED.search(outlined) or _DASHES_OUTLINED.search(outlined):
         text = _IP6.sub(
             _replaced("<IP>", lambda m: not _NOT_PERSONAL_IP6.match(m.group())), _MAC.sub("<MAC>", text)
         )
-    many = outlined.count(b"0") >= _FEWEST_DIGITS and _MANY_DIGITS.search(text)
-    return _without_numbers(text) if many else text
+    many = outlined.count(b"0") >= _FEWEST_DIGITS and _DIGITS_OUTLINED.search(outlined)
+    return _without_numbers(text, outlined) if many and _MANY_DIGITS.search(text) else text
 
 
-def _without_numbers(text: str) -> str:
-    text = _IBAN.sub(_replaced("<IBAN>", lambda m: _is_iban(m.group())), text)
-    text = _CARD.sub(_replaced("<CARD>", lambda m: _is_card(m.group())), text)
-    for sign, pattern, accept in _IDENTITIES:
-        if sign in text:
-            text = pattern.sub(_replaced("<ID>", accept), text)
-    for pattern in _PHONES:
-        text = pattern.sub(_replaced("<PHONE>", _is_phone), text)
+def _without_numbers(text: str, outlined: bytes) -> str:
+    """Without numbers of each form in turn, which is looked for only where the outline of the text has its like."""
+    for kind, likeness, form, accept in _FORMS:
+        if likeness.search(outlined):
+            text = form.sub(_replaced(kind, accept), text)
     return text
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from studio.domain.chat import Conversation
 from studio.domain.finding import Dimension, Finding, Severity, finding
 from studio.engine.checks.parts import Part, last_turn, rewritten, speaks
 from studio.engine.checks.sketches import Sketches, sketched
+from studio.engine.checks.text import TEXTS_AT_HAND
 
 Evidence = Mapping[int, str]
 """Flagged positions in the list of conversations, each with the words that show the defect."""
@@ -249,8 +251,11 @@ def without_code(text: str) -> str:
     >>> without_code("Use `x = 1`:\\n```\\nx\\n```\\nDone")
     'Use :\\n\\nDone'
     """
-    if "`" not in text:
-        return text
+    return _uncoded(text) if "`" in text else text
+
+
+@lru_cache(maxsize=TEXTS_AT_HAND)
+def _uncoded(text: str) -> str:
     if "```" in text or "~~~" in text:
         text = _FENCED.sub("", text)
     return _INLINE.sub("", text)

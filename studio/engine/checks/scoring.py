@@ -74,7 +74,7 @@ def look(conversations: Sequence[Conversation]) -> Looked:
                 if evidence:
                     rows.setdefault(name, []).append(number)
                     examples.setdefault(name, shorten(evidence))
-        sketches += [drawn(conversation) for _, conversation in few]
+        sketches += drawn(conversations[start:end])
     flagged = {name: (tuple(found), examples[name]) for name, found in rows.items()}
     return Looked(numbers, flagged, tabled(sketches))
 

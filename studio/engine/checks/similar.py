@@ -124,14 +124,14 @@ class _Texts:
 
     @cached_property
     def asked(self) -> NDArray[numpy.uint64]:
-        return _pieces(self.prompt)
+        return pieces_of(self.prompt)
 
     @cached_property
     def said(self) -> NDArray[numpy.uint64]:
-        return _pieces(done(self._conversation))
+        return pieces_of(done(self._conversation))
 
     def alike(self, other: _Texts) -> bool:
-        return self._asks_the_same(other) and jaccard(self.said, other.said) >= ALIKE
+        return self._asks_the_same(other) and are_alike(self.said, other.said)
 
     def _asks_the_same(self, other: _Texts) -> bool:
         if self.prompt == other.prompt:
@@ -144,16 +144,18 @@ class _Texts:
         )
 
 
-_pieces = near_duplicates.pieces
+def pieces_of(plain_text: str) -> NDArray[numpy.uint64]:
+    """What two plain texts are compared by."""
+    return near_duplicates.pieces(plain_text, is_normal=True)
 
 
-def alike(left: str, right: str) -> bool:
-    """Whether two plain texts have at least two thirds of their pieces in common.
+def are_alike(left: NDArray[numpy.uint64], right: NDArray[numpy.uint64]) -> bool:
+    """Whether two texts have at least two thirds of their pieces in common.
 
-    >>> alike("yeast eats the sugars in the dough", "yeast eats all the sugars in the dough")
+    >>> are_alike(pieces_of("yeast eats the sugars in the dough"), pieces_of("yeast eats all the sugars in the dough"))
     True
     """
-    return jaccard(_pieces(left), _pieces(right)) >= ALIKE
+    return jaccard(left, right) >= ALIKE
 
 
 def differ_in_form_only(left: str, right: str) -> bool:

@@ -6,15 +6,23 @@ whole sets look at these columns, and read only the rows that they point to.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from xxhash import xxh3_64_intdigest
+
 from studio.domain.chat import Conversation
 from studio.engine.checks.parts import answer, calls, last_answer, last_turn, speaks
-from studio.engine.checks.text import is_json, is_structured, plain, small_words, words_of
+from studio.engine.checks.text import (
+    is_json,
+    is_structured,
+    plain,
+    plain_texts,
+    single_spaced_texts,
+    small_words,
+)
 from studio.engine.near_duplicates import BINS, signatures
 
 if TYPE_CHECKING:
@@ -54,12 +62,19 @@ _ONLY_DIGITS = bytes(code if chr(code).isdecimal() else ord(" ") for code in ran
 
 def sketched(conversations: Sequence[Conversation]) -> Sketches:
     """One sketch a conversation, as a structured array of `FIELDS`."""
-    return tabled(list(map(drawn, conversations)))
+    return tabled(drawn(conversations))
 
 
-def drawn(conversation: Conversation) -> tuple[Any, ...]:
-    """What `tabled` makes a sketch of: all of `FIELDS`, with the text of the last one in its place."""
-    return _Said(conversation).columns()
+def drawn(conversations: Sequence[Conversation]) -> list[tuple[Any, ...]]:
+    """Of each what `tabled` makes a sketch of: all of `FIELDS`, with the text of the last one in its place."""
+    simple = plain_texts([text for row in conversations for text in (row.prompt, last_answer(row))])
+    contents = single_spaced_texts([turn.content for row in conversations for turn in row.messages])
+    found, start = [], 0
+    for row, prompt, answered in zip(conversations, simple[::2], simple[1::2], strict=True):
+        end = start + len(row.messages)
+        found.append(_Said(row, prompt, answered).columns(contents[start:end]))
+        start = end
+    return found
 
 
 def tabled(rows: Sequence[tuple[Any, ...]]) -> Sketches:
@@ -115,29 +130,31 @@ def groups(column: NDArray[numpy.uint64]) -> list[NDArray[numpy.int64]]:
 
 
 class _Said:
-    """What a conversation says, in the forms in which it is compared, each made once."""
+    """What a conversation says, in the forms in which it is compared, each made once.
 
-    def __init__(self, conversation: Conversation) -> None:
+    Its prompt and its last answer are given in their plain form.
+    """
+
+    def __init__(self, conversation: Conversation, prompt: str, plain_answer: str) -> None:
         self.conversation = conversation
         self.turn = last_turn(conversation)
         self.answer = last_answer(conversation)
-        self.prompt = plain(conversation.prompt)
-        self.plain_answer = plain(self.answer)
-        self.system = plain(conversation.system) if conversation.system else ""
-        self.exchange = bool(conversation.prompt.strip()) and speaks(self.turn)
-        self.done = self._done() if self.exchange else ""
+        self.prompt, self.plain_answer = prompt, plain_answer
+        self.exchange = _is_exchange(conversation)
+        self.done = _done(conversation, self.answer, plain_answer) if self.exchange else ""
 
-    def columns(self) -> tuple[Any, ...]:
-        """All of `FIELDS`, with the text that the last one is the signature of."""
-        row, words = self.conversation, words_of(self.answer)
+    def columns(self, contents: Sequence[str]) -> tuple[Any, ...]:
+        """All of `FIELDS`, with the text that the last one is the signature of. `contents` are the single-spaced ones
+        of all turns."""
+        row, words = self.conversation, self.answer.split(None, LONG)  # the last one is all the rest
         prose = not is_structured(self.answer.strip()) if words else False
         together, reply = f"{self.prompt} {self.done}", self._reply()
         answer_hash = _hash(self.plain_answer)
         return (
-            _hash(*whole(row)),
+            _hash(*_whole(row, contents)),
             self._asked() if self.exchange else 0,
             (answer_hash if reply == self.plain_answer else _hash(reply)) if self.exchange else 0,
-            _hash(self.system, *row.tools, *sorted(_numbers(together))),
+            _hash(plain(row.system) if row.system else "", *row.tools, *sorted(_numbers(together))),
             _hash(plain(" ".join(words[:OPENING_WORDS]))) if prose and len(words) > 2 * OPENING_WORDS else 0,
             _hash(self.prompt),
             answer_hash if prose and len(words) >= LONG else 0,
@@ -160,30 +177,34 @@ class _Said:
         called = calls(self.turn) if self.turn else ""
         return f"{self.plain_answer} {called}".strip()
 
-    def _done(self) -> str:
-        """All that was thought, said, called and given back after the questions."""
-        done = [turn for turn in self.conversation.messages if turn.role in ("assistant", "tool")]
-        if (
-            len(done) == 1
-            and not (done[0].reasoning or done[0].tool_calls)
-            and done[0].content == self.answer
-        ):
-            return self.plain_answer
-        return plain("\n".join(part for m in done for part in (m.reasoning, m.content, calls(m)) if part))
-
 
 def done(conversation: Conversation) -> str:
-    """All that was thought, said, called and given back after the questions, in its plain form."""
-    return _Said(conversation).done
+    """All that was thought, said, called and given back after the questions, in its plain form; '' where none was asked
+    or answered."""
+    if not _is_exchange(conversation):
+        return ""
+    said = last_answer(conversation)
+    return _done(conversation, said, plain(said))
 
 
-def whole(conversation: Conversation) -> tuple[str, ...]:
+def _is_exchange(conversation: Conversation) -> bool:
+    return bool(conversation.prompt.strip()) and speaks(last_turn(conversation))
+
+
+def _done(conversation: Conversation, said: str, plain_form: str) -> str:
+    """As `done`; `said` is the last answer."""
+    turns = [turn for turn in conversation.messages if turn.role in ("assistant", "tool")]
+    if len(turns) == 1 and not (turns[0].reasoning or turns[0].tool_calls) and turns[0].content == said:
+        return plain_form
+    return plain("\n".join(part for m in turns for part in (m.reasoning, m.content, calls(m)) if part))
+
+
+def _whole(conversation: Conversation, contents: Sequence[str]) -> list[str]:
     """What two rows have in common that are the same; the ids of calls are drawn by chance and do not count."""
-    turns = (
-        (m.role, m.name, " ".join(m.reasoning.split()), " ".join(words_of(m.content)), calls(m))
-        for m in conversation.messages
-    )
-    return (*conversation.tools, *(part for turn in turns for part in turn))
+    parts = [*conversation.tools]
+    for turn, content in zip(conversation.messages, contents, strict=True):
+        parts += (turn.role, turn.name, " ".join(turn.reasoning.split()), content, calls(turn))
+    return parts
 
 
 def _numbers(text: str) -> list[str]:
@@ -209,6 +230,5 @@ def _shape(response: str) -> int:
 
 def _hash(*texts: str) -> int:
     """64 bits, the same in every process, never 0 or TEXT; each text is told from its neighbours by its length."""
-    lengths = ",".join([str(len(text)) for text in texts])
-    said = "".join((lengths, ":", *texts)).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.blake2b(said, digest_size=8).digest(), "little") | 2
+    said = ",".join([str(len(text)) for text in texts]) + ":" + "".join(texts)
+    return xxh3_64_intdigest(said.encode("utf-8", "surrogatepass")) | 2

@@ -6,7 +6,7 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar
 
@@ -15,10 +15,6 @@ TEXTS_AT_HAND = 64
 
 lowered: Callable[[str], str] = lru_cache(maxsize=TEXTS_AT_HAND)(str.lower)
 """A text in small letters; the checks that look at the same row share it."""
-
-
-words_of: Callable[[str], list[str]] = lru_cache(maxsize=TEXTS_AT_HAND)(str.split)
-"""What stands between the white space of a text, likewise; nobody may change the list."""
 
 
 def holds_any(text: str, marks: Iterable[str]) -> bool:
@@ -106,29 +102,78 @@ def plain(text: str) -> str:
     >>> plain("Why does bread rise ?") == plain("why does bread rise?")
     True
     """
+    return b" ".join(_simple(text).split()).decode() or " ".join(text.split())
+
+
+def plain_texts(texts: Sequence[str]) -> list[str]:
+    """`plain` of each, in a fifth of the time where there are several.
+
+    >>> plain_texts(["Why does bread rise ?", "(Ça va.)", "?!"])
+    ['why does bread rise', 'ça va', '?!']
+    """
+    lines = _single_spaced(list(map(_simple, texts)))
+    return [line or " ".join(text.split()) for line, text in zip(lines, texts, strict=True)]
+
+
+def single_spaced_texts(texts: Sequence[str]) -> list[str]:
+    """`" ".join(text.split())` of each, likewise.
+
+    >>> single_spaced_texts(["\\tto  be\\n", "", "or\\u3000not"])
+    ['to be', '', 'or not']
+    """
+    lines = [
+        text.encode().translate(_SPACES)
+        if text.isascii()
+        else " ".join(text.split()).encode("utf-8", "surrogatepass")
+        for text in texts
+    ]
+    return _single_spaced(lines)
+
+
+def _simple(text: str) -> bytes:
+    """A text in small letters, with a space for each sign that is neither letter nor digit."""
     if text.isascii():
-        simple = b" ".join(text.encode().translate(_PLAIN).split()).decode()
-    else:
-        folded = unicodedata.normalize("NFKC", text).casefold()
-        for sign in set(folded):
-            if not (sign.isascii() or sign.isalnum()):
-                folded = folded.replace(sign, " ")
-        simple = b" ".join(folded.encode().translate(_PLAIN).split()).decode()
-    return simple or " ".join(text.split())
+        return text.encode().translate(_PLAIN)
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    for sign in set(folded.encode().translate(None, _ASCII).decode()):
+        if not sign.isalnum():
+            folded = folded.replace(sign, " ")
+    return folded.encode().translate(_PLAIN)
+
+
+_ASCII = bytes(range(128))
+_SPACES = bytes(ord(" ") if chr(c).isspace() else c for c in range(128)) + bytes(range(128, 256))
+
+
+def _single_spaced(lines: Sequence[bytes]) -> list[str]:
+    """Lines whose only white space are blanks, without those at both ends and a single one wherever there are several.
+
+    All of them at once, end to end: a blank stays where none, and no border, stands before it.
+    """
+    import numpy
+
+    data = numpy.frombuffer(b"\n".join((b"", *lines)), dtype=numpy.uint8)
+    blank = data == ord(" ")
+    stays = ~blank
+    stays[1:] |= ~blank[:-1] & (data[:-1] != ord("\n"))
+    return [
+        line.rstrip(b" ").decode("utf-8", "surrogatepass") for line in data[stays].tobytes().split(b"\n")[1:]
+    ]
 
 
 _LETTERS_AND_DIGITS = bytes(
-    ord("0") if chr(c).isdecimal() else ord("a") if chr(c).isalpha() else c for c in range(128)
+    ord("0" if chr(c).isdecimal() else "A" if chr(c).isupper() else "a" if chr(c).isalpha() else chr(c))
+    for c in range(128)
 ) + bytes(128)
 
 
 @lru_cache(maxsize=TEXTS_AT_HAND)
 def outline(text: str) -> bytes:
-    """A text with each ASCII letter as `a` and each ASCII digit as `0`: what stands beside a digit is found in it a
-    dozen times as quick as by a pattern.
+    """A text with each ASCII letter as `a` or `A` and each ASCII digit as `0`: what stands beside a digit is found in
+    it a dozen times as quick as by a pattern.
 
-    >>> outline("v2.0, at 10:30")
-    b'a0.0, aa 00:00'
+    >>> outline("V2.0, at 10:30")
+    b'A0.0, aa 00:00'
     """
     return text.encode("utf-8", "surrogatepass").translate(_LETTERS_AND_DIGITS)
 
@@ -421,6 +466,7 @@ def scripts_in(text: str) -> set[str]:
     return found | {"han", "kana"} if found & {"han", "kana"} else found
 
 
+@lru_cache(maxsize=TEXTS_AT_HAND)
 def language_of(text: str, words_needed: int = 4) -> str | None:
     """The European language that the small words of a Latin-script text clearly belong to, or None.
 
@@ -450,6 +496,7 @@ def _in_words(text: str) -> list[str]:
     return " ".join(_WORD.findall(text)).lower().split()
 
 
+@lru_cache(maxsize=TEXTS_AT_HAND)
 def is_plainly_english(text: str) -> bool:
     """Whether the first words hold enough that only English has; quick, and no answer for other texts."""
     words = text[:600].lower().split()
@@ -488,8 +535,13 @@ def identified(text: str, sure: float) -> str | None:
     >>> identified("Bugün hava çok güzel ve parka gidiyoruz.", 0.8)
     'tr'
     """
-    language, probability = _identifier()(text[:_ENOUGH_LETTERS])
+    language, probability = _classified(text[:_ENOUGH_LETTERS])
     return language if probability >= sure else None
+
+
+@lru_cache(maxsize=TEXTS_AT_HAND)
+def _classified(text: str) -> tuple[str, float]:
+    return _identifier()(text)
 
 
 # ---- misread encodings --------------------------------------------------------------------------------------------
