@@ -16,9 +16,9 @@ from studio.engine.integrity import sha256
 from studio.engine.proof_files import CARD, RECEIPT, VERIFICATION
 from studio.services import tasks
 from studio.services.files import read_json
-from studio.services.receipts import results
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
+from studio.services.trained import result_sums
 
 if TYPE_CHECKING:
     from studio.domain.config import ExportConfig
@@ -84,7 +84,7 @@ def proven_files(folder: Path) -> dict[str, str]:
 def holds(files: RunFiles, config: ExportConfig, folder: Path) -> bool:
     """Whether the folder is this very export of the run as it is now: it need not be made again to be pushed."""
     receipt = read_json(folder / RECEIPT) or {}
-    made, now = receipt.get("export", {}), results(files)
+    made, now = receipt.get("export", {}), result_sums(files)
     return (
         receipt.get("run") == files.id
         and [made.get(name) for name in ("to", "into", "precision")]

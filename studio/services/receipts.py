@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from studio.services.jobs import Jobs
 from studio.services.packing import Packed
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
-from studio.services.trained import weight_stamps
+from studio.services.trained import result_sums, weight_stamps
 
 _LEFT_BEHIND = ("exports", "endpoint", "stop", "place", ".reserve", ".meeting")
 """Not copied: exports are made and served anew, and the rest was between a worker and its machine."""
@@ -39,7 +40,7 @@ def receipt(files: RunFiles) -> dict[str, Any]:
         "versions": env["versions"],
         "hardware": env.get("hardware", {}),
         "rows": env.get("rows", {}),
-        "sha256": {**env["sha256"], "result": results(files)},
+        "sha256": {**env["sha256"], "result": result_sums(files)},
         "config": config.model_dump(mode="json"),
     }
 
@@ -60,12 +61,6 @@ def _without_folders(value: Any) -> Any:
     return value
 
 
-def results(files: RunFiles) -> dict[str, str]:
-    """The SHA-256 of each file of weights that the run ended with."""
-    folders = (files.adapter, files.model)
-    return {file.name: sha256(file) for folder in folders for file in sorted(folder.glob("*.safetensors"))}
-
-
 def packed(store: Store, run_id: str) -> Packed:
     """A run's folder as an archive that another machine can import. StudioError where it is still at work."""
     run = Jobs(store).get(run_id)
@@ -82,8 +77,9 @@ def packed(store: Store, run_id: str) -> Packed:
 def import_run(store: Store, folder: Path, base: Path | None = None) -> str:
     """Copy a run's folder of another machine into the store and return its id; nothing that is there is overwritten.
 
-    `base` is where its base model lies, if not where its configuration says. Raises StudioError where rows, template or
-    base model are not those of its receipt.
+    A folder that was unpacked in the store's own scratch is not copied but moved. `base` is where its base model lies,
+    if not where its configuration says. Raises StudioError where rows, template, trained weights or base model are not
+    those of its receipt.
     """
     given = RunFiles(folder.expanduser().resolve())
     _check_whole(given)
@@ -94,7 +90,12 @@ def import_run(store: Store, folder: Path, base: Path | None = None) -> str:
     shutil.rmtree(copying, ignore_errors=True)
     try:
         with explained(target):
-            shutil.copytree(given.folder, copying, ignore=shutil.ignore_patterns(*_LEFT_BEHIND))
+            if given.folder.is_relative_to(store.tmp_dir):
+                given.folder.rename(copying)
+                for name in _LEFT_BEHIND:
+                    _remove(copying / name)
+            else:
+                shutil.copytree(given.folder, copying, ignore=shutil.ignore_patterns(*_LEFT_BEHIND))
             copied = RunFiles(copying)
             copied.write_env(
                 {**given.env(), "model_path": str(model_path), "base_files": weight_stamps(model_path)}
@@ -109,8 +110,15 @@ def import_run(store: Store, folder: Path, base: Path | None = None) -> str:
     return run_id
 
 
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _check_whole(given: RunFiles) -> None:
-    """StudioError where it is no run, one at work, or its rows or template are not as they were written."""
+    """StudioError where it is no run, one at work, or its rows, template or weights are not as they were written."""
     name = given.run()["name"]
     if given.state().state in ALIVE:
         raise StudioError(
@@ -120,11 +128,13 @@ def _check_whole(given: RunFiles) -> None:
         )
     sums = given.env().get("sha256", {})
     data = given.folder / "data"
-    found = {
+    found: dict[str, Callable[[], Any]] = {
         "train_rows": lambda: sha256(data / "train.jsonl"),
         "held_out_rows": lambda: sha256(data / "held_out.jsonl"),
         "template": lambda: hashlib.sha256(given.template.read_text(encoding="utf-8").encode()).hexdigest(),
     }
+    if "result" in sums:  # not yet where a run has no result, or is of a version that wrote none down
+        found["result"] = lambda: result_sums(given)
     for part, hashed in found.items():
         try:
             same = hashed() == sums[part]
@@ -134,7 +144,12 @@ def _check_whole(given: RunFiles) -> None:
             raise StudioError(
                 "The {part} in {folder} are not those that the run was trained with.",
                 "Copy the run's whole folder again.",
-                part={"train_rows": "rows", "held_out_rows": "held-out rows", "template": "template"}[part],
+                part={
+                    "train_rows": "rows",
+                    "held_out_rows": "held-out rows",
+                    "template": "template",
+                    "result": "trained weights",
+                }[part],
                 folder=str(given.folder),
             )
 

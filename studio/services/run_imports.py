@@ -104,12 +104,11 @@ def _check_size(name: str, folder: Path, files: int, total: int, packed: int) ->
             limit=_BOUNDS.ratio * packed // 10**6,
         )
     free = shutil.disk_usage(folder).free
-    # Once unpacked, and once as the run.
-    if 2 * total + _MARGIN > free:
+    if total + _MARGIN > free:
         raise StudioError(
             "{file} needs {needed} MB and {free} MB are free.",
             "Free some space (old runs and exports are the largest).",
             file=name,
-            needed=(2 * total + _MARGIN) // 10**6,
+            needed=(total + _MARGIN) // 10**6,
             free=free // 10**6,
         )

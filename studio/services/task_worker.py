@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import time
 import traceback
@@ -101,8 +102,13 @@ def main() -> int:
     secret = sys.stdin.read()  # its end comes once the starter has written this process down
     guard_output()
     files = TaskFiles(Path(sys.argv[1]) / "tasks" / sys.argv[2])
-    confined = bool((read_json(files.request) or {}).get("confined"))
-    return work(Store(sys.argv[1], confined=confined), files, secret)
+    store = Store(sys.argv[1], confined=bool((read_json(files.request) or {}).get("confined")))
+    store.tmp_dir = files.scratch  # goes with the task, however it ends
+    files.scratch.mkdir()
+    try:
+        return work(store, files, secret)
+    finally:
+        shutil.rmtree(files.scratch, ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -84,6 +84,11 @@ class TaskFiles:
     def log(self) -> Path:
         return self.folder / "worker.log"
 
+    @property
+    def scratch(self) -> Path:
+        """What it needs only while it works."""
+        return self.folder / "scratch"
+
 
 def start(store: Store, kind: Kind, request: Mapping[str, Any], secret: str = "") -> str:
     """Start a task in a process of its own, which outlives the page; returns its id. `secret` is handed to it alone."""
@@ -165,6 +170,7 @@ def cancel(store: Store, task: str) -> None:
     files = _files(store, task)
     written = read_json(files.process) or {}
     process.kill(written.get("pid"), written.get("started"))
+    shutil.rmtree(files.scratch, ignore_errors=True)
     if (read_json(files.state) or {}).get("state", "running") == "running":
         write_json(files.state, {"state": "stopped"})
 

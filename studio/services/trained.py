@@ -7,6 +7,7 @@ from typing import Literal
 
 from studio.domain.config import RunConfig
 from studio.domain.errors import StudioError
+from studio.engine.integrity import sha256
 from studio.engine.model_files import weight_files
 from studio.engine.templates import Template
 from studio.engine.tokenizer import load_tokenizer
@@ -59,6 +60,12 @@ def _check_base(files: RunFiles, model_path: Path, name: str) -> None:
             path=str(model_path),
             run=name,
         )
+
+
+def result_sums(files: RunFiles) -> dict[str, str]:
+    """The SHA-256 of each file of weights that the run ended with."""
+    folders = (files.adapter, files.model)
+    return {file.name: sha256(file) for folder in folders for file in sorted(folder.glob("*.safetensors"))}
 
 
 def weight_stamps(model_path: Path) -> dict[str, list[int]]:

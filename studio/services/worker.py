@@ -41,7 +41,7 @@ from studio.services.plan import Prepared, prepare
 from studio.services.redaction import guard_output
 from studio.services.run_files import RunFiles, State
 from studio.services.store import Store
-from studio.services.trained import kept_templates, weight_stamps
+from studio.services.trained import kept_templates, result_sums, weight_stamps
 
 _POLL = 0.3
 _RESERVE = 256 * 1024
@@ -165,6 +165,9 @@ class Worker:
     def _work(self) -> int:
         """Train; returns the exit status."""
         metrics = self._train()
+        if self.ranks.leads:
+            env = self.files.env()
+            self.files.write_env({**env, "sha256": {**env["sha256"], "result": result_sums(self.files)}})
         self.log.append(Finished(state="finished", metrics=metrics, seconds=time.monotonic() - self.begun))
         self.say("finished")
         return 0

@@ -13,7 +13,7 @@ from studio.engine.integrity import sha256
 from studio.services.receipts import import_run, receipt
 from studio.services.run_files import RunFiles, State
 from studio.services.store import Store
-from studio.services.trained import read_trained
+from studio.services.trained import read_trained, result_sums
 from tests.runs import finished_run
 
 
@@ -95,6 +95,29 @@ def test_changed_rows_are_refused(run: RunFiles, here: Store) -> None:
     with pytest.raises(StudioError, match=r"The rows in .* are not those that the run was trained with"):
         import_run(here, run.folder)
     assert here.run_ids() == []
+
+
+def test_changed_weights_are_refused(run: RunFiles, here: Store) -> None:
+    env = run.env()
+    run.write_env({**env, "sha256": {**env["sha256"], "result": result_sums(run)}})
+    import_run(here, run.folder)
+    here.delete_run(run.id)
+    weights = run.adapter / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(
+        StudioError, match=r"The trained weights in .* are not those that the run was trained with"
+    ):
+        import_run(here, run.folder)
+    assert here.run_ids() == []
+
+
+def test_one_that_was_unpacked_in_the_store_s_own_scratch_is_moved(run: RunFiles, here: Store) -> None:
+    (run.exports / "merged").mkdir(parents=True)
+    folder = here.tmp_dir / "unpacked" / run.id
+    shutil.copytree(run.folder, folder)
+    assert import_run(here, folder) == run.id
+    assert not folder.exists()
+    assert not RunFiles(here.run_dir(run.id)).exports.exists()
 
 
 def test_another_base_is_refused(run: RunFiles, here: Store) -> None:

@@ -79,8 +79,12 @@ def test_a_task_that_is_cancelled_is_stopped_and_leaves_no_dataset(store: Store)
     before = store.datasets()
     task = self_writing.start(store, "tiny", 5000, template=TemplateConfig())
     assert tasks.running(store, "write") is not None
+    scratch = store.home / "tasks" / task / "scratch"
+    while not scratch.is_dir():
+        time.sleep(0.05)
     tasks.cancel(store, task)
     assert tasks.status(store, task).state == "stopped"
+    assert not scratch.exists()
     assert store.datasets() == before
 
 

@@ -8,7 +8,7 @@ from studio.domain.config import parse_config
 from studio.engine.templates import resolve
 from studio.services.jobs import Jobs
 from studio.services.store import Store
-from studio.services.trained import read_trained
+from studio.services.trained import read_trained, result_sums
 from studio.services.worker import Worker
 from tests.tiny import tiny_model
 
@@ -28,6 +28,7 @@ def test_a_run_keeps_the_template_of_its_plain_texts_and_writes_them_by_it_ever_
     files = Jobs(store).write(config)
     assert Worker(files.folder).run() == 0, files.state().reason
     trained = read_trained(files)
+    assert files.env()["sha256"]["result"] == result_sums(files)
     assert files.text_template.read_text(encoding="utf-8") == resolve("plain", trained.tokenizer).source
 
     files.text_template.write_text("{{ messages[0].content }} And so on.<|im_end|>", encoding="utf-8")
