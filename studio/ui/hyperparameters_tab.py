@@ -46,11 +46,12 @@ def build(page: Page) -> None:
                         allow_custom_value=True,
                         elem_id="model",
                     )
-                    with gr.Column(elem_classes="fields"):
+                    # Fields come up with their values in them: what were typed before would be lost.
+                    with gr.Column(elem_classes="fields", visible=False) as first:
                         place(form.first_settings())
                 with gr.Accordion(t("form.advanced"), open=False, elem_classes="surface", elem_id="advanced"):
                     for group, settings in form.grouped_settings():
-                        with gr.Column(elem_classes="group") as column:
+                        with gr.Column(elem_classes="group", visible=False) as column:
                             groups.append(column)
                             gr.HTML(t(f"form.group.{group}"), elem_classes="section-title")
                             with gr.Column(elem_classes="fields"):
@@ -77,7 +78,7 @@ def build(page: Page) -> None:
         page.next_button("training")
         shown = gr.State({})
         edits = form.edits()
-    results = [shown, estimate, fit, told, offer, *widgets, *groups]
+    results = [shown, estimate, fit, told, offer, *widgets, first, *groups]
 
     def enter(say: Words, draft: Draft) -> Iterator[tuple[Any, ...]]:
         choices = _choices(page, say, draft)
@@ -214,6 +215,7 @@ def _filled(
             change |= form.look(say, setting, looks)
         shown[f"{key}#looks"] = looks
         updates.append(gr.update(**change) if change else gr.skip())
+    updates.append(gr.update(visible=True))
     seen = {setting.key for setting in fields if shown[f"{setting.key}#looks"].applies}
     for _, settings in form.grouped_settings():
         updates.append(gr.update(visible=any(setting.key in seen for setting in settings)))

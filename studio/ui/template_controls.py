@@ -185,15 +185,18 @@ def written(
         yield gr.skip(), "", gr.skip(), gr.skip(), gr.skip()
 
 
-def values(say: Words, draft: Draft, tokenizer: Tokenizer | None) -> list[Any]:
-    """What the controls hold, in the order of `Controls.filled`."""
+def values(say: Words, draft: Draft, tokenizer: Tokenizer | None, length: str) -> list[Any]:
+    """What the controls hold, in the order of `Controls.filled`.
+
+    `length` is what its field holds: where that is right it is left alone, as a person may be typing there by now.
+    """
     offered = names(say, tokenizer)
     typed = form.text_of(_setting(LENGTH), draft.values.get(LENGTH))
     return [
         gr.Dropdown(
             choices=[*offered, (say("template.name.custom"), CUSTOM)], value=draft.values.get(NAME) or AUTO
         ),
-        gr.Textbox(value=typed, placeholder=say("form.auto")),
+        gr.Textbox(placeholder=say("form.auto"), **({} if typed == length else {"value": typed})),
         gr.Dropdown(value=draft.values.get(OVERLONG) or _setting(OVERLONG).default),
         *description(say, draft, tokenizer),
         gr.Dropdown(choices=offered, value=None),

@@ -57,21 +57,21 @@ def build(page: Page) -> None:
         """The viewer after a change."""
         return gr.HTML(state=row_view.state(say, page, draft, Beside.chosen(*given), found))
 
-    def enter(say: Words, draft: Draft, last: str, *given: Any) -> Iterator[tuple[Any, ...]]:
+    def enter(say: Words, draft: Draft, last: str, length: str, *given: Any) -> Iterator[tuple[Any, ...]]:
         if draft.dataset and last != draft.dataset and form.reads_large_files(page.store, draft):
             held = [gr.skip()] * (len(controls.filled) + 2)
             yield (*held, gr.HTML(state=row_view.NO_ROWS), set_views.drawing(say), gr.skip())
-        yield entered(say, draft, last, *given)
+        yield entered(say, draft, last, length, *given)
 
-    def entered(say: Words, draft: Draft, last: str, *given: Any) -> tuple[Any, ...]:
+    def entered(say: Words, draft: Draft, last: str, length: str, *given: Any) -> tuple[Any, ...]:
         if not draft.dataset:
             nothing = views.empty(say("template.empty"), say("template.empty.next"))
-            held = template_controls.values(say, draft, None)
+            held = template_controls.values(say, draft, None, length)
             return (*held, *_offered(say, None, [], Beside()), told(say, draft), nothing, "")
         tokenizer, runs = tokenizer_of(page, draft), _runs(page, draft)
         kept = _still_there(Beside.chosen(*given), draft, tokenizer, runs)
         panel = gr.skip() if last == draft.dataset else page.probing(say) or set_views.waiting(say)
-        held = template_controls.values(say, draft, tokenizer)
+        held = template_controls.values(say, draft, tokenizer, length)
         labelled = [_choice(page, say, tokenizer, run) for run in runs]
         offered = _offered(say, tokenizer, labelled, kept)
         return (*held, *offered, told(say, draft, *astuple(kept)), panel, last)
@@ -113,7 +113,7 @@ def build(page: Page) -> None:
         "template",
         enter,
         [*controls.filled, beside.other, beside.run, viewer, overview, drawn_for],
-        inputs=[drawn_for, *beside.all],
+        inputs=[drawn_for, controls.length, *beside.all],
         error=error,
     )
     template_controls.wire(page, controls, viewer, overview, beside.all, told, error)
