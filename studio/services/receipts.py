@@ -85,7 +85,7 @@ def import_run(store: Store, folder: Path, base: Path | None = None) -> str:
     _check_whole(given)
     run_id = str(given.run()["id"])
     target = store.free_run_dir(run_id)
-    model_path = _base(store, given, base)
+    model_path, env = _base(store, given, base), given.env()
     copying = store.tmp_dir / f"import-{run_id}"
     shutil.rmtree(copying, ignore_errors=True)
     try:
@@ -97,9 +97,7 @@ def import_run(store: Store, folder: Path, base: Path | None = None) -> str:
             else:
                 shutil.copytree(given.folder, copying, ignore=shutil.ignore_patterns(*_LEFT_BEHIND))
             copied = RunFiles(copying)
-            copied.write_env(
-                {**given.env(), "model_path": str(model_path), "base_files": weight_stamps(model_path)}
-            )
+            copied.write_env({**env, "model_path": str(model_path), "base_files": weight_stamps(model_path)})
             state = copied.state()
             copied.write_state(
                 replace(state, pid=None, started=None)

@@ -56,7 +56,7 @@ def test_a_run_comes_in_is_exported_and_goes_out(
     page.locator("#runs").get_by_text("No runs yet").wait_for()  # the page listens
     page.locator("#import button").first.click()
     page.locator("#import-upload input[type=file]").set_input_files(str(archive))
-    page.locator("#import-upload").get_by_text("run.zip").wait_for()
+    page.locator("#import-upload .file-preview").wait_for()
     page.locator("#import-start").click()
     page.locator("#import-told").get_by_text(f"{run.id} is in the list").wait_for()
     page.locator("#runs").get_by_text("tuned").first.wait_for()

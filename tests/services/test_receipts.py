@@ -117,6 +117,7 @@ def test_one_that_was_unpacked_in_the_store_s_own_scratch_is_moved(run: RunFiles
     shutil.copytree(run.folder, folder)
     assert import_run(here, folder) == run.id
     assert not folder.exists()
+    assert receipt(RunFiles(here.run_dir(run.id))) == receipt(run)
     assert not RunFiles(here.run_dir(run.id)).exports.exists()
 
 
