@@ -137,7 +137,7 @@ def made(
                 on_ray=bool(ray),
                 **as_options(read_as),
             )
-            write_json(unfinished / _SOURCE, {"path": str(path), "code": _code()})
+            write_json(unfinished / _SOURCE, {"path": str(path.absolute()), "code": _code()})
             _put(unfinished, folder)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

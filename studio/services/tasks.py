@@ -169,8 +169,14 @@ def cancel(store: Store, task: str) -> None:
     """End a task at once; what it made so far is given up."""
     files = _files(store, task)
     written = read_json(files.process) or {}
+    # Before, or else whoever looks meanwhile is told that it ended of itself; and after, as it may have written last.
+    _stopped(files)
     process.kill(written.get("pid"), written.get("started"))
     shutil.rmtree(files.scratch, ignore_errors=True)
+    _stopped(files)
+
+
+def _stopped(files: TaskFiles) -> None:
     if (read_json(files.state) or {}).get("state", "running") == "running":
         write_json(files.state, {"state": "stopped"})
 

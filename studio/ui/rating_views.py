@@ -122,7 +122,7 @@ def _scores(say: Words, shown: Shown) -> str:
     )
     heads = "".join(f'<b aria-hidden="true">{name}</b>' for name in "AB")
     title = f'<span class="muted small">{escape(say("rating.scores"))}</span>'
-    return f'<div class="scores">{title}{heads}{lines}</div>'
+    return f'<div class="ratings">{title}{heads}{lines}</div>'
 
 
 def _cell(say: Words, dimension: str, place: str, shown: Shown) -> str:
