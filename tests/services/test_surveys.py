@@ -65,6 +65,18 @@ def test_the_same_bytes_are_surveyed_once_and_others_anew(tmp_path: Path) -> Non
     assert len(list((store.home / "cache" / "surveys").iterdir())) == 1
 
 
+def test_the_survey_of_a_file_named_from_where_one_stands_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path / "home")
+    (tmp_path / "rows.jsonl").write_text('{"prompt": "q", "response": "a"}\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    surveys.made(store, Path("rows.jsonl"))
+    monkeypatch.chdir("/")
+    surveys.sweep(store)
+    assert len(list((store.home / "cache" / "surveys").iterdir())) == 1
+
+
 def test_a_survey_that_is_ended_leaves_nothing(tmp_path: Path) -> None:
     store = Store(tmp_path / "home")
     task, _ = at_work(store, tmp_path)
