@@ -90,7 +90,7 @@ def import_run(store: Store, folder: Path, base: Path | None = None) -> str:
     shutil.rmtree(copying, ignore_errors=True)
     try:
         with explained(target):
-            if given.folder.is_relative_to(store.tmp_dir):
+            if given.folder.is_relative_to(store.tmp_dir.resolve()):
                 given.folder.rename(copying)
                 for name in _LEFT_BEHIND:
                     _remove(copying / name)

@@ -46,7 +46,7 @@ def build(page: Page) -> None:
                         allow_custom_value=True,
                         elem_id="model",
                     )
-                    # Fields come up with their values in them: what were typed before would be lost.
+                    # Fields come up with their values in them: what is typed before that would be lost.
                     with gr.Column(elem_classes="fields", visible=False) as first:
                         place(form.first_settings())
                 with gr.Accordion(t("form.advanced"), open=False, elem_classes="surface", elem_id="advanced"):
