@@ -73,7 +73,7 @@ def add_file(parser: argparse.ArgumentParser) -> None:
         "--read-as",
         action="append",
         metavar="NAME=VALUE",
-        help="what is not to be recognised: encoding, delimiter, sheet, split (or all), texts=documents",
+        help="what is not to be recognised: encoding, delimiter, header=none, sheet, split (or all), texts=documents",
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -11,25 +12,49 @@ from studio.domain.errors import StudioError
 from studio.domain.finding import Finding, finding
 from studio.domain.text import Text
 from studio.engine.fields import Unconvertible
-from studio.engine.formats import FORMATS, check_columns, convert, recognise, unused_fields
+from studio.engine.formats import (
+    FORMATS,
+    IN_TURNS,
+    SEVERAL,
+    check_columns,
+    convert,
+    main_format,
+    own_format,
+    says_nothing,
+    unused_fields,
+)
 from studio.engine.records import Problem, Record
 from studio.engine.turns import INLINE_REASONING, REASONING, without_padding
 
 SHOWN_PROBLEMS = 20
 """So many rows that cannot be used are told one by one; the rest in one sentence."""
-LOOKED_AT = 50
-"""Records by which a format is recognised."""
+_NAMED = 8
+"""So many columns of a row are named."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """How records are read: a settled format, columns mapped by hand, the names of all columns, and whether the records
-    are rows of a table, whose columns give each of them nulls for what others have."""
+    """How records are read: in the `format` of the file; where that is `free`, one that has another in its own.
+
+    `columns` are those mapped by hand, `names` those of the whole file; `padded` says whether records are rows of a
+    table, whose columns give each of them nulls for what others have.
+    """
 
     format: str
     columns: dict[str, str] | None
     names: tuple[str, ...]
     padded: bool
+    free: bool
+
+    def format_of(self, record: Mapping[str, Any]) -> str:
+        """The format in which a record is read."""
+        if not self.free:
+            return self.format
+        if self.columns and not record.keys().isdisjoint(self.columns.values()):
+            return "columns"
+        own = own_format(record)
+        alike = own in IN_TURNS and self.format in IN_TURNS
+        return self.format if own is None or alike else own
 
 
 @dataclass
@@ -42,19 +67,27 @@ class Converted:
     """Numbers of the rows whose field of that name no conversation can hold."""
     thoughtful: list[int] = field(default_factory=list)
     """Numbers of the rows with reasoning at the start of an answer."""
+    formats: Counter[str] = field(default_factory=Counter)
+    """So many conversations were read in each format."""
 
     def take(self, other: Converted) -> None:
         """Add what was found in the part that follows, but for its conversations."""
         self.problems += other.problems
         self.thoughtful += other.thoughtful
+        self.formats += other.formats
         for name, rows in other.unused.items():
             self.unused.setdefault(name, []).extend(rows)
+
+    @property
+    def format(self) -> str:
+        """The format of all conversations, or `formats.SEVERAL`."""
+        return next(iter(self.formats)) if len(self.formats) == 1 else SEVERAL
 
     @property
     def findings(self) -> list[Finding]:
         """About what was converted; `about_problems` tells of what was not."""
         unused = (_about_unused(name, rows) for name, rows in self.unused.items())
-        return [*unused, *_about_inline_reasoning(self.thoughtful)]
+        return [*_about_formats(self.formats), *unused, *_about_inline_reasoning(self.thoughtful)]
 
 
 def converted(records: Iterable[Record], reading: Reading) -> Converted:
@@ -62,27 +95,32 @@ def converted(records: Iterable[Record], reading: Reading) -> Converted:
     result = Converted()
     for number, line, value, file in records:
         record = without_padding(value) if reading.padded else value
+        form = reading.format_of(record)
         try:
-            conversation = convert(record, reading.format, reading.columns, number, reading.names)
-        except Unconvertible as error:
+            conversation = convert(record, form, reading.columns, number, reading.names)
+        except Unconvertible:
+            if reading.free and says_nothing(record, reading.columns):
+                error = _of_no_format(record)
             result.problems.append(_located(error, file, number, line))
             continue
         result.conversations.append(conversation)
-        for name in unused_fields(record, reading.format, conversation):
+        result.formats[form] += 1
+        for name in unused_fields(record, form, conversation):
             result.unused.setdefault(name, []).append(number)
         if any(INLINE_REASONING.match(text) for text in conversation.responses):
             result.thoughtful.append(number)
     return result
 
 
-def settle_format(
+def settle(
     file: str,
     format: str,
     columns: dict[str, str] | None,
     names: tuple[str, ...],
     rows: Sequence[dict[str, Any]],
-) -> str:
-    """The format to read by, once it is certain that the file has the columns for it. `rows` are its first ones."""
+    padded: bool = False,
+) -> Reading:
+    """How to read a file, once it is certain that it has the columns for it. `rows` are its first ones."""
     if format not in ("auto", *FORMATS):
         raise StudioError(
             "There is no format {format}.",
@@ -90,8 +128,9 @@ def settle_format(
             format=format,
             formats=", ".join(("auto", *FORMATS)),
         )
+    free = format in ("auto", "columns")
     if format == "auto":
-        own = recognise(names, rows[:LOOKED_AT]) or "unknown"
+        own = main_format(names, rows) or "unknown"
         mapped = columns and (own == "unknown" or not set(columns.values()).isdisjoint(names))
         format = "columns" if mapped else own
     elif columns and format != "columns":
@@ -103,12 +142,21 @@ def settle_format(
     if format == "unknown":
         raise StudioError(
             "{file} is in no format that is recognised. Its columns: {columns}.",
-            "Map its columns by hand, or name them prompt and response. In a CSV file, the first row holds the names.",
+            "Map its columns by hand, or name them prompt and response. The first row of a table holds the names; "
+            "where it is a row already, set its header to none.",
             file=file,
             columns=", ".join(map(str, names)) or "none",
         )
     check_columns(format, names, columns, file)
-    return format
+    return Reading(format, columns, names, padded, free)
+
+
+def _of_no_format(record: Mapping[str, Any]) -> Unconvertible:
+    return Unconvertible(
+        "Row {row} ({place}) is in no format that is recognised. Its columns: {columns}.",
+        "missing_field",
+        columns=", ".join(map(str, list(record)[:_NAMED])) or "none",
+    )
 
 
 def _located(error: Unconvertible, file: str, row: int, line: int) -> Problem:
@@ -154,6 +202,24 @@ def about_own_format(file: str, format: str) -> list[Finding]:
             "Nothing needs to be done where that is right. Else choose them for this file.",
             file=file,
             format=format,
+        )
+    ]
+
+
+def _about_formats(formats: Mapping[str, int]) -> list[Finding]:
+    if len(formats) < 2:
+        return []
+    return [
+        finding(
+            "several_formats",
+            "file",
+            "info",
+            (),
+            "The rows have several formats, and each was read in its own: {formats}.",
+            "Nothing needs to be done, if all of them belong into this set.",
+            formats=", ".join(
+                f"{name} ({count:,})" for name, count in sorted(formats.items(), key=lambda item: -item[1])
+            ),
         )
     ]
 

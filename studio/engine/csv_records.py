@@ -25,11 +25,23 @@ _DECLARED = re.compile(r"sep=(.)\s*", re.IGNORECASE)
 Rows = Iterator[tuple[int, Any]]
 
 
-def read_csv(source: TextFile, delimiter: str | None = None) -> Part:
-    """The records of a table in text; its delimiter is recognised where none is given."""
+def read_csv(source: TextFile, delimiter: str | None = None, header: bool = True) -> Part:
+    """The records of a table in text; its delimiter is recognised where none is given.
+
+    Without a `header` the first row is a record, too, and the columns are numbered.
+    """
     part = Part("csv", iter(()), encoding=source.encoding.name)
-    part.rows = _Table(source, delimiter, part).rows()
+    part.rows = _Table(source, delimiter, part, header).rows()
     return part
+
+
+def numbered_names(count: int) -> list[str]:
+    """Names for the columns of a table that has none.
+
+    >>> numbered_names(2)
+    ['column_1', 'column_2']
+    """
+    return [f"column_{number}" for number in range(1, count + 1)]
 
 
 def sniff_delimiter(text: str) -> str | None:
@@ -72,9 +84,10 @@ def table_widths(text: str, delimiter: str) -> list[int]:
 class _Table:
     """A table in text. Where most quotes in cells are written as \\", they are read as doubled ones."""
 
-    def __init__(self, source: TextFile, delimiter: str | None, part: Part) -> None:
+    def __init__(self, source: TextFile, delimiter: str | None, part: Part, named: bool) -> None:
         self.source = source
         self.part = part
+        self.named = named
         head = source.head(_HEAD)
         declared = _DECLARED.fullmatch(head.partition("\n")[0])
         self.declared = bool(declared)
@@ -148,7 +161,7 @@ class _Table:
             yield line
 
     def _header(self) -> tuple[list[str], int]:
-        """The names of the columns, and the number of the line after them."""
+        """The names of the columns, and the number of the line where the records begin."""
         ahead = _Ahead([], self.waiting, self.physical)
         position = 1 if self.declared else 0
         while (line := ahead.line(position)) and not line.strip():
@@ -163,6 +176,9 @@ class _Table:
                 line=position + 1,
                 problem=str(error),
             ) from None
+        if not self.named:
+            self.waiting.extendleft(reversed(ahead.lines[position:]))
+            return numbered_names(len(names)), position + 1
         self.waiting.extendleft(reversed(ahead.lines[end:]))
         return checked_names(names, self.source.name, position + 1), end + 1
 

@@ -18,7 +18,7 @@ from studio.domain.errors import StudioError
 from studio.domain.finding import Finding, finding
 from studio.domain.text import Text
 from studio.engine import conversion, mixing
-from studio.engine.conversion import Reading, about_own_format, about_problems, settle_format
+from studio.engine.conversion import about_own_format, about_problems, settle
 from studio.engine.formats import recognise
 from studio.engine.leakage import Groups, about_leakage, across, between, prompt_key, twins
 from studio.engine.readers import (
@@ -130,25 +130,25 @@ def draw(
 def _dataset(records: Records, path: Path, format: str, columns: dict[str, str] | None) -> Dataset:
     if not records.rows:
         raise _nothing_usable(path, records.problems)
-    format = settle_format(path.name, format, columns, records.columns, records.rows)
+    names = records.columns
+    how = settle(path.name, format, columns, names, records.rows, records.padded)
     rows = (
         Record(*record)
         for record in zip(records.row_numbers, records.lines, records.rows, records.files, strict=True)
     )
-    names = records.columns
-    found = conversion.converted(rows, Reading(format, columns, names, records.padded))
+    found = conversion.converted(rows, how)
     problems = sorted([*records.problems, *found.problems], key=lambda problem: problem.row)
     if not found.conversations:
         raise _nothing_usable(path, problems)
     findings = [
         *records.findings,
-        *(about_own_format(path.name, format) if columns and format != "columns" else ()),
+        *(about_own_format(path.name, found.format) if columns and not found.formats["columns"] else ()),
         *about_problems(problems),
         *found.findings,
     ]
     return Dataset(
         path,
-        format,
+        found.format,
         names,
         records.rows,
         records.row_numbers,

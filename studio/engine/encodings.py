@@ -159,15 +159,27 @@ def _judged(data: bytes, sample: bytes, codec: str, fit: float) -> Encoding:
 
 
 def _without_mark(data: bytes) -> str | None:
-    """UTF-16 is known by zeros on one side of many pairs and nearly none on the other."""
+    """UTF-16 is known by zeros on one side of many pairs and nearly none on the other. Chinese and Japanese have them
+    only in the signs between the texts."""
     data = data[: len(data) // 2 * 2][:100_000]
     if not data:
         return None
     high_first, low_first = data[0::2].count(0), data[1::2].count(0)
     for codec, zeros, others in (("utf-16-le", low_first, high_first), ("utf-16-be", high_first, low_first)):
-        if zeros > 0.05 * len(data) / 2 and others <= 0.05 * zeros and _reads_well(data, codec):
+        one_sided = zeros > 0 and others <= 0.05 * zeros
+        many = zeros > 0.05 * len(data) / 2
+        if one_sided and _reads_well(data, codec) and (many or _eastern(data.decode(codec, "replace"))):
             return codec
     return None
+
+
+def _eastern(text: str) -> bool:
+    """Whether nearly all of a text above ASCII is of the scripts and signs of East Asia."""
+    foreign = sum(ord(character) > 127 for character in text)
+    return len(_EASTERN.findall(text)) >= 0.95 * foreign > 0
+
+
+_EASTERN = re.compile("[\u2010-\u2027\u3000-\u30ff\u3400-\u9fff\uac00-\ud7a3\uff00-\uffef]")
 
 
 def _reads_well(data: bytes, codec: str) -> bool:

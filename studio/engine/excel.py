@@ -10,6 +10,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -18,7 +19,8 @@ from studio.domain.errors import StudioError
 from studio.domain.finding import finding
 from studio.domain.text import Text
 from studio.engine.archives import DAMAGE as DAMAGED_ARCHIVE
-from studio.engine.csv_records import about_unnamed, checked_names
+from studio.engine.csv_records import about_unnamed, checked_names, numbered_names
+from studio.engine.formats import recognise
 from studio.engine.records import Malformed, Part
 from studio.engine.text_files import Told, shortened
 
@@ -44,10 +46,13 @@ class _Unreadable(Exception):
     """What is wrong with a workbook."""
 
 
-def read_excel(path: Path, name: str, sheet: str | None = None, told: Told | None = None) -> Part:
-    """The records of a sheet, by default the first that is not hidden."""
+def read_excel(
+    path: Path, name: str, sheet: str | None = None, told: Told | None = None, header: bool = True
+) -> Part:
+    """The records of a sheet: by default of the first visible one whose columns tell what they are, or else of the
+    first with rows. Without a `header` the first row is a record, too, and the columns are numbered."""
     part = Part("excel", iter(()))
-    part.rows = _rows(path, name, sheet, part, told)
+    part.rows = _rows(path, name, sheet, part, told, header)
     return part
 
 
@@ -61,12 +66,12 @@ def is_workbook(path: Path) -> bool:
     return "[Content_Types].xml" in names and any(name.startswith("xl/") for name in names)
 
 
-def _rows(path: Path, name: str, sheet: str | None, part: Part, told: Told | None) -> Rows:
+def _rows(path: Path, name: str, sheet: str | None, part: Part, told: Told | None, header: bool) -> Rows:
     try:
         with zipfile.ZipFile(path) as archive:
             book = _Book(archive, name)
             place = book.sheet(sheet, part)
-            yield from _records(book, place, part, told)
+            yield from _records(book, place, part, told, header)
     except (expat.ExpatError, _Unreadable, *DAMAGED_ARCHIVE) as error:
         raise StudioError(
             "{file} is a damaged {kind} file: {problem}.",
@@ -77,18 +82,15 @@ def _rows(path: Path, name: str, sheet: str | None, part: Part, told: Told | Non
         ) from None
 
 
-def _records(book: _Book, place: str, part: Part, told: Told | None) -> Rows:
+def _records(book: _Book, place: str, part: Part, told: Told | None, header: bool) -> Rows:
     names: list[str] | None = None
     unread = 0
-    for line, cells in book.rows(place, told):
-        while cells and cells[-1] == "":
-            cells.pop()
-        if not cells:
-            continue
+    for line, cells in _filled(book.rows(place, told)):
         if names is None:
-            names = checked_names(map(str, cells), book.name, line)
+            names = checked_names(map(str, cells), book.name, line) if header else numbered_names(len(cells))
             part.header = tuple(name for name in names if name)
-            continue
+            if header:
+                continue
         wrong = next((column for column, cell in enumerate(cells, 1) if isinstance(cell, _Wrong)), None)
         if wrong is not None:
             yield line, _wrong_cell(cells, line, wrong)
@@ -104,6 +106,15 @@ def _records(book: _Book, place: str, part: Part, told: Told | None) -> Rows:
             yield line, {name: cell for name, cell in zip(names, cells, strict=True) if name}
     if unread:
         part.findings.append(about_unnamed(book.name, unread))
+
+
+def _filled(rows: Iterator[tuple[int, list[Any]]]) -> Iterator[tuple[int, list[Any]]]:
+    """The rows with any cell, without the empty cells at their end."""
+    for line, cells in rows:
+        while cells and cells[-1] == "":
+            cells.pop()
+        if cells:
+            yield line, cells
 
 
 class _Wrong(str):
@@ -171,8 +182,8 @@ class _Book:
                 sheet=wanted,
                 sheets=", ".join(names),
             )
-        visible = [name for name, _, hidden in self.sheets if not hidden]
-        chosen = wanted if wanted is not None else (visible or names)[0]
+        visible = [sheet for sheet in self.sheets if not sheet[2]] or self.sheets
+        chosen = wanted if wanted is not None else self._likeliest(visible)
         part.sheet, part.sheets = chosen, tuple(names)
         others = [name for name, place, _ in self.sheets if name != chosen and self._holds_cells(place)]
         if others:
@@ -190,6 +201,19 @@ class _Book:
                 )
             )
         return self.sheets[names.index(chosen)][1]
+
+    def _likeliest(self, sheets: list[tuple[str, str, bool]]) -> str:
+        """The first sheet whose columns tell what they are; else the first with rows below them, or with any cell."""
+        best, most = sheets[0][0], 0
+        for name, place, _ in sheets if len(sheets) > 1 else ():
+            try:
+                rows = list(islice(_filled(self.rows(place, None)), 2))
+            except (expat.ExpatError, _Unreadable, *DAMAGED_ARCHIVE):
+                continue  # told when this sheet is asked for
+            told = bool(rows) and recognise(map(str, rows[0][1]), ()) is not None
+            if (worth := len(rows) + told) > most:
+                best, most = name, worth
+        return best
 
     def rows(self, place: str, told: Told | None) -> Iterator[tuple[int, list[Any]]]:
         """The number and the cells of each row of a sheet; what is left out between them is an empty text."""

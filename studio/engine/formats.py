@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from studio.domain.chat import Conversation, Message
 from studio.domain.errors import StudioError
 from studio.engine.fields import Unconvertible, as_list, field, key_of, refuse_half_characters, text_of
 from studio.engine.preference import CHOSEN, preferred_turns
-from studio.engine.readers import kind_of
+from studio.engine.records import kind_of
 from studio.engine.turns import other_reasoning, read_tools, read_turns
 
 FORMATS = ("messages", "sharegpt", "alpaca", "prompt_completion", "preference", "text", "columns")
 
+SEVERAL = "several"
+"""In place of a format, where the rows of a file have more than one."""
+IN_TURNS = ("messages", "sharegpt")
+"""Formats that are read alike."""
+_LOOKED_AT = 50
 _LISTS = ("messages", "conversations", "conversation")
 _SYSTEM = ("system", "system_prompt")
 _INPUT = ("input", "context")
@@ -28,8 +35,24 @@ _PAIRS = (
     ("instruction", "answer"),
     ("input", "output"),
     ("user", "assistant"),
+    ("human", "assistant"),
+    ("prompt", "answer"),
+    ("prompt", "output"),
+    ("question", "response"),
+    ("query", "answer"),
+    ("instruction", "target"),
+    ("input", "target"),
+    ("input", "response"),
+    ("问题", "回答"),
+    ("问题", "答案"),
+    ("提问", "回答"),
+    ("问", "答"),
+    ("指令", "输出"),
+    ("输入", "输出"),
 )
 _TEXT = "text"
+_ALL = {*_LISTS, CHOSEN, _TEXT, "instruction", *_OUTPUT, *(name for pair in _PAIRS for name in pair)}
+"""Names that say of which format a row is."""
 _BESIDE_TEXT = {"id", "url", "source", "title", "date", "timestamp", "meta", "metadata", "added", "created"}
 """What files of plain texts have beside them; another column, such as a label, makes a file one to be mapped."""
 
@@ -53,6 +76,35 @@ def recognise(columns: Iterable[str], sample_rows: Sequence[Mapping[str, Any]]) 
     if CHOSEN in names:
         return "preference"
     return "text" if _TEXT in names and names - {_TEXT} <= _BESIDE_TEXT else None
+
+
+def own_format(record: Mapping[str, Any]) -> str | None:
+    """The format that a record has by the names of its fields that hold something, or None.
+
+    >>> own_format({"messages": None, "question": "Why?", "answer": "So."})
+    'prompt_completion'
+    """
+    return _by_names(tuple(name for name, value in record.items() if value is not None))
+
+
+@lru_cache(maxsize=256)
+def _by_names(names: tuple[str, ...]) -> str | None:
+    return recognise(names, ())
+
+
+def says_nothing(record: Mapping[str, Any], mapping: Mapping[str, str] | None) -> bool:
+    """Whether no field of a record has a name by which any format, or the mapping, would know it."""
+    names = {name.strip().lower() for name in record}
+    return names.isdisjoint(_ALL) and record.keys().isdisjoint((mapping or {}).values())
+
+
+def main_format(columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """The format that most rows have, or None where most have none that is recognised."""
+    found = Counter(map(own_format, rows))
+    form = found.most_common(1)[0][0] if found else None
+    if form in IN_TURNS:
+        return recognise([_LISTS[form == "sharegpt"]], rows[:_LOOKED_AT])
+    return form if any(found) else recognise(columns, rows[:_LOOKED_AT])
 
 
 def _uses_from(turns: str, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -83,7 +135,7 @@ def check_columns(format: str, columns: Sequence[str], mapping: Mapping[str, str
 
 def _missing_column(format: str, names: set[str]) -> str | None:
     """The first column that the format needs and that is not among `names`."""
-    if format in ("messages", "sharegpt"):
+    if format in IN_TURNS:
         turns = "messages" if format == "messages" else "conversations"
         return None if names & set(_LISTS) else turns
     if format == "preference":
@@ -199,16 +251,38 @@ def _system(record: Mapping[str, Any]) -> list[Message]:
 
 
 def _from_pair(record: Mapping[str, Any], columns: Sequence[str]) -> list[Message]:
+    keys = _pair_of(tuple(record))
+    if keys is None:
+        raise _lacks_one_of_pair(record, columns)
+    asked, said, extra = keys
+    prompt = text_of(record[asked], asked)
+    if extra is not None:
+        prompt = join_input(prompt, text_of(record[extra], extra))
+    return [
+        *_system(record),
+        *_history(field(record, "history")),
+        Message("user", prompt),
+        Message("assistant", text_of(record[said], said)),
+    ]
+
+
+@lru_cache(maxsize=256)
+def _pair_of(names: tuple[str, ...]) -> tuple[str, str, str | None] | None:
+    """The names of the prompt, of the response and of what else is given to the prompt."""
+    record = dict.fromkeys(names)
     for prompt, response in _PAIRS:
-        prompt_key, response_key = key_of(record, prompt), key_of(record, response)
-        if prompt_key is None or response_key is None:
-            continue
-        user = Message("user", text_of(record[prompt_key], prompt_key))
-        return [*_system(record), user, Message("assistant", text_of(record[response_key], response_key))]
+        asked, said = key_of(record, prompt), key_of(record, response)
+        if asked is not None and said is not None:
+            more = (key_of(record, name) for name in _INPUT)
+            return asked, said, next((key for key in more if key not in (None, asked, said)), None)
+    return None
+
+
+def _lacks_one_of_pair(record: Mapping[str, Any], columns: Sequence[str]) -> Unconvertible:
     names = {name.strip().lower() for name in (columns or record)}
     pair = next((pair for pair in _PAIRS if names.issuperset(pair)), ("prompt", "response"))
     missing = next(name for name in (*pair, pair[1]) if key_of(record, name) is None)
-    raise Unconvertible("Row {row} ({place}): its field {name} is missing.", "missing_field", name=missing)
+    return Unconvertible("Row {row} ({place}): its field {name} is missing.", "missing_field", name=missing)
 
 
 def _from_alpaca(record: Mapping[str, Any]) -> list[Message]:
@@ -281,7 +355,7 @@ def _from_columns(record: Mapping[str, Any], mapping: Mapping[str, str]) -> list
 
 def _turns(record: Mapping[str, Any], format: str) -> list[Any] | None:
     """The list of turns that the record is made of; None where its format has none."""
-    if format in ("messages", "sharegpt"):
+    if format in IN_TURNS:
         return _listed_turns(record)
     if format == "prompt_completion":
         return _pair_of_lists(record)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from io import TextIOWrapper
 from typing import Any
 
 from studio.domain.text import Text
 from studio.engine.encodings import DAMAGE
-from studio.engine.records import LONGEST, Malformed, Part, Slip, kind_of
+from studio.engine.records import EVERY, LONGEST, Malformed, Part, Slip, about_other_splits, kind_of
 from studio.engine.text_files import TextFile, damaged, lines, shortened, too_long
 
 KEYS_OF_ONE_ROW = {"messages", "conversations", "conversation", "prompt", "completion", "history"}
 """An object whose only list of objects has one of these names is a row itself."""
+_TURN = ({"role", "content"}, {"from", "value"})
+"""What every turn of a conversation has at least."""
+_SPLITS = {"train", "training", "test", "validation", "valid", "val", "dev", "eval"}
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
 _CHUNK = 2**20
 _LOOKED_THROUGH = 8 * 2**20
@@ -26,21 +29,22 @@ _decoder = json.JSONDecoder()
 Rows = Iterator[tuple[int, Any]]
 
 
-def read_json(source: TextFile) -> Part:
-    """The records of a file in JSON, whichever way they are put one after the other."""
+def read_json(source: TextFile, split: str | None = None) -> Part:
+    """The records of a file in JSON, whichever way they are put one after the other; of one that is an object of
+    splits, those of `split`, or by default those to train on."""
     part = Part("json", iter(()), encoding=source.encoding.name)
-    part.rows = _rows(source, part)
+    part.rows = _rows(source, part, split)
     return part
 
 
-def _rows(source: TextFile, part: Part) -> Rows:
+def _rows(source: TextFile, part: Part, split: str | None) -> Rows:
     with source.open("") as file:
         window = Window(file)
         start = window.skip(0)
-        if window.text.startswith("[", start) and not _first_line_is_list(window.text[start:]):
+        if window.text.startswith("[", start) and not _first_line_is_one_row(window.text[start:]):
             yield from _Sequence(window, source, part).list(start)
             return
-        rows = _objects(window, source, part, start) if window.text.startswith("{", start) else None
+        rows = _objects(window, source, part, start, split) if window.text.startswith("{", start) else None
         if rows is not None:
             yield from rows
             return
@@ -48,7 +52,7 @@ def _rows(source: TextFile, part: Part) -> Rows:
     yield from _lines(source, part)
 
 
-def _objects(window: Window, source: TextFile, part: Part, start: int) -> Rows | None:
+def _objects(window: Window, source: TextFile, part: Part, start: int, split: str | None) -> Rows | None:
     """What a file that opens with an object holds; None where it is one object a line."""
     sequence = _Sequence(window, source, part)
     try:
@@ -60,20 +64,69 @@ def _objects(window: Window, source: TextFile, part: Part, start: int) -> Rows |
         return sequence.values(start) if bracket is None else sequence.list(bracket, alone=False)
     if window.skip(end) < len(window.text):
         return sequence.values(start) if "\n" in window.text[start:end] else None
-    bracket = _list_of_rows(window.text, value, start)
-    return sequence.values(start) if bracket is None else sequence.list(bracket, alone=False)
+    table = _table(value)
+    if table is not None:
+        return ((window.line_at(start), row) for row in table)
+    lists = _lists_of_rows(value, source.name, part, split)
+    if not lists:
+        return sequence.values(start)
+    places = _members(window.text, start)
+    return sequence.lists(sorted(places[key] for key in lists))
 
 
-def _list_of_rows(text: str, value: dict[str, Any], start: int) -> int | None:
-    """Where the only list of objects in an object opens; None where the object is a row itself."""
+def _lists_of_rows(value: dict[str, Any], file: str, part: Part, split: str | None) -> list[str]:
+    """The names of the lists of objects in an object; none where the object is a row itself. Of splits, the one that is
+    wanted, or else the one to train on."""
     lists = [
         key for key, item in value.items() if isinstance(item, list) and item and isinstance(item[0], dict)
     ]
     if len(value) == 1 and next(iter(value.values())) == []:
         lists = list(value)
-    if len(lists) != 1 or (value[lists[0]] and lists[0].lower() in KEYS_OF_ONE_ROW):
+    if any(value[key] and key.strip().lower() in KEYS_OF_ONE_ROW for key in lists):
+        return []
+    if len(lists) < 2:
+        return lists
+    if any(_are_turns(value[key]) for key in lists):
+        return []
+    if not all(key.strip().lower() in _SPLITS for key in lists):
+        return lists if len(lists) == len(value) else []
+    part.splits = tuple(lists)
+    if split == EVERY:
+        return lists
+    training = next((key for key in lists if key.strip().lower().startswith("train")), lists[0])
+    chosen = split if split in lists else training
+    part.findings.append(about_other_splits(file, chosen, [key for key in lists if key != chosen]))
+    return [chosen]
+
+
+def _table(value: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """The rows of a table that is written as one object, as pandas and the library datasets do; None for another one.
+
+    A list for each column (`Dataset.to_dict`, pandas' orient "list"), an object for each column (pandas' default) or
+    for each row (orient "index"), or the names of the columns and the cells of each row (orient "split").
+
+    >>> _table({"prompt": ["a", "b"], "response": ["c", "d"]})
+    [{'prompt': 'a', 'response': 'c'}, {'prompt': 'b', 'response': 'd'}]
+    """
+    names, cells = value.get("columns"), value.get("data")
+    if isinstance(names, list) and isinstance(cells, list) and value.keys() <= {"columns", "index", "data"}:
+        whole = all(isinstance(row, list) and len(row) == len(names) for row in cells)
+        texts = all(isinstance(name, str) for name in names)
+        return [dict(zip(names, row, strict=True)) for row in cells] if whole and texts else None
+    columns = list(value.values())
+    if not columns or not columns[0]:
         return None
-    return _members(text, start)[lists[0]]
+    if all(isinstance(column, list) for column in columns):
+        cells = [cell for column in columns for cell in column]
+        even = len({len(column) for column in columns}) == 1
+        if not even or any(isinstance(cell, dict) for cell in cells):
+            return None
+        return [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)]
+    if not all(isinstance(column, dict) and column.keys() == columns[0].keys() for column in columns):
+        return None
+    if all(key.isdigit() for key in columns[0]):
+        return [{name: column[key] for name, column in value.items()} for key in columns[0]]
+    return columns if len(columns) > 1 else None
 
 
 def _members(text: str, position: int) -> dict[str, int]:
@@ -114,8 +167,8 @@ def _list_that_breaks(window: Window, position: int) -> int | None:
         position = _skip(text, position + 1)
 
 
-def _first_line_is_list(text: str) -> bool:
-    """Whether the first line alone is a list of anything but objects and more follows: JSON Lines, not one list."""
+def _first_line_is_one_row(text: str) -> bool:
+    """Whether the first line alone is a list of anything but rows and more follows: JSON Lines, not one list."""
     first, _, rest = text.partition("\n")
     if not rest.strip():
         return False
@@ -123,7 +176,23 @@ def _first_line_is_list(text: str) -> bool:
         value = json.loads(first)
     except (ValueError, RecursionError):
         return False
-    return not all(isinstance(item, dict) for item in value)
+    return _are_turns(value) or not all(isinstance(item, dict) for item in value)
+
+
+def _are_turns(value: Any) -> bool:
+    """Whether a value is a whole conversation: a list of turns, without a name."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(turn, dict) and any(turn.keys() >= keys for keys in _TURN) for turn in value)
+    )
+
+
+def _as_row(value: Any, text: str, line: int, column: int) -> Any:
+    """A value as a record: an object as it is, turns without a name as `messages`; else why it is none."""
+    if isinstance(value, dict):
+        return value
+    return {"messages": value} if _are_turns(value) else _no_object(value, text, line, column)
 
 
 def _has_object_lines(text: str) -> bool:
@@ -202,10 +271,7 @@ def _odd_line(line: str, number: int, source: TextFile, part: Part) -> Rows:
             place = error.pos if isinstance(error, json.JSONDecodeError) else position
             yield number, _not_json(line[position:], number, number, number, place + 1, _problem(error))
             return
-        yield (
-            number,
-            value if isinstance(value, dict) else _no_object(value, line[position:end], number, position + 1),
-        )
+        yield number, _as_row(value, line[position:end], number, position + 1)
         if after < len(line):
             part.slips.append(Slip(number, after + 1, "Several objects on one line, or a comma after one"))
         position = _skip(line, after + 1) if line.startswith(",", after) else after
@@ -252,6 +318,8 @@ class Window:
         self.line = 1
         self.column = 1
         self.counted = (0, 1)
+        self.gone = 0
+        """Characters that were let go of."""
 
     def more(self) -> bool:
         """Read on. False at the end of the file."""
@@ -312,6 +380,7 @@ class Window:
         self.line, self.column = self.place(position)
         self.counted = 0, self.line
         self.text = self.text[position:]
+        self.gone += position
         return 0
 
     def drain(self) -> int:
@@ -346,6 +415,11 @@ class _Sequence:
             self._slip(after, "Text after the closing bracket")
             yield from self.values(after)
 
+    def lists(self, brackets: Sequence[int]) -> Rows:
+        """The elements of the lists that open at these places, which ascend."""
+        for bracket in brackets:
+            yield from self.list(bracket - self.window.gone, alone=False)
+
     def values(self, position: int) -> Rows:
         """The values from `position` to the end of the file; a list among them gives its elements."""
         while self.window.text.startswith(",", position):
@@ -379,9 +453,7 @@ class _Sequence:
             else:
                 if isinstance(value, dict):
                     self.keys = set(value) or self.keys
-                else:
-                    value = _no_object(value, window.text[start:end], *window.place(start))
-                yield line, value
+                yield line, _as_row(value, window.text[start:end], *window.place(start))
             position = self._between(after, in_list)
             if position < len(window.text) and window.text[position] in ("]" if in_list else "["):
                 return position

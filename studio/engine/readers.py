@@ -28,6 +28,7 @@ from studio.engine.json_records import read_json
 from studio.engine.plain_text import SUFFIXES as TEXTS
 from studio.engine.plain_text import looks_like_table, read_plain_text
 from studio.engine.records import (
+    PADDED,
     Malformed,
     Part,
     Problem,
@@ -69,7 +70,7 @@ _JSON_SUFFIXES = (".json", ".jsonl", ".ndjson")
 @dataclass(frozen=True)
 class Options:
     """How to read: the sheet of a workbook, the delimiter of a table, a split, configuration and revision of a dataset,
-    texts as whole documents."""
+    texts as whole documents, the encoding, and whether the first row of a table names its columns."""
 
     sheet: str | None = None
     delimiter: str | None = None
@@ -78,10 +79,14 @@ class Options:
     revision: str | None = None
     documents: bool = False
     encoding: str | None = None
+    header: bool = True
 
 
-READ_AS = ("encoding", "delimiter", "sheet", "split", "texts")
-"""What a person may say about a file that is else recognised; `texts` are `paragraphs` or `documents`."""
+READ_AS = ("encoding", "delimiter", "header", "sheet", "split", "texts")
+"""What a person may say about a file that is else recognised; `texts` are `paragraphs` or `documents`, the `header`
+of a table is its `first_row`, or there is `none`."""
+HEADERS = ("first_row", "none")
+_SIGNS = {"tab": "\t", "\\t": "\t", "space": " ", "comma": ",", "semicolon": ";", "pipe": "|"}
 _TEXTS = ("paragraphs", "documents")
 
 
@@ -103,13 +108,17 @@ def as_options(read_as: Mapping[str, str] | None) -> dict[str, Any]:
     if texts := said.pop("texts", ""):
         _check_one_of(texts, _TEXTS)
         return {**as_options(said), "documents": texts == "documents"}
+    if header := said.pop("header", ""):
+        _check_one_of(header, HEADERS)
+        return {**as_options(said), "header": header == "first_row"}
     if "delimiter" in said:
-        said["delimiter"] = "\t" if said["delimiter"] in ("tab", "\\t") else said["delimiter"]
+        said["delimiter"] = _SIGNS.get(said["delimiter"], said["delimiter"])
         if len(said["delimiter"]) != 1 or said["delimiter"] in '"\r\n':
             raise StudioError(
                 "{delimiter} cannot part the cells of a table.",
-                "Give one character, or `tab`.",
+                "Give one character, or one of {names}.",
                 delimiter=repr(said["delimiter"]),
+                names="tab, space, comma, semicolon, pipe",
             )
     if "encoding" in said and not is_encoding(said["encoding"]):
         raise StudioError(
@@ -171,6 +180,11 @@ class Reading:
         return kinds.pop() if len(kinds) == 1 else "mixed"
 
     @property
+    def padded(self) -> bool:
+        """Whether tables are among the files, whose columns give each row nulls for what others have."""
+        return self.kind in PADDED
+
+    @property
     def header(self) -> tuple[str, ...]:
         """The columns, where every file names them before its rows."""
         if not all(part.header for part in self.parts):
@@ -190,10 +204,8 @@ class Reading:
             return next((found for part in self.parts if (found := getattr(part, name))), "")
 
         kinds = frozenset(part.kind for part in self.parts)
-        sheets = first("sheets") or ()
-        return ReadAs(
-            kinds, self.encoding, first("delimiter"), first("sheet"), sheets, tuple(self.gathered.splits)
-        )
+        splits = tuple(self.gathered.splits) or first("splits") or ()
+        return ReadAs(kinds, self.encoding, first("delimiter"), first("sheet"), first("sheets") or (), splits)
 
     @property
     def findings(self) -> list[Finding]:
@@ -341,7 +353,7 @@ def open_part(file: SourceFile, options: Options, told: Callable[[int], None] | 
         if _is_table(head, file):
             return read_table(file.path, file.name, told)
         if head.startswith(archives.ZIP) and is_workbook(file.path):
-            return read_excel(file.path, file.name, options.sheet, told)
+            return read_excel(file.path, file.name, options.sheet, told, options.header)
         _refuse_binary(file.name, head)
         opened.seek(0)
         encoding = Encoding(options.encoding) if options.encoding else recognise(opened)
@@ -364,14 +376,14 @@ def _open_text(source: TextFile, options: Options) -> Part:
     if _is_binary(text):
         raise _not_data(source.name, "a binary file")
     if options.delimiter:
-        return read_csv(source, options.delimiter)
+        return read_csv(source, options.delimiter, options.header)
     if _JSON_START.match(text) or _mostly_objects(text):
-        return read_json(source)
+        return read_json(source, options.split)
     if source.suffix in _JSON_SUFFIXES and (text.lstrip()[0] in "[{" or sniff_delimiter(text) is None):
-        return read_json(source)
+        return read_json(source, options.split)
     if source.suffix in TEXTS and not looks_like_table(source):
         return read_plain_text(source, options.documents)
-    return read_csv(source)
+    return read_csv(source, header=options.header)
 
 
 def _mostly_objects(text: str) -> bool:

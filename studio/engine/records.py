@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from studio.domain.finding import Finding
+from studio.domain.finding import Finding, finding
 from studio.domain.text import Text
 
 LONGEST = 32 * 2**20
 """Characters in one record; a longer one is quarantined, so that a file of any size is read in bounded memory."""
 KEPT = 20_000
 """Characters that are kept of a record that cannot be read."""
+EVERY = "all"
+"""In place of a split: all of them."""
+PADDED = ("parquet", "arrow", "mixed")
+"""Kinds of files whose rows have nulls for what others have."""
 LONE_SURROGATE = re.compile(r"[\ud800-\udfff]")
 """Half a character, which JSON can spell and no text file can hold."""
 
@@ -94,6 +98,8 @@ class Part:
     sheet: str = ""
     sheets: tuple[str, ...] = ()
     """All sheets of a workbook, once the first row is asked for."""
+    splits: tuple[str, ...] = ()
+    """Those that a JSON file is made of, once the first row is asked for."""
     findings: list[Finding] = field(default_factory=list)
     slips: list[Slip] = field(default_factory=list)
 
@@ -142,12 +148,27 @@ class Records:
     @property
     def padded(self) -> bool:
         """Whether tables are among the files, whose columns give each row nulls for what others have."""
-        return self.kind in ("parquet", "arrow", "mixed")
+        return self.kind in PADDED
 
     @property
     def problems(self) -> list[Problem]:
         """The quarantined records as sentences."""
         return [Problem(item.row, item.reason) for item in self.quarantined]
+
+
+def about_other_splits(source: str, chosen: str, others: Sequence[str]) -> Finding:
+    """That of several splits one was read."""
+    return finding(
+        "other_splits",
+        "file",
+        "info",
+        (),
+        "Of {source}, the split {split} was read. It also has {others}.",
+        "Nothing needs to be done. The other splits can be chosen by their name.",
+        source=source,
+        split=chosen,
+        others=", ".join(others),
+    )
 
 
 def kind_of(value: Any) -> str:

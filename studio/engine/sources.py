@@ -12,6 +12,7 @@ from studio.domain.finding import Finding, finding
 from studio.engine import archives, excel
 from studio.engine.archives import Unpacker
 from studio.engine.plain_text import SUFFIXES as TEXTS
+from studio.engine.records import EVERY, about_other_splits
 
 DATA = (
     ".json",
@@ -39,8 +40,6 @@ _DESCRIPTIONS = {
 _SHARD = re.compile(r"(.+?)-\d{5}-of-\d{5}(?:-[0-9a-f]+)?")
 _CONVERTED = re.compile(r"[^/]+/[^/]+/\d{4,}\.parquet")
 _SPLITS = re.compile(r"(?:^|[/_.-])(train|test|validation|valid|val|dev|eval)(?=[/_.-]|$)")
-EVERY = "all"
-"""In place of a split: all of them."""
 _MOST_FILES = 10_000
 _NAMED = 5
 """So many files are named where some are left out; of the others their number is told."""
@@ -188,19 +187,7 @@ def chosen(files: Sequence[SourceFile], source: str, split: str | None) -> Chose
     findings = _left_out(source, [file.name for file in seen if file not in kept])
     of_split, others = _of_split(kept, split, source)
     if others:
-        findings.append(
-            finding(
-                "other_splits",
-                "file",
-                "info",
-                (),
-                "Of {source}, the split {split} was read. It also has {others}.",
-                "Nothing needs to be done. The other splits can be chosen by their name.",
-                source=source,
-                split=split_of(of_split[0].name),
-                others=", ".join(others),
-            )
-        )
+        findings.append(about_other_splits(source, split_of(of_split[0].name), others))
     splits = dict.fromkeys(split_of(file.name) for file in kept)
     return Chosen(of_split, findings, [split for split in splits if split])
 

@@ -98,8 +98,7 @@ def survey(
         raise _nothing_usable(source, reading.quarantined)
     values = [record.value for record in first]
     names = reading.header or tuple(dict.fromkeys(name for value in values for name in value))
-    form = conversion.settle_format(_named(source), format, columns, names, values)
-    how = Reading(form, columns, names, reading.kind in ("parquet", "arrow", "mixed"))
+    how = conversion.settle(_named(source), format, columns, names, values, reading.padded)
     found, keys, parts, done = Converted(), [], [], 0
     with _workers(processes, on_ray) as work:
         with RowsWriter(folder / _ROWS) as kept:
@@ -120,7 +119,8 @@ def survey(
         report = scoring.judge(
             SharedRows(rows, work), looked, progress=lambda share: progress("compare", share, 1.0)
         )
-    own = conversion.about_own_format(_named(source), form) if columns and form != "columns" else []
+    form = found.format
+    own = [] if not columns or found.formats["columns"] else conversion.about_own_format(_named(source), form)
     about = [*reading.findings, *own, *conversion.about_problems(problems), *found.findings]
     result = Survey(
         form,

@@ -18,7 +18,7 @@ from studio.engine.fields import (
     refuse_half_characters,
     text_of,
 )
-from studio.engine.readers import kind_of
+from studio.engine.records import kind_of
 
 INLINE_REASONING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 """Reasoning that is written into a content, before the answer."""
@@ -46,6 +46,15 @@ _ROLES: dict[str, Role] = {
     "tool_response": "tool",
     "ipython": "tool",
 }
+_EXCHANGES = (
+    ("human", "assistant"),
+    ("user", "assistant"),
+    ("input", "output"),
+    ("question", "answer"),
+    ("prompt", "response"),
+    ("prompt", "completion"),
+)
+"""Names by which question and answer stand in one turn, as in ShareGPT's Chinese files and in XTuner's."""
 _CALLING = ("function_call", "tool_call", "tool_calls")
 """Roles whose words are a call, as JSON."""
 _WRITTEN_CALL = re.compile(r"[<\[{(]|\bAction\b")
@@ -62,14 +71,31 @@ def read_turns(turns: Iterable[Any]) -> list[Message]:
     """
     said: list[Message] = []
     for number, written in enumerate(turns, start=1):
-        turn = _turn(written, number)
-        message = _message(turn, number)
-        if message.role == "tool":
-            _must_answer(message, said, number)
-        if said and _role_name(turn) in _CALLING and _only_calls(message, after=said[-1]):
-            message = replace(said[-1], tool_calls=(*said.pop().tool_calls, *message.tool_calls))
-        said.append(message)
+        for turn in _exchange(_turn(written, number)):
+            message = _message(turn, number)
+            if message.role == "tool":
+                _must_answer(message, said, number)
+            if said and _role_name(turn) in _CALLING and _only_calls(message, after=said[-1]):
+                message = replace(said[-1], tool_calls=(*said.pop().tool_calls, *message.tool_calls))
+            said.append(message)
     return said
+
+
+def _exchange(turn: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    """A turn by itself; the question and the answer that some files write as one, as two or three turns.
+
+    >>> [turn["role"] for turn in _exchange({"system": "s", "human": "q", "assistant": "a"})]
+    ['system', 'user', 'assistant']
+    """
+    if "role" in turn or "from" in turn:
+        return (turn,)
+    pair = next((pair for pair in _EXCHANGES if turn.keys() >= set(pair)), None)
+    if pair is None:
+        return (turn,)
+    said = zip(("user", "assistant"), pair, strict=True)
+    turns = [{"role": role, "content": turn[name]} for role, name in said]
+    system = turn.get("system")
+    return turns if is_blank(system) else [{"role": "system", "content": system}, *turns]
 
 
 def _only_calls(message: Message, after: Message) -> bool:

@@ -77,7 +77,7 @@ def _check_format(path: Path, format: str, columns: Columns, read_as: ReadAs = N
     records = read_source(path, _GLANCE, **as_options(read_as))
     if records.rows:
         mapping = dict(columns) if columns else None
-        conversion.settle_format(path.name, format, mapping, records.columns, records.rows)
+        conversion.settle(path.name, format, mapping, records.columns, records.rows)
 
 
 def as_dataset(found: Survey, path: Path) -> Dataset:

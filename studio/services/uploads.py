@@ -14,9 +14,10 @@ from typing import Any
 from studio.domain.errors import StudioError
 from studio.engine import dataset, hub_data, readers
 from studio.engine.archives import SEVERAL
-from studio.engine.formats import recognise
+from studio.engine.formats import main_format
 from studio.engine.readers import ReadAs, Record, as_options
-from studio.engine.sources import EVERY, SourceFile, of_folder
+from studio.engine.records import EVERY
+from studio.engine.sources import SourceFile, of_folder
 from studio.services import surveys, tasks
 from studio.services.files import explained
 from studio.services.store import DatasetEntry, Store
@@ -41,7 +42,7 @@ class Glance:
     def recognised(self) -> bool:
         """Whether the names of the columns tell what each is; there is nothing to map where there is no row."""
         rows = [record.value for record in self.records]
-        return not rows or recognise(self.columns, rows) is not None
+        return not rows or main_format(self.columns, rows) is not None
 
 
 def glance(path: Path, read_as: Mapping[str, str] | None = None) -> Glance:

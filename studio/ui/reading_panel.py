@@ -10,7 +10,7 @@ import gradio as gr
 from studio.engine.csv_records import DELIMITERS
 from studio.engine.encodings import CHOICES, Encoding
 from studio.engine.readers import READ_AS, ReadAs
-from studio.engine.sources import EVERY
+from studio.engine.records import EVERY
 from studio.services import uploads
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft
@@ -65,6 +65,8 @@ def choices(say: Words, found: ReadAs, said: dict[str, str]) -> dict[str, list[C
     if found.kinds & {"csv", "text"}:
         delimiters = [(_delimiter(sign), sign) for sign in DELIMITERS]
         offered["delimiter"] = [by_itself("delimiter", _delimiter(found.delimiter)), *delimiters]
+    if found.kinds & {"csv", "excel"}:
+        offered["header"] = [(say("reading.first_row"), ""), (say("reading.no_header"), "none")]
     if len(found.sheets) > 1:
         offered["sheet"] = [by_itself("sheet", found.sheet), *((name, name) for name in found.sheets)]
     if len(found.splits) > 1:

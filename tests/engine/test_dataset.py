@@ -6,7 +6,9 @@ import hashlib
 import json
 import zipfile
 from pathlib import Path
+from typing import Any
 
+import pandas
 import pytest
 
 from studio.domain.chat import Conversation, Message, ToolCall
@@ -294,7 +296,7 @@ def test_rows_that_are_no_conversation_are_left_out_with_the_reason(tmp_path: Pa
         {"messages": [user, {"role": "assistant"}]},
         {"messages": "q"},
         {"messages": []},
-        {"text": "a"},
+        {"note": "a"},
         {"messages": [user, {"role": "assistant", "content": "\ud83d"}]},
         {"messages": [user, {"role": "assistant", "content": None, "tool_calls": [{}]}]},
         {"messages": [user, {"role": "assistant", "content": [{"type": "image_url"}]}]},
@@ -306,11 +308,104 @@ def test_rows_that_are_no_conversation_are_left_out_with_the_reason(tmp_path: Pa
         ("missing_field", "Row 3 (a.jsonl:3): its message 2 has no field content."),
         ("wrong_shape", "Row 4 (a.jsonl:4): its field messages holds text, not a list."),
         ("wrong_shape", "Row 5 (a.jsonl:5): its list messages is empty."),
-        ("missing_field", "Row 6 (a.jsonl:6): its field messages is missing."),
+        (
+            "missing_field",
+            "Row 6 (a.jsonl:6) is in no format that is recognised. Its columns: note.",
+        ),
         ("wrong_shape", "Row 7 (a.jsonl:7) holds half a character (\\ud83d), which no text file can hold."),
         ("missing_field", "Row 8 (a.jsonl:8): the field tool_calls[0].name of its message 2 names no tool."),
         ("wrong_shape", "Row 9 (a.jsonl:9): its message 2 holds something other than text."),
     ]
+
+
+def alpaca(number: int) -> dict[str, str]:
+    return {"instruction": f"Name {number}.", "input": "", "output": f"It is {number}."}
+
+
+TURNS = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
+
+
+def test_each_row_is_read_in_its_own_format(tmp_path: Path) -> None:
+    records: list[dict] = [
+        *map(alpaca, range(5)),
+        TURNS,
+        {"question": "q", "answer": "a"},
+        {"text": "t"},
+        {"x": 1},
+    ]
+    dataset = read(put(tmp_path, "a.jsonl", "\n".join(map(json.dumps, records))))
+    assert (dataset.format, len(dataset.conversations)) == ("several", 8)
+    assert dataset.conversations[5].messages == (Message("user", "q"), Message("assistant", "a"))
+    assert [(finding.check, finding.message) for finding in dataset.findings] == [
+        ("missing_field", "Row 9 (a.jsonl:9) is in no format that is recognised. Its columns: x."),
+        (
+            "several_formats",
+            "The rows have several formats, and each was read in its own: alpaca (5), messages (1), "
+            "prompt_completion (1), text (1).",
+        ),
+    ]
+
+
+def test_several_files_of_different_shapes_are_one_set(tmp_path: Path) -> None:
+    one = put(tmp_path, "a.jsonl", json.dumps(TURNS))
+    rows = [[record["instruction"], record["output"]] for record in map(alpaca, range(9))]
+    other = put(tmp_path, "b.csv", "instruction,output\n" + "\n".join(",".join(row) for row in rows))
+    third = tmp_path / "c.parquet"
+    pandas.DataFrame([{**TURNS, "question": None}]).to_parquet(third)
+    dataset = read([one, other, third])
+    assert (dataset.format, len(dataset.conversations)) == ("several", 11)
+
+
+def test_rows_without_the_mapped_columns_are_read_in_their_own_format(tmp_path: Path) -> None:
+    records = [*[{"title": f"t{number}", "body": "b"} for number in range(9)], TURNS]
+    path = put(tmp_path, "a.jsonl", "\n".join(map(json.dumps, records)))
+    with pytest.raises(StudioError, match="no format that is recognised"):
+        read(path)
+    columns = {"prompt": "title", "response": "body"}
+    for form in ("columns", "auto"):
+        dataset = read(path, format=form, columns=columns)
+        assert (dataset.format, len(dataset.conversations)) == ("several", 10)
+
+
+def test_a_chosen_format_is_that_of_all_rows(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.jsonl", "\n".join(map(json.dumps, [alpaca(1), TURNS])))
+    dataset = read(path, format="alpaca")
+    assert (dataset.format, [row.row for row in dataset.conversations]) == ("alpaca", [1])
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        {"instruction": ["Name 0.", "Name 1."], "input": ["", ""], "output": ["It is 0.", "It is 1."]},
+        {"instruction": {"0": "Name 0.", "1": "Name 1."}, "output": {"0": "It is 0.", "1": "It is 1."}},
+        {"a": alpaca(0), "b": alpaca(1)},
+        {"columns": ["instruction", "output"], "data": [[f"Name {n}.", f"It is {n}."] for n in (0, 1)]},
+        {"train": [alpaca(0), alpaca(1)], "test": [alpaca(2)]},
+        {"one": [alpaca(0)], "two": [alpaca(1)]},
+        [[{"role": "user", "content": f"Name {n}."}, {"role": "assistant", "content": f"It is {n}."}] for n in (0, 1)],
+        [{"conversation": [{"human": f"Name {n}.", "assistant": f"It is {n}."}]} for n in (0, 1)],
+        [{"指令": f"Name {n}.", "输出": f"It is {n}."} for n in (0, 1)],
+    ],
+)  # fmt: skip
+def test_the_ways_in_which_libraries_write_rows_as_json(tmp_path: Path, written: Any) -> None:
+    dataset = read(put(tmp_path, "a.json", json.dumps(written)))
+    assert [[message.content for message in row.messages] for row in dataset.conversations] == [
+        ["Name 0.", "It is 0."],
+        ["Name 1.", "It is 1."],
+    ]
+
+
+def test_a_json_file_of_splits_gives_the_one_that_is_asked_for(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.json", json.dumps({"test": [alpaca(0)], "train": [alpaca(1), alpaca(2)]}))
+    sizes = {split: len(read(path, read_as={"split": split}).conversations) for split in ("", "test", "all")}
+    assert sizes == {"": 2, "test": 1, "all": 3}
+    assert [finding.check for finding in read(path).findings] == ["other_splits"]
+
+
+def test_a_context_belongs_to_its_question(tmp_path: Path) -> None:
+    record = {"question": "Who?", "context": "Ada wrote.", "answer": "Ada."}
+    dataset = read(put(tmp_path, "a.json", json.dumps([record])))
+    assert dataset.conversations[0].messages[0].content == "Who?\nAda wrote."
 
 
 def test_a_weight_of_0_says_that_an_answer_is_not_trained(tmp_path: Path) -> None:

@@ -61,7 +61,15 @@ def test_a_mark_is_believed(mark: str) -> None:
 
 @pytest.mark.parametrize("codec", ["utf-16-le", "utf-16-be"])
 @pytest.mark.parametrize(
-    "text", ["prompt,response\n", '{"prompt": "订单在哪里？", "response": "在路上。"}\n']
+    "text",
+    [
+        "prompt,response\n",
+        '{"prompt": "订单在哪里？", "response": "在路上。"}\n',
+        "问题,回答\n"
+        + "我的订单现在到底在哪里？已经等了很久了,您的订单在路上，预计明天下午送到您的家里。\n" * 30,
+        "質問\t回答\n"
+        + "これはとても長い質問の文章です。いいですか\tはい、これはとても長い回答の文章です。\n" * 30,
+    ],
 )
 def test_utf16_without_its_mark(codec: str, text: str) -> None:
     found = recognised(text.encode(codec))

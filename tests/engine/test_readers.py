@@ -14,7 +14,7 @@ import pytest
 
 from studio.domain.errors import StudioError
 from studio.engine.archives import Bounds
-from studio.engine.readers import Reading, Records, iter_records, read_source
+from studio.engine.readers import Reading, Records, as_options, iter_records, read_source
 from studio.engine.records import KEPT
 
 ROW = {"prompt": "q", "response": "a"}
@@ -243,6 +243,24 @@ def test_a_delimiter_can_be_given_or_declared(tmp_path: Path) -> None:
     assert read_source(put(tmp_path, "a.csv", CSV.replace(",", ":")), delimiter=":").rows == ROWS
     records = read_source(put(tmp_path, "b.csv", "sep=:\r\n" + CSV.replace(",", ":").replace("\n", "\r\n")))
     assert (records.rows, records.lines[0]) == (ROWS, 3)
+
+
+def test_a_table_without_names_of_columns(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.csv", '\n"q\n1",a1\nq2,a2\nq3\n')
+    records = read_source(path, **as_options({"header": "none"}))
+    assert records.rows == [{"column_1": "q\n1", "column_2": "a1"}, {"column_1": "q2", "column_2": "a2"}]
+    assert (records.lines, records.columns) == ([2, 4], ("column_1", "column_2"))
+    assert [item.line for item in records.quarantined] == [5]
+    assert read_source(put(tmp_path, "b.csv", CSV), **as_options({"header": "first_row"})).rows == ROWS
+    with pytest.raises(StudioError, match="There is no choice maybe"):
+        as_options({"header": "maybe"})
+
+
+def test_signs_that_part_cells_have_names(tmp_path: Path) -> None:
+    spaced = read_source(
+        put(tmp_path, "a.txt", "prompt response\nq a\n"), **as_options({"delimiter": "space"})
+    )
+    assert spaced.rows == [{"prompt": "q", "response": "a"}]
 
 
 def test_quotes_escaped_with_a_backslash(tmp_path: Path) -> None:

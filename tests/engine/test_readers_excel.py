@@ -99,6 +99,25 @@ def test_the_first_sheet_or_the_named_one(tmp_path: Path) -> None:
     assert read_source(path).rows == [{"prompt": "two"}]
 
 
+def test_the_sheet_that_holds_the_rows_is_found_behind_a_cover(tmp_path: Path) -> None:
+    rows = [["prompt", "response"], ["q", "a"]]
+    for cover in ([], [["Our data, 2026"]], [["Our data"], ["by", "us"]]):
+        records = read_source(book(tmp_path / "a.xlsx", Cover=cover, Rows=rows, More=rows))
+        assert records.rows == [{"prompt": "q", "response": "a"}]
+        assert "the sheet Rows was read" in records.findings[0].message
+    # Where no sheet says what its columns are, it is the first with rows.
+    records = read_source(book(tmp_path / "b.xlsx", Cover=[["Our data"]], Rows=[["x", "y"], ["q", "a"]]))
+    assert records.rows == [{"x": "q", "y": "a"}]
+
+
+def test_a_sheet_without_names_of_columns(tmp_path: Path) -> None:
+    path = book(tmp_path / "a.xlsx", Rows=[["q1", "a1"], ["q2", "a2"]])
+    assert read_source(path, header=False).rows == [
+        {"column_1": "q1", "column_2": "a1"},
+        {"column_1": "q2", "column_2": "a2"},
+    ]
+
+
 def test_a_cell_with_an_error_costs_its_row(tmp_path: Path) -> None:
     rows = [["prompt", "response"], ["q1", "a1"], ["q2", "#N/A"], ["q3", "a3", "more"], ["q4", "a4"]]
     records = read_source(book(tmp_path / "a.xlsx", Data=rows))
