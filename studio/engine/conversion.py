@@ -98,10 +98,10 @@ def converted(records: Iterable[Record], reading: Reading) -> Converted:
         form = reading.format_of(record)
         try:
             conversation = convert(record, form, reading.columns, number, reading.names)
-        except Unconvertible:
-            if reading.free and says_nothing(record, reading.columns):
-                error = _of_no_format(record)
-            result.problems.append(_located(error, file, number, line))
+        except Unconvertible as error:
+            unknown = reading.free and says_nothing(record, reading.columns)
+            told = _of_no_format(record) if unknown else error
+            result.problems.append(_located(told, file, number, line))
             continue
         result.conversations.append(conversation)
         result.formats[form] += 1

@@ -64,7 +64,8 @@ def wrong_sum(text: str, asked: str) -> str:
             return "" if _is_other_arithmetic(written, match, asked) else match.group()
     for match in _PERCENT.finditer(written) if "% of" in written else ():
         part, whole, result = match.groups()
-        if not _near(_value(part)[0] * _value(whole)[0] / 100, result, exact=False):
+        true = _value(part)[0] * _value(whole)[0] / 100
+        if not (_rounded(true, *_shown(result)) or _truncated(true, *_shown(result))):
             return "" if _is_other_arithmetic(written, match, asked) else match.group()
     return ""
 
@@ -96,7 +97,26 @@ def _value(text: str) -> tuple[Fraction, int]:
 
 
 def _holds(left: str, right: str) -> bool:
-    """Whether a sum is as exactly right as its result is written; a truncated quotient counts as right."""
+    """Whether a sum is as exactly right as its result is written, with dots as either of what they stand for.
+
+    >>> _holds("100 / 8", "12.6"), _holds("1.000 + 500", "1.500"), _holds("20 / 3", "6.67")
+    (False, True, True)
+    """
+    if _is_right(left, right):
+        return True
+    dotted = _WITH_DOTS.search(left) or _WITH_DOTS.search(right)
+    return bool(dotted) and _is_right(_WITH_DOTS.sub(_joined, left), _WITH_DOTS.sub(_joined, right))
+
+
+_WITH_DOTS = re.compile(r"(?<![\d.,])(\d{1,3})\.(\d{3})(?![\d.])")
+"""A number of thousands as much of Europe writes it."""
+
+
+def _joined(number: re.Match[str]) -> str:
+    return number[1] + number[2]
+
+
+def _is_right(left: str, right: str) -> bool:
     total, product, divided = Fraction(0), Fraction(0), False
     for sign, number in _TERM.findall(left):
         value = _value(number)[0]
@@ -108,14 +128,26 @@ def _holds(left: str, right: str) -> bool:
             product *= value
         else:
             total, product = total + product, value if sign in ("", "+") else -value
-    return _near(total + product, right, exact=not divided)
+    true, (shown, decimals) = total + product, _shown(right)
+    if not divided:
+        return _rounded(true, shown, decimals)
+    # With `=`, a quotient of few decimals is not rounded up to a whole number: 100 / 8 is 12.5, and by whole numbers 12.
+    if decimals == 0 and true.denominator > 1 and (100 * true).denominator == 1:
+        return _truncated(true, shown, decimals)
+    return _rounded(true, shown, decimals) or _truncated(true, shown, decimals)
 
 
-def _near(true: Fraction, written: str, *, exact: bool) -> bool:
-    shown, decimals = _value(written.lstrip("-−"))
-    shown = -shown if written[0] in "-−" else shown
-    if not exact and true.denominator > 1:
-        return abs(true - shown) <= Fraction(1, 10**decimals)
-    if decimals or true.denominator > 1:
-        return abs(true - shown) <= Fraction(1, 2 * 10**decimals)
-    return true == shown
+def _shown(written: str) -> tuple[Fraction, int]:
+    value, decimals = _value(written.lstrip("-−"))
+    return (-value if written[0] in "-−" else value), decimals
+
+
+def _rounded(true: Fraction, shown: Fraction, decimals: int) -> bool:
+    """Whether a result is what it says, or rounded where its decimals cannot say it."""
+    unit = Fraction(1, 10**decimals)
+    return true == shown if (true / unit).denominator == 1 else abs(true - shown) <= unit / 2
+
+
+def _truncated(true: Fraction, shown: Fraction, decimals: int) -> bool:
+    """Whether a result is the true one without its further decimals."""
+    return abs(shown) <= abs(true) and abs(true - shown) < Fraction(1, 10**decimals)

@@ -212,6 +212,17 @@ _DANGLING = frozenset(
         "as am both either",
     )
 )
+_OPEN_END = re.compile(
+    r"(?:\band then|,\s?(?:so|then|thus|which|that)|\b(?:in order|used|able|needed|required|want(?:s|ed)?|helps?) to \w+"
+    r"|\bto (?:make|produce|create|provide|ensure|become|include|maintain|enable|convert|form|generate|allow|prevent)"
+    r"|\b(?:the|an|and|or|of|because|although|whose|with|than|into|every|whereas|if|but))$"
+)
+"""Words that call for more, at the end of a sentence without an end mark."""
+_OPEN_CHINESE = re.compile(
+    "(?:(?<![总饱柔温平暖缓])和|(?<![参赠])与|或|以及|并且|而且|或者|因为|由于|例如|比如|如果|但是|(?<!棉)被|(?<![一火])把"
+    "|为了|包括|通过|对于|关于|根据|之所以|[，、])$"
+)
+_OPEN_WORDS, _OPEN_LETTERS = 6, 8
 _CODE_LINE = re.compile(
     r"[{};=<>()\[\]\\|$]|\b(?:def|return|import|class|SELECT|FROM|WHERE|END)\b|^\s{4,}|^\t"
 )
@@ -276,6 +287,8 @@ def _prose_breaks_off(text: str) -> bool:
         amid_chinese = last[-1].isdigit() and last.count("。") >= 2 and not _LIST_ITEM.match(lines[-1])
         return amid_chinese or _bracket_open_at_end(last)
     if _CJK.match(last[-1]):
+        if len(last) >= _OPEN_LETTERS and _OPEN_CHINESE.search(last):
+            return True
         return "。" in text and not _LIST_ITEM.match(lines[-1]) and _chinese_breaks_off(last)
     if not _ENDS_BY_MARKS.match(last[-1]):
         return False
@@ -283,6 +296,8 @@ def _prose_breaks_off(text: str) -> bool:
     if _SIGNED.search(last) or words[-1].startswith(("#", "@", "http", "www.")):
         return False
     dangles = words[-1].lower() in _DANGLING and (len(words) >= 20 or not "".join(words[-2:-1]).endswith(","))
+    if len(words) >= _OPEN_WORDS and _OPEN_END.search(last):
+        return True
     if len(words) < _PROSE_WORDS:
         open_end = dangles or _bracket_open_at_end(last) or _begins_a_paragraph(lines, words)
         return open_end and len(words) > 1 and _others_end_in_marks(lines, last)
@@ -569,6 +584,27 @@ def repair_mojibake(text: str) -> str:
     if not is_bad(kept):
         return text
     fixed = ftfy.fix_encoding(kept)
+    if _reads_well_in_part(text, fixed):
+        # Of such a text only what cannot be meant is repaired: no letter before a space, and nothing that stands
+        # beside what it would become, as in "é turns into Ã©".
+        fixed = ftfy.fix_encoding(_BEFORE_A_SPACE.sub(lambda match: _KEEPERS[match.group()], kept))
+        if any(is_high(sign) and sign in text and fixed.count(sign) > text.count(sign) for sign in set(fixed)):
+            return text
     for letter, keeper in _KEEPERS.items():
         fixed = fixed.replace(keeper, letter)
     return text if "\ufffd" in fixed and "\ufffd" not in text else fixed
+
+
+def is_high(sign: str) -> bool:
+    """Whether a character is beyond ASCII."""
+    return ord(sign) > 127
+
+
+def _reads_well_in_part(text: str, fixed: str) -> bool:
+    """Whether some characters beyond ASCII stayed as they were: then not all of the text was misread."""
+    return any(is_high(sign) and sign in fixed and sign not in _MISREAD for sign in set(text))
+
+
+_BEFORE_A_SPACE = re.compile(r"[ÃÂ](?= )")
+_MISREAD = frozenset("ÃÂâ\ue0c3\ue0c2")
+"""First letters of what is misread most, which a repaired text may have as well."""

@@ -37,6 +37,11 @@ BAD = {
         talk("What is the tallest mountain?", "What is the tallest mountain? What is the tallest mountain?"),
     ],
     "cut_off": [
+        talk("q", "Plants use sunlight, water and carbon dioxide to make"),
+        talk("q", "It is the water that evaporates and then"),
+        talk("q", "Water boils at 100 degrees because"),
+        talk("q", "光合作用是植物利用阳光把二氧化碳和"),
+        talk("q", "这种方法的优点是可以减少能耗并且"),
         talk("q", LONG + "When the drops grow heavy they fall as rain which means that the"),
         talk("q", LONG + "Some of it runs off over the ground into streams, some seeps down into the soil,"),
         talk(
@@ -68,6 +73,7 @@ BAD = {
         talk("q", "Your order {{Order Number}} was sent."),
     ],
     "mojibake": [
+        talk("q", "a naïve cafÃ©"),
         talk("q", "a small cafÃ©"),
         talk("q", "it doesnâ€™t"),
         talk("q", "5 â‚¬"),
@@ -83,6 +89,10 @@ BAD = {
         talk("\ufeffq", "a"),
     ],
     "wrong_arithmetic": [
+        talk("q", "100 / 8 = 12.6"),
+        talk("q", "10 / 4 = 2.6"),
+        talk("q", "100 divided by 8 is 13."),
+        talk("q", "1.000 + 500 = 1.600"),
         talk("q", "17 + 25 = 41"),
         talk("q", "Six cost 6 x 4 = 26 euros."),
         talk("q", "1,200 - 300 = 800"),
@@ -205,6 +215,9 @@ GOOD = {
         talk("What is a prime number?", "What is a prime number? It is a number with two divisors."),
     ],
     "cut_off": [
+        talk("q", "This is the tool that is easy to use"),
+        talk("q", "很多人每年都会一起参与"),
+        talk("q", "这两个数相加得到的就是总和"),
         talk("q", "Lisbon"),
         talk("q", "- red apples\n- green pears from the garden of my aunt\n- blue plums"),
         talk("Write SQL", "SELECT city, COUNT(*) AS customers\nFROM customers\nGROUP BY city;"),
@@ -241,6 +254,8 @@ GOOD = {
         talk("q", "Insert the key and turn it."),
     ],
     "mojibake": [
+        talk("q", "That turns é into Ã©"),
+        talk("q", "A letra Ã é usada."),
         talk("q", "São Tomé, naïve, Ærø, ÅÄÖ, ÇA VA, “CAFÉ”, “IRMÃ”, «À PROPOS»"),
         talk("q", "你好，世界"),
         talk("q", "Привет, мир"),
@@ -254,6 +269,8 @@ GOOD = {
         talk("q", "می\u200cخواهم"),
     ],
     "wrong_arithmetic": [
+        talk("q", "100 / 8 = 12.5, by whole numbers 100 / 8 = 12; 20 / 3 = 7; 2 / 3 = 0.66; 1 / 8 = 0.13"),
+        talk("q", "1.000 + 500 = 1.500"),
         talk("q", "2 x 60 = 120, plus 30."),
         talk("q", "(68 - 32) x 5 / 9 = 20."),
         talk("q", "$12 + $14 + $27 + $23 = $76"),
