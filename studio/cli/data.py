@@ -67,7 +67,7 @@ def add_to(verbs: Verbs) -> None:
 
 def check(options: argparse.Namespace, store: Store) -> int:
     """The quality checklist."""
-    from studio.engine.checks import run_checks
+    from studio.engine.checks import FORMULA, described, run_checks
     from studio.services import reports
     from studio.services.plan import sampled_token_report
 
@@ -95,10 +95,11 @@ def check(options: argparse.Namespace, store: Store) -> int:
                 "encoding": data.encoding,
                 **({"sources": [part.to_json() for part in data.sources]} if len(data.sources) > 1 else {}),
                 "score": report.scores,
+                "score_formula": str(FORMULA),
                 "token_lengths": next(
                     (dict(f.text.values) for f in tokens if f.check == "token_lengths"), None
                 ),
-                "findings": [found.to_json() for found in report.findings],
+                "findings": [described(found) for found in report.findings],
                 **({"difficulty": hard.ratios()} if hard else {}),
                 "quarantined": [record.to_json() for record in data.quarantined],
             }

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from studio.domain.errors import StudioError
 from studio.domain.text import Text
 from studio.engine.assets import ASSETS
-from studio.engine.checks import CHECKS, Report
+from studio.engine.checks import CHECKS, FORMULA, Check, Report, described
 
 if TYPE_CHECKING:
     from studio.services.history import Taken
@@ -48,7 +48,8 @@ def as_json(name: str, form: str, report: Report, taken: Sequence[Taken] = ()) -
         "rows": report.rows,
         "format": form,
         "score": report.scores,
-        "findings": [found.to_json() for found in report.findings],
+        "score_formula": str(FORMULA),
+        "findings": [described(found) for found in report.findings],
         **({"steps": [_told(one) for one in taken]} if taken else {}),
     }
 
@@ -120,10 +121,6 @@ def _body(
         f"<tr><td>{say(Text(_NAMES[dimension]))}</td><td>{score:.1f}</td></tr>"
         for dimension, score in report.scores.items()
     )
-    weights = Text(
-        "A score is 100 × (1 − lost rows / rows). A row loses the weight of its gravest finding: an error all of it, a "
-        "warning half, a note a tenth."
-    )
     findings = []
     for found in report.findings:
         check = CHECKS.get(found.check)
@@ -134,13 +131,19 @@ def _body(
             f"{say(Text(_NAMES[found.severity]))} · {found.count:,}</p>"
             f"<p>{say(found.text)}</p>"
             + (f"<p>{say(Text(check.why))}</p>" if check else "")
-            + f'<p>{say(found.remedy_text)}</p><p class="rows">{rows}</p></article>'
+            + f"<p>{say(found.remedy_text)}</p>"
+            + (f'<p class="kind">{say(_blind(check))}</p>' if check and check.blind_spots else "")
+            + f'<p class="rows">{rows}</p></article>'
         )
     none = say(Text("Nothing was found."))
     return (
-        f"<h1>{escape(name)}</h1><p>{say(about)}</p><table>{scores}</table><p>{say(weights)}</p>"
+        f"<h1>{escape(name)}</h1><p>{say(about)}</p><table>{scores}</table><p>{say(FORMULA)}</p>"
         f"{''.join(findings) or f'<p>{none}</p>'}{_steps(taken, say)}"
     )
+
+
+def _blind(check: Check) -> Text:
+    return Text("What this check misses: {what}", {"what": Text(check.blind_spots)})
 
 
 def _said(text: Text, translations: Mapping[str, str]) -> str:

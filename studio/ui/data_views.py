@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from studio.domain.chat import Conversation
 from studio.domain.finding import DIMENSIONS, Finding
-from studio.engine.checks import CHECKS, Report
+from studio.engine.checks import CHECKS, FORMULA, Check, Report
 from studio.engine.dataset import Dataset
 from studio.engine.encodings import Encoding
 from studio.engine.readers import Quarantined
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 FIRST_ROWS = 20
 _SHOWN_QUARANTINED = 100
 _SHOWN_SOURCES = 12
-ALL_REPAIRS = "all"
-"""In place of a check's name: all that have something to repair."""
+ALL_REPAIRS, SAFE_REPAIRS = "all", "safe"
+"""In place of a check's name: all that have something to repair, or those of them that are safe."""
 
 
 def samples(say: Words, offered: Iterable[Sample], chosen: str) -> str:
@@ -240,22 +240,43 @@ def findings(say: Words, report: Report, about_file: Sequence[Finding]) -> str:
         if by_dimension.get(dimension)
     ]
     failed = {finding.check for found in by_dimension.values() for finding in found}
-    passed = [say.message(check.title) for check in CHECKS.values() if check.id not in failed]
+    passed = [check for check in CHECKS.values() if check.id not in failed]
     clear = ""
     if passed:
         sentence = say("data.passed", count=len(passed)) if groups else say("data.clear", count=len(passed))
-        items = "".join(f"<li>{escape(title)}</li>" for title in passed)
+        items = "".join(
+            f"<li>{escape(say.message(check.title))}{_blind(say, check)}</li>" for check in passed
+        )
         clear = f'<details class="passed"><summary>{escape(sentence)}</summary><ul>{items}</ul></details>'
     fixable = any(finding.fixable for finding in report.findings)
     return views.panel(
-        say("data.findings.title"), (_repair_all(say) if fixable else "") + "".join(groups) + clear
+        say("data.findings.title"),
+        _formula(say) + (_repair_all(say) if fixable else "") + "".join(groups) + clear,
     )
 
 
+def _formula(say: Words) -> str:
+    """How the scores are computed."""
+    head, body = escape(say("data.formula")), escape(say.text(FORMULA))
+    return f'<details class="formula"><summary>{head}</summary><p class="muted small">{body}</p></details>'
+
+
+def _blind(say: Words, check: Check) -> str:
+    """What a check is known to miss."""
+    if not check.blind_spots:
+        return ""
+    lead = f'<span class="lead">{escape(say("data.blind"))}</span>'
+    return f'<p class="muted small">{lead} {escape(say.message(check.blind_spots))}</p>'
+
+
 def _repair_all(say: Words) -> str:
-    """The way to all repairs at once."""
-    button = f'<button type="button" class="act plain" data-show="{ALL_REPAIRS}">{escape(say("repair.all"))}</button>'
-    return f'<p class="repair-all"><span class="muted small">{escape(say("repair.about"))}</span>{button}</p>'
+    """The ways to several repairs at once."""
+    buttons = "".join(
+        f'<button type="button" class="act plain" data-show="{which}">{escape(say(f"repair.every.{which}"))}</button>'
+        for which in (SAFE_REPAIRS, ALL_REPAIRS)
+    )
+    about = f'<span class="muted small">{escape(say("repair.about"))}</span>'
+    return f'<p class="repair-all">{about}<span class="repair-picks">{buttons}</span></p>'
 
 
 def _group(say: Words, dimension: str, found: Sequence[Finding], score: float | None) -> str:
@@ -282,6 +303,8 @@ def _finding(say: Words, finding: Finding) -> str:
         lines.append(f'<p class="muted">{escape(say.message(check.why))}</p>')
     if remedy:
         lines.append(f'<p><span class="lead">{escape(say("data.remedy"))}</span> {escape(remedy)}</p>')
+    if check:
+        lines.append(_blind(say, check))
     head = (
         f"{views.chip(views.CHIPS[finding.severity], say(f'severity.{finding.severity}'))}"
         f"<b>{escape(say.message(check.title) if check else message)}</b>"

@@ -16,7 +16,7 @@ from studio.engine.row_changes import SAFE, repairs
 from studio.engine.rows import numbered
 from studio.services import history
 from studio.ui import change_views, views
-from studio.ui.data_views import ALL_REPAIRS
+from studio.ui.data_views import ALL_REPAIRS, SAFE_REPAIRS
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
 
@@ -80,14 +80,14 @@ def build(
         if "show" not in event._data:
             yield tuple([gr.skip()] * (len(shown) + 1))
             return
-        examined = examine(draft)
-        offered = repairable(examined, str(event._data["show"]))
+        examined, asked = examine(draft), str(event._data["show"])
+        offered = repairable(examined, asked)
         yield Proposal(), gr.Column(visible=True), waiting(say), "", gr.Button(interactive=False), times + 1
-        found = proposed(page.store.dataset(draft.dataset), examined, offered)
+        found = proposed(page.store.dataset(draft.dataset), examined, offered, asked)
         yield *showing(say, found), gr.skip()
 
     def clicked(say: Words, draft: Draft, event: gr.EventData, found: Proposal) -> Iterator[tuple[Any, ...]]:
-        if "check" in event._data:
+        if "check" in event._data or "checks" in event._data:
             yield gr.skip(), gr.skip(), gr.skip(), waiting(say), gr.Button(interactive=False)
         new = answered(found, event._data, lambda: examine(draft))
         # The list stays as it is while rows are ticked one by one: its boxes show it, and the keyboard keeps its place.
@@ -127,19 +127,29 @@ def build(
 
 
 def repairable(examined: Examined, check: str) -> tuple[str, ...]:
-    """The check, or for ALL_REPAIRS those that found something to repair. StudioError where there is nothing left."""
+    """The check, or for several those that found something to repair. StudioError where there is nothing left."""
     fixable = tuple(
         found.check for found in examined.report.findings if found.fixable and found.check in CHECKS
     )
-    if not fixable or check not in (ALL_REPAIRS, *fixable):
+    if not fixable or check not in (*_SEVERAL, *fixable):
         raise StudioError("There is nothing left to repair.", "Look at the checklist again.")
-    return fixable if check == ALL_REPAIRS else (check,)
+    return fixable if check in _SEVERAL else (check,)
 
 
-def proposed(entry: DatasetEntry, examined: Examined, offered: tuple[str, ...]) -> Proposal:
-    """What the repair of one check would do; of several, what those that are safe would."""
-    checks = tuple(name for name in offered if name in SAFE) if len(offered) > 1 else offered
+_SEVERAL = (ALL_REPAIRS, SAFE_REPAIRS)
+
+
+def proposed(entry: DatasetEntry, examined: Examined, offered: tuple[str, ...], asked: str) -> Proposal:
+    """What the repairs would do that were asked for: one check's, all, or those that are safe."""
+    checks = _of(offered, asked) if asked in _SEVERAL else offered
     return Proposal(entry, offered, checks, _changes(examined, checks))
+
+
+def _of(offered: tuple[str, ...], which: str) -> tuple[str, ...]:
+    """All of the checks, the safe ones, or none."""
+    if which == SAFE_REPAIRS:
+        return tuple(name for name in offered if name in SAFE)
+    return offered if which == ALL_REPAIRS else ()
 
 
 def _changes(examined: Examined, checks: tuple[str, ...]) -> tuple[RowChange, ...]:
@@ -158,9 +168,13 @@ def waiting(say: Words) -> str:
 
 def answered(found: Proposal, data: Mapping[str, Any], examine: Callable[[], Examined]) -> Proposal:
     """The proposal after a click: a check or a row ticked or not, another page."""
-    if data.get("check") in found.offered:
-        name = data["check"]
-        checks = tuple(check for check in found.offered if (check in found.checks) != (check == name))
+    if data.get("check") in found.offered or "checks" in data:
+        name = data.get("check")
+        checks = (
+            _of(found.offered, str(data["checks"]))
+            if "checks" in data
+            else tuple(check for check in found.offered if (check in found.checks) != (check == name))
+        )
         return replace(found, checks=checks, changes=_changes(examine(), checks), spared=frozenset(), page=1)
     if "page" in data and str(data["page"]).isdigit():
         return replace(found, page=min(max(1, int(data["page"])), found.pages))
@@ -207,7 +221,8 @@ def head_html(say: Words, found: Proposal) -> str:
     title = say("repair.title.all") if several else say("repair.title", title=_title(say, found.offered[0]))
     boxes = "".join(_check_box(say, check, found) for check in found.offered) if several else ""
     about = (
-        f'<p class="muted small">{escape(say("repair.safe"))}</p><div class="repair-checks">{boxes}</div>'
+        f'<p class="muted small">{escape(say("repair.safe"))}</p>{_check_picks(say)}'
+        f'<div class="repair-checks">{boxes}</div>'
         if several
         else ""
     )
@@ -224,6 +239,16 @@ def head_html(say: Words, found: Proposal) -> str:
 
 def _title(say: Words, check: str) -> str:
     return say.message(CHECKS[check].title)
+
+
+def _check_picks(say: Words) -> str:
+    """The ways to tick several checks at once."""
+    labels = {which: escape(say(f"repair.checks.{which}")) for which in (ALL_REPAIRS, SAFE_REPAIRS, "none")}
+    buttons = "".join(
+        f'<button type="button" class="act quiet" data-checks="{which}">{label}</button>'
+        for which, label in labels.items()
+    )
+    return f'<p class="repair-picks">{buttons}</p>'
 
 
 def _check_box(say: Words, check: str, found: Proposal) -> str:

@@ -51,9 +51,7 @@ def build(
     ) as panel:
         gr.HTML(t("selection.about"), elem_classes="muted")
         with gr.Row(elem_classes="controls"):
-            rows = gr.Number(
-                None, label=t("selection.rows"), precision=0, minimum=1, elem_id="selection-rows"
-            )
+            rows = gr.Number(None, label=t("selection.rows"), precision=0, elem_id="selection-rows")
             show = gr.Button(t("selection.show"), elem_id="selection-show", scale=0, min_width=160)
         shown = gr.HTML(elem_id="selection-shown", js_on_load=views.CLICKS)
         with gr.Row(elem_classes="actions", visible=False) as actions:
@@ -76,7 +74,11 @@ def build(
                 most=views.count(MOST),
                 rows=views.count(len(conversations)),
             )
-        found = propose(conversations, examined.report, int(wanted or 0))
+        try:
+            found = propose(conversations, examined.report, int(wanted or 0))
+        except StudioError:
+            yield nothing  # what an earlier number gave is no answer to this one
+            raise
         changes = tuple(selected(conversations, found))
         html = selection_views.proposal(say, found, conversations)
         kept = Chosen(entry, int(wanted or 0), changes)

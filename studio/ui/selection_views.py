@@ -12,9 +12,9 @@ from studio.ui import views
 from studio.ui.i18n import Words
 
 EXAMPLES = 5
-"""Rows shown of those that stay."""
-EXAMPLES_EACH = 3
-"""Rows shown of those that go, for each kind of reason."""
+"""Rows shown at once of those that stay, and of those that go for each kind of reason."""
+LISTED = 200
+"""Rows that unfold below them."""
 _WORDS = 120
 """Characters of a prompt that are shown."""
 
@@ -30,12 +30,12 @@ def proposal(say: Words, found: Selection, conversations: Sequence[Conversation]
             ("lengths", found.lengths),
         )
     )
-    kept = sorted(found.kept, key=lambda item: -item.score)[:EXAMPLES]
+    kept = sorted(found.kept, key=lambda item: -item.score)
     examples = _examples(say, say("selection.kept"), kept, conversations)
     for why in get_args(Why):
         left = [item for item in found.left if item.why == why]
         title = say(f"selection.why.{why}", count=views.count(len(left)))
-        examples += _examples(say, title, left[:EXAMPLES_EACH], conversations)
+        examples += _examples(say, title, left, conversations)
     return (
         f'<p class="note" role="status">{escape(counts)}</p><div class="selection-spreads">{spreads}</div>'
         f'<div class="selection-examples">{examples}</div>'
@@ -70,13 +70,23 @@ def _examples(
 ) -> str:
     if not items:
         return ""
-    lines = "".join(
-        f"<li><b>{escape(say('selection.row', row=item.row))}</b> "
-        f"{escape(_short(conversations[item.position].prompt))}"
-        f'<br><span class="muted">{escape(say.text(item.reason))}</span></li>'
-        for item in items
-    )
-    return f'<section><h3>{escape(title)}</h3><ul class="selection-rows">{lines}</ul></section>'
+
+    def lines(some: Sequence[Kept | Left]) -> str:
+        rows = "".join(
+            f"<li><b>{escape(say('selection.row', row=item.row))}</b> "
+            f"{escape(_short(conversations[item.position].prompt))}"
+            f'<br><span class="muted">{escape(say.text(item.reason))}</span></li>'
+            for item in some
+        )
+        return f'<ul class="selection-rows">{rows}</ul>'
+
+    more, rest = items[EXAMPLES:LISTED], len(items) - LISTED
+    unfolded = ""
+    if more:
+        head = escape(say("selection.more", count=views.count(len(more))))
+        beyond = f'<p class="muted small">{escape(say("change.more", count=views.count(rest)))}</p>'
+        unfolded = f"<details><summary>{head}</summary>{lines(more)}{beyond if rest > 0 else ''}</details>"
+    return f"<section><h3>{escape(title)}</h3>{lines(items[:EXAMPLES])}{unfolded}</section>"
 
 
 def _short(text: str) -> str:

@@ -59,7 +59,7 @@ def test_rows_are_repaired_edited_and_selected_and_each_step_is_undone(
     panel.wait_for(state="hidden")
 
     # All that are safe
-    page.locator("#findings [data-show=all]").click()
+    page.locator("#findings [data-show=safe]").click()
     panel.get_by_text("Would change: 1 row. Would drop: 2 rows.", exact=False).wait_for()
     page.locator("#repair-apply").click()
     rows_say(page, 4)

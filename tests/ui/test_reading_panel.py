@@ -25,7 +25,7 @@ def test_what_was_recognised_is_the_first_choice(tmp_path: Path) -> None:
     table = tmp_path / "a.csv"
     table.write_bytes("prompt;response\n谢谢你的帮助;不客气，祝你愉快。\n".encode("gb18030"))
     choices = offered(table)
-    assert choices.keys() == {"encoding", "delimiter"}
+    assert choices.keys() == {"encoding", "delimiter", "header"}
     assert choices["encoding"][0] == "GBK / GB18030 (Chinese) (recognised)"
     assert choices["delimiter"][0] == "; (recognised)"
     assert offered(table, encoding="gb18030")["encoding"][0] == "Recognise by itself"
@@ -41,9 +41,9 @@ def test_only_what_applies_to_a_file_can_be_chosen(tmp_path: Path) -> None:
 
 
 def test_a_choice_goes_into_the_draft_and_out_of_it() -> None:
-    draft = reading_panel.said(Draft("a"), ["gb18030", None, None, "", None])
+    draft = reading_panel.said(Draft("a"), ["gb18030", None, None, None, "", None])
     assert draft.values == {"data.read_as": {"encoding": "gb18030"}}
-    assert reading_panel.said(draft, [""] * 5) == Draft("a")
+    assert reading_panel.said(draft, [""] * 6) == Draft("a")
 
 
 def test_a_mapping_is_known_for_the_same_columns_only(tmp_path: Path) -> None:

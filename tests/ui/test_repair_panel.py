@@ -29,7 +29,7 @@ def opened(store: Store, tmp_path: Path, *pairs: tuple[str, str]) -> Draft:
 
 def show(store: Store, draft: Draft, check: str) -> Proposal:
     examined = data_tab.examine(store, draft)
-    return proposed(store.dataset(draft.dataset), examined, repairable(examined, check))
+    return proposed(store.dataset(draft.dataset), examined, repairable(examined, check), check)
 
 
 ROWS = (
@@ -48,11 +48,11 @@ def test_a_repair_shows_the_words_that_differ_with_marks_and_tags(store: Store, 
     assert "Would change: 1 row. Would drop: 0 rows." in repair_panel.head_html(EN, found)
 
 
-def test_all_repairs_begin_with_the_safe_ones_and_show_what_others_would_add(
+def test_the_safe_repairs_are_ticked_and_others_show_what_they_would_add(
     store: Store, tmp_path: Path
 ) -> None:
     draft = opened(store, tmp_path, *ROWS)
-    found = show(store, draft, "all")
+    found = show(store, draft, "safe")
     assert set(found.checks) == {"whitespace", "empty_response"}
     assert {"html_leftover", "personal_data"} <= set(found.offered)
     assert [(change.row, change.dropped) for change in found.changes] == [(1, False), (4, True)]
@@ -61,6 +61,18 @@ def test_all_repairs_begin_with_the_safe_ones_and_show_what_others_would_add(
     assert "&lt;b&gt;" in repair_panel.rows_html(EN, more).replace("<del>", "").replace("</del>", "")
     less = answered(more, {"check": "whitespace"}, lambda: data_tab.examine(store, draft))
     assert [change.row for change in less.changes] == [2, 4]
+
+
+def test_all_repairs_are_ticked_at_once(store: Store, tmp_path: Path) -> None:
+    draft = opened(store, tmp_path, *ROWS)
+    found = show(store, draft, "all")
+    assert found.checks == found.offered
+    assert 'data-checks="safe"' in repair_panel.head_html(EN, found)
+    examine = lambda: data_tab.examine(store, draft)  # noqa: E731
+    none = answered(found, {"checks": "none"}, examine)
+    assert (none.checks, none.changes) == ((), ())
+    assert set(answered(none, {"checks": "safe"}, examine).checks) == {"whitespace", "empty_response"}
+    assert answered(none, {"checks": "all"}, examine) == found
 
 
 def test_rows_are_spared_one_by_one(store: Store, tmp_path: Path) -> None:
@@ -83,7 +95,7 @@ def test_a_repair_that_found_nothing_is_not_shown(store: Store, tmp_path: Path) 
 
 def test_steps_are_listed_with_what_they_did_and_the_way_back(store: Store, tmp_path: Path) -> None:
     draft = opened(store, tmp_path, *ROWS)
-    examined, found = data_tab.examine(store, draft), show(store, draft, "all")
+    examined, found = data_tab.examine(store, draft), show(store, draft, "safe")
     assert found.seen
     rows = examined.dataset.conversations
     history.take(store, found.seen, "repair", found.changes[:1], rows, checks=["whitespace"], spared=[4])

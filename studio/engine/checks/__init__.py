@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
+from studio.domain.finding import Finding
 from studio.engine.checks.cleaning import Change, Cleaned, clean
 from studio.engine.checks.registry import CHECKS, Check
-from studio.engine.checks.scoring import Report, run_checks, score
+from studio.engine.checks.scoring import FORMULA, Report, run_checks, score
 
 # Importing a module enters its checks; the order here is the order in which they are shown.
 for _dimension in ("accuracy", "relevance", "diversity", "consistency", "safety"):
     importlib.import_module(f"{__name__}.{_dimension}")
 
-__all__ = ["CHECKS", "Change", "Check", "Cleaned", "Report", "clean", "run_checks", "score"]
+__all__ = [
+    "CHECKS",
+    "FORMULA",
+    "Change",
+    "Check",
+    "Cleaned",
+    "Report",
+    "clean",
+    "described",
+    "run_checks",
+    "score",
+]
+
+
+def described(found: Finding) -> dict[str, Any]:
+    """A finding for other programs, with what is known of its check: why it matters, what it misses, its source."""
+    check = CHECKS.get(found.check)
+    about = {"why": check.why, "blind_spots": check.blind_spots, "source": check.source} if check else {}
+    return {**found.to_json(), **{name: text for name, text in about.items() if text}}

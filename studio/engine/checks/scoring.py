@@ -8,6 +8,7 @@ from typing import Any
 
 from studio.domain.chat import Conversation
 from studio.domain.finding import DIMENSIONS, Dimension, Finding
+from studio.domain.text import Text
 from studio.engine.checks.registry import CHECKS, row_number, shorten
 from studio.engine.checks.sketches import Sketches, drawn, tabled
 from studio.engine.checks.sketches import joined as joined_sketches
@@ -15,6 +16,10 @@ from studio.engine.checks.sketches import joined as joined_sketches
 _AT_A_TIME = 16
 WEIGHTS = {"error": 1.0, "warning": 0.5, "info": 0.1}
 """How much of a row is lost by a finding of this severity."""
+FORMULA = Text(
+    "A score is 100 × (1 − lost rows / rows). A row loses the weight of its gravest finding: an error all of it, a "
+    "warning half, a note a tenth."
+)
 
 
 @dataclass(frozen=True)

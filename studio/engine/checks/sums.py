@@ -131,7 +131,7 @@ def _is_right(left: str, right: str) -> bool:
     true, (shown, decimals) = total + product, _shown(right)
     if not divided:
         return _rounded(true, shown, decimals)
-    # With `=`, a quotient of few decimals is not rounded up to a whole number: 100 / 8 is 12.5, and by whole numbers 12.
+    # A quotient of few decimals is not rounded up to a whole number: 100 / 8 is 12.5, and by whole numbers 12.
     if decimals == 0 and true.denominator > 1 and (100 * true).denominator == 1:
         return _truncated(true, shown, decimals)
     return _rounded(true, shown, decimals) or _truncated(true, shown, decimals)

@@ -213,7 +213,7 @@ _DANGLING = frozenset(
     )
 )
 _OPEN_END = re.compile(
-    r"(?:\band then|,\s?(?:so|then|thus|which|that)|\b(?:in order|used|able|needed|required|want(?:s|ed)?|helps?) to \w+"
+    r"(?:\band then|,\s?(?:so|then|thus|which|that)"
     r"|\bto (?:make|produce|create|provide|ensure|become|include|maintain|enable|convert|form|generate|allow|prevent)"
     r"|\b(?:the|an|and|or|of|because|although|whose|with|than|into|every|whereas|if|but))$"
 )
@@ -588,7 +588,9 @@ def repair_mojibake(text: str) -> str:
         # Of such a text only what cannot be meant is repaired: no letter before a space, and nothing that stands
         # beside what it would become, as in "é turns into Ã©".
         fixed = ftfy.fix_encoding(_BEFORE_A_SPACE.sub(lambda match: _KEEPERS[match.group()], kept))
-        if any(is_high(sign) and sign in text and fixed.count(sign) > text.count(sign) for sign in set(fixed)):
+        if any(
+            is_high(sign) and sign in text and fixed.count(sign) > text.count(sign) for sign in set(fixed)
+        ):
             return text
     for letter, keeper in _KEEPERS.items():
         fixed = fixed.replace(keeper, letter)
