@@ -35,13 +35,13 @@ def read_csv(source: TextFile, delimiter: str | None = None, header: bool = True
     return part
 
 
-def numbered_names(count: int) -> list[str]:
-    """Names for the columns of a table that has none.
+def given_names(count: int) -> list[str]:
+    """Names for the columns of a table that has none: two are a prompt and its response, others are numbered.
 
-    >>> numbered_names(2)
-    ['column_1', 'column_2']
+    >>> given_names(2), given_names(3)
+    (['prompt', 'response'], ['column_1', 'column_2', 'column_3'])
     """
-    return [f"column_{number}" for number in range(1, count + 1)]
+    return ["prompt", "response"] if count == 2 else [f"column_{number}" for number in range(1, count + 1)]
 
 
 def sniff_delimiter(text: str) -> str | None:
@@ -178,7 +178,7 @@ class _Table:
             ) from None
         if not self.named:
             self.waiting.extendleft(reversed(ahead.lines[position:]))
-            return numbered_names(len(names)), position + 1
+            return given_names(len(names)), position + 1
         self.waiting.extendleft(reversed(ahead.lines[end:]))
         return checked_names(names, self.source.name, position + 1), end + 1
 

@@ -19,7 +19,7 @@ from studio.domain.errors import StudioError
 from studio.domain.finding import finding
 from studio.domain.text import Text
 from studio.engine.archives import DAMAGE as DAMAGED_ARCHIVE
-from studio.engine.csv_records import about_unnamed, checked_names, numbered_names
+from studio.engine.csv_records import about_unnamed, checked_names, given_names
 from studio.engine.formats import recognise
 from studio.engine.records import Malformed, Part
 from studio.engine.text_files import Told, shortened
@@ -87,7 +87,7 @@ def _records(book: _Book, place: str, part: Part, told: Told | None, header: boo
     unread = 0
     for line, cells in _filled(book.rows(place, told)):
         if names is None:
-            names = checked_names(map(str, cells), book.name, line) if header else numbered_names(len(cells))
+            names = checked_names(map(str, cells), book.name, line) if header else given_names(len(cells))
             part.header = tuple(name for name in names if name)
             if header:
                 continue

@@ -100,7 +100,6 @@ def build(page: Page) -> None:
         with gr.Row(elem_classes="actions", visible=False) as actions:
             train = gr.Button(t("data.train"), variant="primary", elem_id="train-recommended")
             gr.HTML(t("data.train.note"), elem_classes="muted small")
-        modes.build(page, error)
         with gr.Accordion(
             t("data.mapping"), open=False, visible=False, elem_id="mapping", elem_classes="surface"
         ) as mapping:
@@ -112,6 +111,7 @@ def build(page: Page) -> None:
                 ]
             outer = reading_panel.build()
             preview = gr.HTML()
+        modes.build(page, error)
         rows = gr.HTML(elem_id="rows", js_on_load=row_editing.CLICKS)
         findings = gr.HTML(elem_id="findings", js_on_load=views.CLICKS)
         repair_panel.build(page, error, partial(_examined, page), findings, changed)

@@ -215,9 +215,8 @@ def raw_rows(
     for number, record in zip(numbers[:10], records[:10], strict=False):
         cells = "".join(f"<td>{clipped(str(record.get(column, '')))}</td>" for column in columns)
         lines.append(f'<tr><td class="num muted">{number}</td>{cells}</tr>')
-    return views.panel(
-        say("data.first_rows"), views.table([say("data.row"), *map(str, columns)], "".join(lines))
-    )
+    table = views.table([say("data.row"), *map(str, columns)], "".join(lines))
+    return views.panel(say("data.first_rows"), f'<div class="raw-rows">{table}</div>')
 
 
 def conversation(say: Words, shown: Conversation) -> str:
@@ -245,7 +244,7 @@ def findings(say: Words, report: Report, about_file: Sequence[Finding]) -> str:
     if passed:
         sentence = say("data.passed", count=len(passed)) if groups else say("data.clear", count=len(passed))
         items = "".join(
-            f"<li>{escape(say.message(check.title))}{_blind(say, check)}</li>" for check in passed
+            f"<li><b>{escape(say.message(check.title))}</b>{_blind(say, check)}</li>" for check in passed
         )
         clear = f'<details class="passed"><summary>{escape(sentence)}</summary><ul>{items}</ul></details>'
     fixable = any(finding.fixable for finding in report.findings)
@@ -266,7 +265,7 @@ def _blind(say: Words, check: Check) -> str:
     if not check.blind_spots:
         return ""
     lead = f'<span class="lead">{escape(say("data.blind"))}</span>'
-    return f'<p class="muted small">{lead} {escape(say.message(check.blind_spots))}</p>'
+    return f'<div class="muted small">{lead} {escape(say.message(check.blind_spots))}</div>'
 
 
 def _repair_all(say: Words) -> str:

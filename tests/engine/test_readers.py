@@ -248,8 +248,8 @@ def test_a_delimiter_can_be_given_or_declared(tmp_path: Path) -> None:
 def test_a_table_without_names_of_columns(tmp_path: Path) -> None:
     path = put(tmp_path, "a.csv", '\n"q\n1",a1\nq2,a2\nq3\n')
     records = read_source(path, **as_options({"header": "none"}))
-    assert records.rows == [{"column_1": "q\n1", "column_2": "a1"}, {"column_1": "q2", "column_2": "a2"}]
-    assert (records.lines, records.columns) == ([2, 4], ("column_1", "column_2"))
+    assert records.rows == [{"prompt": "q\n1", "response": "a1"}, {"prompt": "q2", "response": "a2"}]
+    assert (records.lines, records.columns) == ([2, 4], ("prompt", "response"))
     assert [item.line for item in records.quarantined] == [5]
     assert read_source(put(tmp_path, "b.csv", CSV), **as_options({"header": "first_row"})).rows == ROWS
     with pytest.raises(StudioError, match="There is no choice maybe"):

@@ -113,8 +113,8 @@ def test_the_sheet_that_holds_the_rows_is_found_behind_a_cover(tmp_path: Path) -
 def test_a_sheet_without_names_of_columns(tmp_path: Path) -> None:
     path = book(tmp_path / "a.xlsx", Rows=[["q1", "a1"], ["q2", "a2"]])
     assert read_source(path, header=False).rows == [
-        {"column_1": "q1", "column_2": "a1"},
-        {"column_1": "q2", "column_2": "a2"},
+        {"prompt": "q1", "response": "a1"},
+        {"prompt": "q2", "response": "a2"},
     ]
 
 
