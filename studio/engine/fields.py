@@ -28,17 +28,17 @@ def field(record: Mapping[str, Any], *names: str) -> Any:
 
 def key_of(record: Mapping[str, Any], *names: str) -> str | None:
     """How the record writes the first of the names that it has."""
-    for name in names:
-        if name in record:
-            return name
-    lowered = _by_lowered(tuple(record))
+    return _written(tuple(record), names)
+
+
+@lru_cache(maxsize=1024)
+def _written(keys: tuple[Any, ...], names: tuple[str, ...]) -> str | None:
+    """The same of the keys alone: most records of a file have the same ones."""
+    exact = next((name for name in names if name in keys), None)
+    if exact is not None:
+        return exact
+    lowered = {key.strip().lower(): key for key in keys if isinstance(key, str)}
     return next((lowered[name] for name in names if name in lowered), None)
-
-
-@lru_cache(maxsize=64)
-def _by_lowered(keys: tuple[Any, ...]) -> dict[str, str]:
-    """Keys by what they are without capitals; most records of a file have the same."""
-    return {key.strip().lower(): key for key in keys if isinstance(key, str)}
 
 
 def is_blank(value: Any) -> bool:

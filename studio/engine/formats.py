@@ -84,7 +84,7 @@ def own_format(record: Mapping[str, Any]) -> str | None:
     >>> own_format({"messages": None, "question": "Why?", "answer": "So."})
     'prompt_completion'
     """
-    return _by_names(tuple(name for name, value in record.items() if value is not None))
+    return _by_names(tuple([name for name, value in record.items() if value is not None]))
 
 
 @lru_cache(maxsize=256)
@@ -206,8 +206,7 @@ def convert(
         messages = _from_alpaca(record) if format == "alpaca" else _from_pair(record, columns)
         tools = _tools_beside_texts(record)
     conversation = Conversation(tuple(messages), row, tools)
-    for text in texts(conversation):
-        refuse_half_characters(text)
+    refuse_half_characters("".join(texts(conversation)))
     return conversation
 
 
