@@ -8,8 +8,10 @@ from datetime import datetime
 
 from studio.domain.config import ExportConfig, Target
 from studio.domain.errors import StudioError
+from studio.engine.proof_files import RECEIPT
 from studio.services import exports
 from studio.services.exports import ExportStatus
+from studio.services.files import read_json
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
 from studio.services.trained import read_trained
@@ -21,7 +23,9 @@ _LOOK = 0.3
 
 def find(store: Store, run_id: str, to: Target | None = None) -> list[ExportStatus]:
     """Proven exports of the run's weights as they are now, the newest first; of one target, or of all but scripts."""
-    weights = read_trained(RunFiles(store.run_dir(run_id))).weights.glob("*.safetensors")
+    files = RunFiles(store.run_dir(run_id))
+    ended_with = files.env().get("sha256", {}).get("result")
+    weights = read_trained(files).weights.glob("*.safetensors")
     changed = max((file.stat().st_mtime for file in weights), default=0.0)
     return [
         status
@@ -31,7 +35,14 @@ def find(store: Store, run_id: str, to: Target | None = None) -> list[ExportStat
         and to in (None, status.to)
         and status.files.is_dir()
         and _time(status.created) > changed
+        and _made_of(status, ended_with)
     ]
+
+
+def _made_of(status: ExportStatus, result: dict[str, str] | None) -> bool:
+    """Whether an export is of the weights that a run ended with, as far as both say of which."""
+    made_of = (read_json(status.files / RECEIPT) or {}).get("sha256", {}).get("result")
+    return not result or not made_of or made_of == result
 
 
 def named(store: Store, run_id: str, name: str) -> ExportStatus:

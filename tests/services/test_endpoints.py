@@ -253,6 +253,13 @@ def test_what_cannot_be_served_is_said_before_anything_is_started(
         taken.listen()
         with pytest.raises(StudioError, match=f"Port {taken.getsockname()[1]} is in use"):
             endpoints.start(store, other.id, port=taken.getsockname()[1])
+    env = other.env()
+    other.write_env(
+        {**env, "sha256": {**env["sha256"], "result": {"adapter_model.safetensors": "of another"}}}
+    )
+    assert proven.find(store, other.id) == []  # though nothing is newer than the export
+    other.write_env(env)
+    assert [status.name for status in proven.find(store, other.id)] == ["merged-float32"]
     os.utime(other.adapter / "adapter_model.safetensors")  # trained on since
     with pytest.raises(StudioError, match="no proven copy"):
         endpoints.start(store, other.id, export="merged-float32")
