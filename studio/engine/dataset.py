@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from studio.domain.text import Text
 from studio.engine import conversion, mixing
 from studio.engine.conversion import about_own_format, about_problems, settle
 from studio.engine.formats import recognise
-from studio.engine.leakage import Groups, about_leakage, across, between, prompt_key, twins
+from studio.engine.leakage import Groups, about_leakage, about_learnt, across, between, prompt_key, twins
 from studio.engine.readers import (
     Problem,
     Quarantined,
@@ -174,13 +174,15 @@ def split(
     share: float,
     seed: int,
     alike: Iterable[tuple[int, int]] | None = None,
+    learnt: Container[tuple[str, ...]] = (),
 ) -> tuple[list[Conversation], list[Conversation]]:
     """Conversations for training and held-out ones, both in the order of the file; the same for the same seed.
 
     Both parts are alike: the held-out rows are drawn evenly from all kinds of rows (by their answer where there are few
     different ones, else by length). Rows with the same prompt stay on one side, and near duplicates too. With a share
     above 0 and at least two prompts, each part gets at least one row. `alike`: positions of near duplicates, where
-    they are known already.
+    they are known already. `learnt`: the `prompt_key`s of rows that an earlier run was trained on; they are not held
+    out, as long as there are others.
     """
     if share <= 0 or len({prompt_key(conversation) for conversation in conversations}) < 2:
         return list(conversations), []
@@ -191,6 +193,9 @@ def split(
     random_.shuffle(groups)
     groups.sort(key=lambda group: group[0])
     wanted = min(max(1, round(len(groups) * share)), len(groups) - 1)
+    unknown = [group for group in groups if not any(prompt_key(row) in learnt for row in group[1])]
+    if unknown and len(unknown) < len(groups):
+        groups, wanted = unknown, min(wanted, len(unknown))
     first = random_.random()
     chosen = {int((number + first) * len(groups) / wanted) for number in range(wanted)}
     held_out = {id(row) for place in chosen for row in groups[place][1]}
@@ -232,8 +237,12 @@ def _kinds(conversations: Sequence[Conversation]) -> list[str]:
     return [str(bisect.bisect_right(edges, length)) for length in lengths]
 
 
-def load_training(data: DataConfig, seed: int) -> TrainingData:
-    """The conversations that a run trains on and is measured on. StudioError where none is left to train on."""
+def load_training(data: DataConfig, seed: int, learnt: Iterable[Conversation] = ()) -> TrainingData:
+    """The conversations that a run trains on and is measured on. StudioError where none is left to train on.
+
+    `learnt` are those that the run was trained on whose adapter this one goes on with.
+    """
+    known = {prompt_key(row) for row in learnt}
     for path in (data.path, data.held_out_path, data.general_path):
         _refuse_folder(path)
     dataset = draw(data.path, data.format, data.columns, data.max_rows, seed, data.read_as)
@@ -251,7 +260,7 @@ def load_training(data: DataConfig, seed: int) -> TrainingData:
         held_out_sha256 = _sha256(held_out_set.path)
     else:
         pairs = list(twins(usable)) if data.held_out_share > 0 else []
-        train, held_out = split(usable, data.held_out_share, seed, pairs)
+        train, held_out = split(usable, data.held_out_share, seed, pairs, known)
         alike = across(pairs, usable, held_out)
     if not train:
         raise StudioError(
@@ -261,6 +270,7 @@ def load_training(data: DataConfig, seed: int) -> TrainingData:
         )
     leaked = about_leakage(train, held_out, alike)
     findings += _naming(dataset.path, leaked) if data.held_out_path else leaked
+    findings += about_learnt(held_out, known)
     general, about_general = _general(data, len(train), seed)
     return TrainingData(
         [*train, *general],

@@ -7,7 +7,7 @@ A held-out loss is of use only where the model has not seen the row. On large se
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from studio.domain.chat import Conversation
@@ -114,6 +114,24 @@ class Groups:
         if first != second and self._size[first] + self._size[second] <= self._largest:
             self._head[second] = first
             self._size[first] += self._size[second]
+
+
+def about_learnt(held_out: Sequence[Conversation], learnt: Container[tuple[str, ...]]) -> list[Finding]:
+    """That rows are held out which ask what an earlier run has learnt already."""
+    rows = [row.row for row in held_out if prompt_key(row) in learnt]
+    if not rows:
+        return []
+    return [
+        finding(
+            "learnt_before",
+            "split",
+            "warning",
+            rows,
+            "Held-out rows whose prompts the earlier run was trained on: {count}. Their figures look better than they "
+            "are.",
+            "Hold out rows that are new, in a file of their own.",
+        )
+    ]
 
 
 RowPair = tuple[int, int]

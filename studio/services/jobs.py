@@ -192,7 +192,7 @@ class Jobs:
     def _checked(self, config: RunConfig) -> TrainingData:
         """The rows of a run that can be started."""
         self.store.check_reach(config)
-        data = load_data(config)
+        data = load_data(self.store, config)
         if not models.must_be_fetched(config.model.id, self.store.models_dir, config.model.revision):
             launch.check(plan(self.store, config).config, self.store.machine())
         return data

@@ -35,6 +35,7 @@ from studio.services import other_logs, speeds
 from studio.services.continual import continued
 from studio.services.encoded_cache import EncodedCache
 from studio.services.kept import Kept
+from studio.services.run_files import RunFiles
 from studio.services.store import Store
 
 _NAMED = 10
@@ -73,7 +74,7 @@ def plan(store: Store, config: RunConfig) -> Plan:
     _refuse_endless(prepared.train.rows)
     length = prepared.config.train.max_length
     assert length is not None  # a plan leaves nothing open
-    data, train = load_data(config), prepared.config.train
+    data, train = load_data(store, config), prepared.config.train
     about = general.general_rows(prepared.config, prepared.encoder, data.train, length)
     steps = plan_steps(
         len(prepared.train.rows), train.batch_size, train.epochs or 1.0, train.max_steps, train.seed
@@ -120,8 +121,8 @@ class EncodedSet:
 def encoded(store: Store, config: RunConfig) -> EncodedSet:
     """What the plan of a configuration encodes. Raises StudioError where its data, model or template cannot be used."""
     prepared, model = _prepare(store, config)
-    data = load_data(config)
-    rows, measured = _encode(store.encoded_dir, data_key(config), prepared.encoder)
+    data = load_data(store, config)
+    rows, measured = _encode(store.encoded_dir, data_key(store, config), prepared.encoder)
     length = prepared.config.train.max_length
     assert length is not None  # a plan leaves nothing open
     alike = length, prepared.encoder, model.context
@@ -136,14 +137,14 @@ def usual_length(store: Store, config: RunConfig) -> int:
     return length
 
 
-def load_data(config: RunConfig) -> dataset.TrainingData:
+def load_data(store: Store, config: RunConfig) -> dataset.TrainingData:
     """The rows of a configuration, read once for as long as the files stay as they are."""
-    return load_rows(data_key(config))
+    return load_rows(data_key(store, config))
 
 
-def mixed(config: RunConfig) -> tuple[int, int, list[Finding]]:
+def mixed(store: Store, config: RunConfig) -> tuple[int, int, list[Finding]]:
     """Rows of one's own to train on, general ones beside them, and what is said of the data."""
-    data = load_data(config)
+    data = load_data(store, config)
     general = sum(bool(row.source) for row in data.train)
     return len(data.train) - general, general, data.findings
 
@@ -177,13 +178,13 @@ def prepare(
 
 
 def _prepare(store: Store, config: RunConfig) -> tuple[Prepared, ModelFacts]:
-    data = load_data(config)
+    data = load_data(store, config)
     config, about = continued(store, config)
     path = store.locate(config.model.id, revision=config.model.revision, download=False)
     info = models.inspect(path, config.model.id)
     model = facts(info.config, info.parameters)
     encoder = todays_encoder(config.template, load_tokenizer(path))
-    train, held_out = _encode(store.encoded_dir, data_key(config), encoder)
+    train, held_out = _encode(store.encoded_dir, data_key(store, config), encoder)
     prepared = _fill(store, config, model, encoder, (data.train, train), (data.held_out, held_out))
     found = worst_first([*data.findings, *about, *prepared.findings])
     return replace(prepared, findings=tuple(found)), model
@@ -447,13 +448,16 @@ class DataKey(NamedTuple):
     seed: int
     stamps: tuple[int, ...]
     """When the files last changed."""
+    earlier: str = ""
+    """The folder of the run whose adapter is trained on: what it has learnt is not measured on."""
 
 
-def data_key(config: RunConfig) -> DataKey:
+def data_key(store: Store, config: RunConfig) -> DataKey:
     """By which what is made of a configuration's rows can be kept."""
     data = config.data
     files = (data.path, data.held_out_path, data.general_path)
-    return DataKey(data.model_dump_json(), config.train.seed, tuple(_stamp(file) for file in files))
+    earlier = str(store.run_dir(config.model.adapter)) if config.model.adapter else ""
+    return DataKey(data.model_dump_json(), config.train.seed, tuple(_stamp(file) for file in files), earlier)
 
 
 def _stamp(path: str | None) -> int:
@@ -473,7 +477,8 @@ _READING = threading.Lock()
 
 @lru_cache(maxsize=4)
 def _load_rows(key: DataKey) -> dataset.TrainingData:
-    return dataset.load_training(DataConfig.model_validate_json(key.data), key.seed)
+    earlier = RunFiles(Path(key.earlier)).train_rows() if key.earlier else []
+    return dataset.load_training(DataConfig.model_validate_json(key.data), key.seed, learnt=earlier)
 
 
 def todays_encoder(config: TemplateConfig, tokenizer: Tokenizer) -> Encoder:

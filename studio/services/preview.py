@@ -117,7 +117,7 @@ class Overview:
 def shown(store: Store, config: RunConfig) -> Shown:
     """Raises StudioError where the data or the model cannot be used."""
     path = _model(store, config)
-    conversations, held_out = _arranged(plan.data_key(config))
+    conversations, held_out = _arranged(plan.data_key(store, config))
     return Shown(conversations, held_out, load_tokenizer(path), _context(path))
 
 
@@ -230,7 +230,7 @@ def overview(store: Store, config: RunConfig) -> Overview:
     """The statistics of a set, worked out once a day for as long as files, model and configuration stay the same."""
     model = _model(store, config)
     encoder = plan.todays_encoder(config.template, load_tokenizer(model))
-    return _overview(store, config.model_dump_json(), plan.data_key(config), encoder, _context(model))
+    return _overview(store, config.model_dump_json(), plan.data_key(store, config), encoder, _context(model))
 
 
 @lru_cache(maxsize=8)
@@ -238,7 +238,7 @@ def _overview(store: Store, config: str, key: plan.DataKey, encoder: Encoder, co
     run = RunConfig.model_validate_json(config)
     found = plan.encoded(store, run)
     lengths = sorted(row.total for row in found.rows)
-    unfed, unusable = _unfed(found), _unusable(run)
+    unfed, unusable = _unfed(found), _unusable(store, run)
     return Overview(
         rows=len(found.rows) - unfed,
         fed=len(found.data.rows),
@@ -254,7 +254,9 @@ def _overview(store: Store, config: str, key: plan.DataKey, encoder: Encoder, co
         fates=fates(found),
         bars=length_bars(lengths, found.max_length),
         findings=tuple(worst_first([*unusable, *_hazards(found, run)])),
-        drawn=next((item.text for item in plan.load_data(run).findings if item.check == "drawn"), None),
+        drawn=next(
+            (item.text for item in plan.load_data(store, run).findings if item.check == "drawn"), None
+        ),
     )
 
 
@@ -302,12 +304,12 @@ def _hazards(found: plan.EncodedSet, run: RunConfig) -> list[Finding]:
     return [*hazard_findings(in_order, found.max_length, run.data.overlong), *about]
 
 
-def _unusable(config: RunConfig) -> list[Finding]:
+def _unusable(store: Store, config: RunConfig) -> list[Finding]:
     """The file's own rows that never come to be encoded, as they lack a prompt or a response."""
     own = Path(config.data.path).name
     return [
         item
-        for item in plan.load_data(config).findings
+        for item in plan.load_data(store, config).findings
         if item.check == "left_out" and item.text.values.get("file") == own
     ]
 

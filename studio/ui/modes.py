@@ -200,7 +200,7 @@ def consequences(say: Words, store: Store, draft: Draft) -> str:
 
 def _mixture(say: Words, store: Store, draft: Draft, config: RunConfig) -> list[str]:
     """How many general rows there are beside one's own, and whether they are as many as was asked for."""
-    own, general, about = apart.work(config, mixed, config)
+    own, general, about = apart.work(config, mixed, store, config)
     file = store.dataset(draft.general).name if draft.general else say("mode.shipped")
     said = say(
         "mode.mixture",

@@ -301,7 +301,7 @@ def next_run(page: Page, draft: Draft, run: Run | None) -> New | None:
         return None
     try:
         config = draft.config(page.store, source="")
-        if run is not None and apart.work(config, is_same, config, page.jobs.files(run.id)):
+        if run is not None and apart.work(config, is_same, page.store, config, page.jobs.files(run.id)):
             return None
         return New(
             data=page.store.dataset(draft.dataset).name, plan=apart.work(config, plan, page.store, config)
@@ -327,13 +327,13 @@ def startable(say: Words, run: Run | None, new: New | None) -> dict[str, dict[st
     }
 
 
-def is_same(config: RunConfig, run: RunFiles) -> bool:
+def is_same(store: Store, config: RunConfig, run: RunFiles) -> bool:
     """Whether the run was started with this configuration, and its files still hold the rows that it was given."""
     from studio.services.plan import load_data
 
     if config != run.given_config():
         return False
-    data = load_data(config)
+    data = load_data(store, config)
     # A repair writes the file anew under the same name.
     return run.is_of(config, data.train, data.held_out)
 

@@ -98,6 +98,23 @@ def test_a_set_whose_rows_are_all_alike_is_split_all_the_same_and_that_is_said(t
     assert "leakage_near" in {item.check for item in data.findings}
 
 
+def test_what_an_earlier_run_has_learnt_is_not_held_out_as_long_as_there_is_other(tmp_path: Path) -> None:
+    rows = [{"prompt": f"Name the river number {n}.", "completion": f"River {n}."} for n in range(40)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(item) + "\n" for item in rows))
+    config = DataConfig(path=str(file), held_out_share=0.25)
+    first = load_training(config, seed=1)
+    again = load_training(config, seed=2, learnt=first.train)
+    assert {row.row for row in again.held_out} == {row.row for row in first.held_out}
+    assert again.findings == []
+    few = load_training(config, seed=2, learnt=[*first.train, *first.held_out[1:]])
+    assert [row.row for row in few.held_out] == [first.held_out[0].row]
+    # Where all is known already, that is said.
+    known = load_training(config, seed=2, learnt=[*first.train, *first.held_out])
+    (said,) = known.findings
+    assert (said.check, said.count) == ("learnt_before", 10)
+
+
 def test_groups_join_up_to_their_largest() -> None:
     groups = Groups([1, 1, 1, 2], largest=3)
     for left, right in ((1, 2), (0, 2), (0, 3)):

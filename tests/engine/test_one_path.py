@@ -165,7 +165,7 @@ def configured(model: str, **settings: Any) -> RunConfig:
 
 def work(store: Store, config: RunConfig) -> RunFiles:
     """The run as it is submitted, done in this process."""
-    data = load_data(config)
+    data = load_data(store, config)
     files = RunFiles(store.new_run_dir("run"))
     files.write_data(data.train, data.held_out)
     files.write_findings(data.findings)

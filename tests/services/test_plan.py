@@ -30,7 +30,7 @@ def config(tmp_path: Path) -> RunConfig:
 
 
 def test_a_plan_and_the_run_made_from_it_encode_the_same(store: Store, config: RunConfig) -> None:
-    planned, data = plan(store, config), load_data(config)
+    planned, data = plan(store, config), load_data(store, config)
     prepared = prepare(store, config, store.models_dir / "tiny", data.train, data.held_out)
     assert planned.sha256 == prepared.train.sha256
     assert planned.config == prepared.config
@@ -73,7 +73,7 @@ def dated(asked: str) -> dict[str, str]:
 
 def test_a_run_has_the_date_of_the_day_on_which_it_was_submitted(store: Store, config: RunConfig) -> None:
     config = config.with_values(dated("{{ strftime_now ('%d %b %Y') }}"))
-    data, model = load_data(config), store.models_dir / "tiny"
+    data, model = load_data(store, config), store.models_dir / "tiny"
     yesterday = prepare(store, config, model, data.train, data.held_out, day=date(2024, 7, 26))
     assert yesterday.encoder.template.source.startswith("{{ '26 Jul 2024' }}")
     today = prepare(store, config, model, data.train, data.held_out)
@@ -99,7 +99,7 @@ def test_a_run_whose_rows_train_no_end_token_is_refused_with_these_rows(
 ) -> None:
     endless = config.with_values({"template.name": "custom", "template.source": ENDLESS})
     rows = ["Rows that train no end token", r": 18 \(\d+, .* …\)\. Choose a template that ends each turn"]
-    data = load_data(endless)
+    data = load_data(store, endless)
     for message in rows:
         with pytest.raises(StudioError, match=message):
             plan(store, endless)

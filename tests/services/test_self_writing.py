@@ -59,7 +59,7 @@ def test_a_model_writes_a_dataset_in_a_process_of_its_own_and_a_run_records_wher
     config = parse_config({
         "data": {"path": str(own), "general_path": str(entry.path), "general_share": 0.1, "held_out_share": 0},
     })  # fmt: skip
-    mixture = mixture_of(config, load_data(config).train)
+    mixture = mixture_of(config, load_data(store, config).train)
     assert (mixture["own"], mixture["general"], mixture["share"]) == (20, 2, 0.1)
     assert (mixture["source"], mixture["origin"]) == (str(entry.path), origin)
 

@@ -83,7 +83,7 @@ def test_the_rows_to_measure_on_are_read_as_the_upload_was_after_a_repair(
     store.put_rows(
         own.id, lambda folder: write_messages(dataset.conversations, folder / "rows.jsonl"), "rows.jsonl"
     )
-    data = load_data(draft.config(store))
+    data = load_data(store, draft.config(store))
     assert [row.prompt for row in data.train] == ["q1", "q2"]
     assert [row.prompt for row in data.held_out] == ["m1", "m2"]
 

@@ -8,6 +8,7 @@ from studio.domain.config import RunConfig
 from studio.domain.run import Run
 from studio.services.plan import load_data
 from studio.services.run_files import RunFiles
+from studio.services.store import Store
 from studio.ui import chat_acts, runs_tab, training_tab
 from studio.ui.chat_views import Example
 from studio.ui.run_views import Look
@@ -29,7 +30,7 @@ def run_with(config: RunConfig, folder: Path) -> RunFiles:
     """A run that was started with this, and whose worker has filled in the open settings."""
     files = RunFiles(folder / "run")
     files.folder.mkdir()
-    data = load_data(config)
+    data = load_data(Store(folder / "home"), config)
     files.write_data(data.train, data.held_out)
     files.write_run(config, "rows")
     done = config.train.model_copy(update={"method": "lora", "learning_rate": 1e-3, "max_length": 128})
@@ -38,22 +39,26 @@ def run_with(config: RunConfig, folder: Path) -> RunFiles:
 
 
 def test_a_run_did_what_is_asked_for_though_it_filled_in_open_settings(config: Configured, tmp_path: Path):
-    assert training_tab.is_same(config(), run_with(config(), tmp_path))
+    assert training_tab.is_same(Store(tmp_path / "home"), config(), run_with(config(), tmp_path))
 
 
 def test_another_setting_is_another_run(config: Configured, tmp_path: Path):
-    assert not training_tab.is_same(config(rank=8), run_with(config(rank=16), tmp_path))
+    assert not training_tab.is_same(
+        Store(tmp_path / "home"), config(rank=8), run_with(config(rank=16), tmp_path)
+    )
 
 
 def test_a_rate_given_back_to_the_recommendation_is_another_run(config: Configured, tmp_path: Path):
-    assert not training_tab.is_same(config(), run_with(config(learning_rate=1e-5), tmp_path))
+    assert not training_tab.is_same(
+        Store(tmp_path / "home"), config(), run_with(config(learning_rate=1e-5), tmp_path)
+    )
 
 
 def test_rows_that_were_repaired_under_the_same_name_are_another_run(config: Configured, tmp_path: Path):
     run = run_with(config(), tmp_path)
     repaired = [row.replace("Answer 3.", "Answer three.") for row in ROWS]
     (tmp_path / "rows.jsonl").write_text("\n".join(repaired), encoding="utf-8")
-    assert not training_tab.is_same(config(), run)
+    assert not training_tab.is_same(Store(tmp_path / "home"), config(), run)
 
 
 def test_the_last_lines_of_a_log(tmp_path):
