@@ -85,7 +85,7 @@ def check(options: argparse.Namespace, store: Store) -> int:
     report = surveyed.after(known) if surveyed else run_checks(data.conversations, findings=known)
     if options.report:
         out = parsing.other_file(options.report, options.file)
-        reports.write_report(Path(out), Path(options.file).name, data.format, report)
+        reports.write_report(Path(out), reports.Subject(Path(options.file).name, data.format), report)
     if options.json:
         return print_json(
             {

@@ -28,8 +28,8 @@ from studio.engine.turns import INLINE_REASONING, REASONING, without_padding
 
 SHOWN_PROBLEMS = 20
 """So many rows that cannot be used are told one by one; the rest in one sentence."""
-_NAMED = 8
-"""So many columns of a row are named."""
+_NAMED, _SHOWN = 8, 60
+"""So many columns of a row are named, and so much of a name is shown: where a table has none, it is a text."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def settle(
             "Map its columns by hand, or name them prompt and response. The first row of a table holds the names; "
             "where it is a row already, set its header to none.",
             file=file,
-            columns=", ".join(map(str, names)) or "none",
+            columns=", ".join(str(name)[:_SHOWN] for name in names) or "none",
         )
     check_columns(format, names, columns, file)
     return Reading(format, columns, names, padded, free)

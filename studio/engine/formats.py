@@ -49,6 +49,11 @@ _PAIRS = (
     ("问", "答"),
     ("指令", "输出"),
     ("输入", "输出"),
+    ("質問", "回答"),
+    ("問題", "回答"),
+    ("frage", "antwort"),
+    ("pregunta", "respuesta"),
+    ("q", "a"),
 )
 _TEXT = "text"
 _ALL = {*_LISTS, CHOSEN, _TEXT, "instruction", *_OUTPUT, *(name for pair in _PAIRS for name in pair)}

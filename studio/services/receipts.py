@@ -40,6 +40,7 @@ def receipt(files: RunFiles) -> dict[str, Any]:
         "versions": env["versions"],
         "hardware": env.get("hardware", {}),
         "rows": env.get("rows", {}),
+        "mixture": files.mixture(),
         "sha256": {**env["sha256"], "result": result_sums(files)},
         "config": config.model_dump(mode="json"),
     }
@@ -48,7 +49,7 @@ def receipt(files: RunFiles) -> dict[str, Any]:
 def for_others(files: RunFiles) -> dict[str, Any]:
     """The receipt as it goes out with an export: of this machine's folders only the last part of each."""
     found = receipt(files)
-    return {**found, "config": _without_folders(found["config"])}
+    return {**found, **{part: _without_folders(found[part]) for part in ("config", "mixture")}}
 
 
 def _without_folders(value: Any) -> Any:

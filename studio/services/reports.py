@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import studio
 from studio.domain.errors import StudioError
 from studio.domain.text import Text
 from studio.engine.assets import ASSETS
 from studio.engine.checks import CHECKS, FORMULA, Check, Report, described
+from studio.services.files import now
 
 if TYPE_CHECKING:
     from studio.services.history import Taken
@@ -40,13 +43,25 @@ h1 { overflow-wrap: anywhere; } h2 { font-size: 16px; margin: 8px 0; } .rows, .k
 """
 
 
-def as_json(name: str, form: str, report: Report, taken: Sequence[Taken] = ()) -> dict[str, Any]:
-    """What `studio data check --json` says of a file called `name`, read as the format `form`; and the steps that its
-    rows went through before, each with the first rows that it touched."""
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about: a file its name, the format of its rows, and its hash where that is known."""
+
+    name: str
+    format: str
+    sha256: str = ""
+
+
+def as_json(subject: Subject, report: Report, taken: Sequence[Taken] = ()) -> dict[str, Any]:
+    """What `studio data check --json` says of a file; and the steps that its rows went through before, each with the
+    first rows that it touched."""
     return {
-        "file": name,
+        "file": subject.name,
+        "sha256": subject.sha256,
+        "made": now(),
+        "studio": studio.__version__,
         "rows": report.rows,
-        "format": form,
+        "format": subject.format,
         "score": report.scores,
         "score_formula": str(FORMULA),
         "findings": [described(found) for found in report.findings],
@@ -66,7 +81,7 @@ def _told(one: Taken) -> dict[str, Any]:
     return {**one.step.to_json(), "rows": rows, "more_rows": one.more}
 
 
-def as_html(name: str, form: str, report: Report, taken: Sequence[Taken] = ()) -> str:
+def as_html(subject: Subject, report: Report, taken: Sequence[Taken] = ()) -> str:
     """One page that needs no other file and runs no script; every text from the data is escaped."""
     chinese = json.loads((ASSETS / "i18n" / "zh.json").read_text(encoding="utf-8"))["messages"]
     switch = "".join(
@@ -74,17 +89,17 @@ def as_html(name: str, form: str, report: Report, taken: Sequence[Taken] = ()) -
         for code, label, checked in (("en", "English", " checked"), ("zh", "中文", ""))
     )
     parts = "".join(
-        f'<main class="{code}" lang="{code}">{_body(name, form, report, taken, said)}</main>'
+        f'<main class="{code}" lang="{code}">{_body(subject, report, taken, said)}</main>'
         for code, said in (("en", {}), ("zh", chinese))
     )
     return (
         '<!doctype html><html><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(name)}</title><style>{_STYLE}</style></head><body>{switch}{parts}</body></html>\n"
+        f"<title>{escape(subject.name)}</title><style>{_STYLE}</style></head><body>{switch}{parts}</body></html>\n"
     )
 
 
-def write_report(path: Path, name: str, form: str, report: Report, taken: Sequence[Taken] = ()) -> None:
+def write_report(path: Path, subject: Subject, report: Report, taken: Sequence[Taken] = ()) -> None:
     """As the ending of `path` says. StudioError for any but .html and .json, or where it cannot be written."""
     if path.suffix.lower() not in (".html", ".json"):
         raise StudioError(
@@ -93,10 +108,10 @@ def write_report(path: Path, name: str, form: str, report: Report, taken: Sequen
             file=path.name,
         )
     if path.suffix.lower() == ".html":
-        text = as_html(name, form, report, taken)
+        text = as_html(subject, report, taken)
     else:
         indent = 2 if report.rows <= _INDENTED else None  # a million row numbers take seconds, a line each
-        text = json.dumps(as_json(name, form, report, taken), ensure_ascii=False, indent=indent) + "\n"
+        text = json.dumps(as_json(subject, report, taken), ensure_ascii=False, indent=indent) + "\n"
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
@@ -108,15 +123,16 @@ def write_report(path: Path, name: str, form: str, report: Report, taken: Sequen
         ) from error
 
 
-def _body(
-    name: str, form: str, report: Report, taken: Sequence[Taken], translations: Mapping[str, str]
-) -> str:
+def _body(subject: Subject, report: Report, taken: Sequence[Taken], translations: Mapping[str, str]) -> str:
     def say(text: Text) -> str:
         return escape(_said(text, translations))
 
     about = Text(
-        "The quality checklist on {rows} rows, format {form}.", {"rows": f"{report.rows:,}", "form": form}
+        "The quality checklist on {rows} rows, format {form}.",
+        {"rows": f"{report.rows:,}", "form": subject.format},
     )
+    made = Text("Made {at} by version {version}.", {"at": now(), "version": studio.__version__})
+    known = f" SHA-256 <code>{escape(subject.sha256)}</code>." if subject.sha256 else ""
     scores = "".join(
         f"<tr><td>{say(Text(_NAMES[dimension]))}</td><td>{score:.1f}</td></tr>"
         for dimension, score in report.scores.items()
@@ -125,11 +141,13 @@ def _body(
     for found in report.findings:
         check = CHECKS.get(found.check)
         title = Text(check.title) if check else found.text
+        # What no check found says all in one sentence, which is its title then.
+        more = f"<p>{say(found.text)}</p>" if check else ""
+        count = f" · {found.count:,}" if found.count else ""
         rows = ", ".join(map(str, found.rows[:SHOWN_ROWS])) + (" …" if found.count > SHOWN_ROWS else "")
         findings.append(
             f'<article><h2>{say(title)}</h2><p class="kind">{escape(found.check)} · '
-            f"{say(Text(_NAMES[found.severity]))} · {found.count:,}</p>"
-            f"<p>{say(found.text)}</p>"
+            f"{say(Text(_NAMES[found.severity]))}{count}</p>{more}"
             + (f"<p>{say(Text(check.why))}</p>" if check else "")
             + f"<p>{say(found.remedy_text)}</p>"
             + (f'<p class="kind">{say(_blind(check))}</p>' if check and check.blind_spots else "")
@@ -137,7 +155,8 @@ def _body(
         )
     none = say(Text("Nothing was found."))
     return (
-        f"<h1>{escape(name)}</h1><p>{say(about)}</p><table>{scores}</table><p>{say(FORMULA)}</p>"
+        f"<h1>{escape(subject.name)}</h1><p>{say(about)} {say(made)}{known}</p>"
+        f"<table>{scores}</table><p>{say(FORMULA)}</p>"
         f"{''.join(findings) or f'<p>{none}</p>'}{_steps(taken, say)}"
     )
 
@@ -173,7 +192,7 @@ def _step(one: Taken, say: Callable[[Text], str]) -> str:
     )
     rows = "".join(
         f"<li>{say(Text('Row {row} of the file:', {'row': change.row}))} "
-        f"{' '.join(map(say, change.reasons))}</li>"
+        f"{'; '.join(map(say, change.reasons))}</li>"
         for change in one.changes
     )
     more = f"<li>… +{one.more:,}</li>" if one.more else ""

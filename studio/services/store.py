@@ -195,6 +195,11 @@ class Store:
         return self.shared / "device.lock"
 
     @property
+    def surveys_lock(self) -> Path:
+        """Held by the process that checks a large file, whoever's it is."""
+        return self.shared / "surveys.lock"
+
+    @property
     def jobs_lock(self) -> Path:
         """Held while runs are started, resumed or moved, so that two who do so do not do it twice."""
         return self.shared / "jobs.lock"

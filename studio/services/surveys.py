@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import psutil
+from filelock import FileLock, Timeout
 
 import studio
 from studio.domain.chat import Conversation
@@ -34,6 +36,8 @@ SAMPLE = 20_000
 _KEPT = 4
 """Surveys, each about as large as its file; the ones that were not asked for the longest go first."""
 _CHUNK = 2**22
+_LOOK = 1.0
+"""Seconds from look to look whether another survey is over."""
 _SOURCE = "source.json"
 
 Progress = Callable[[str, float, float], None]
@@ -181,8 +185,22 @@ def run(store: Store, request: Mapping[str, Any], progress: Progress) -> dict[st
     """Make the survey that a request asks for, in this process and some beside it."""
     process.give_way()
     how = request["format"], request["columns"], request["read_as"]
-    found = made(store, Path(request["path"]), *how, progress)
+    with _turn(store, progress):
+        found = made(store, Path(request["path"]), *how, progress)
     return {"rows": len(found.rows)}
+
+
+@contextmanager
+def _turn(store: Store, progress: Progress) -> Iterator[None]:
+    """One survey at a time: each takes all cores, and side by side they would only be slower."""
+    lock = FileLock(store.surveys_lock)
+    while True:
+        try:
+            with lock.acquire(timeout=_LOOK):
+                yield
+                return
+        except Timeout:
+            progress("waiting", 0, 0)
 
 
 def _request(path: Path, format: str, columns: Columns, read_as: ReadAs = None) -> dict[str, Any]:
@@ -198,9 +216,8 @@ def _cache(store: Store) -> Path:
 
 def _folder(store: Store, path: Path, format: str, columns: Columns, read_as: ReadAs = None) -> Path:
     """Where the survey of a file is kept: named by its bytes, how it is read, and the checks."""
-    stat = path.stat()
     how = [sorted((said or {}).items()) for said in (columns, read_as)]
-    parts = (_code(), _sha256(path, stat.st_mtime_ns, stat.st_size), path.suffix, format, repr(how))
+    parts = (_code(), sha256(path), path.suffix, format, repr(how))
     return _cache(store) / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
 
 
@@ -218,6 +235,12 @@ def earlier(store: Store, path: Path) -> Path | None:
 
 def _last_used(folder: Path) -> float:
     return folder.stat().st_mtime
+
+
+def sha256(path: Path) -> str:
+    """The hash of a file's bytes, taken once for as long as it stays the same."""
+    stat = path.stat()
+    return _sha256(path, stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=32)

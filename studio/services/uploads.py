@@ -39,10 +39,14 @@ class Glance:
     read_as: ReadAs
 
     @property
+    def format(self) -> str:
+        """The format of most rows; `columns` where it is none that is recognised."""
+        return main_format(self.columns, [record.value for record in self.records]) or "columns"
+
+    @property
     def recognised(self) -> bool:
         """Whether the names of the columns tell what each is; there is nothing to map where there is no row."""
-        rows = [record.value for record in self.records]
-        return not rows or main_format(self.columns, rows) is not None
+        return not self.records or self.format != "columns"
 
 
 def glance(path: Path, read_as: Mapping[str, str] | None = None) -> Glance:

@@ -26,7 +26,7 @@ from studio.engine.spread import Spread, Spreading
 from studio.services import difficulty, history, mappings, surveys, uploads
 from studio.services.plan import sampled_token_report
 from studio.services.quarantine import write_quarantined
-from studio.services.reports import write_report
+from studio.services.reports import Subject, write_report
 from studio.ui import (
     data_views,
     difficulty_panel,
@@ -111,7 +111,7 @@ def build(page: Page) -> None:
                 ]
             outer = reading_panel.build()
             preview = gr.HTML()
-        modes.build(page, error)
+        modes.build(page, error, changed)
         rows = gr.HTML(elem_id="rows", js_on_load=row_editing.CLICKS)
         findings = gr.HTML(elem_id="findings", js_on_load=views.CLICKS)
         repair_panel.build(page, error, partial(_examined, page), findings, changed)
@@ -411,8 +411,11 @@ def _reports(page: Page, entry: DatasetEntry, examined: Examined) -> list[str]:
     folder = page.downloads(entry.original.parent)
     files = [folder / f"{Path(entry.name).stem[:80]}-report.{kind}" for kind in REPORTS]
     taken = history.taken(page.store, entry.id)
+    # Repaired rows are written as messages; the report is about the file that was uploaded.
+    form = uploads.glance(entry.original, entry.read_as).format if entry.cleaned else examined.dataset.format
+    subject = Subject(entry.name, form, surveys.sha256(entry.original))
     for file in files:
-        write_report(file, entry.name, examined.dataset.format, examined.report, taken)
+        write_report(file, subject, examined.report, taken)
     return [str(file) for file in files]
 
 

@@ -16,8 +16,7 @@ from studio.services.continual import continued
 from studio.services.plan import mixed
 from studio.ui import form, run_views, self_written_panel, views
 from studio.ui.i18n import Words, t
-from studio.ui.page import Draft, Page
-from studio.ui.self_written_panel import SELF
+from studio.ui.page import SELF, Draft, Page
 
 if TYPE_CHECKING:
     from studio.services.store import Store
@@ -65,8 +64,8 @@ def _share(draft: Draft) -> float:
     return float(share) if isinstance(share, (int, float)) else 0.0
 
 
-def build(page: Page, error: gr.HTML) -> None:
-    """The part of the Data tab that asks for the mode. It follows the draft, whoever changes it."""
+def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
+    """The part of the Data tab that asks for the mode. It follows the draft, and the rows that are in use."""
     with gr.Column(elem_classes="surface", elem_id="mode", visible=False) as panel:
         gr.HTML(t("mode.title"), elem_classes="section-title")
         mode = gr.Radio(
@@ -102,15 +101,12 @@ def build(page: Page, error: gr.HTML) -> None:
         follows = gr.HTML(elem_id="mode-follows")
     # The slider is not among those that follow the draft: an answer that is late would pull it from under the hand.
     following = [panel, mode, about, mixture, source, writing, earlier, follows]
-    chosen_source = gr.State("")
 
     def enter(say: Words, draft: Draft) -> tuple[Any, ...]:
-        return _percent(draft), draft.general, *_shown(page, say, draft, draft.general)
+        return _percent(draft), *_shown(page, say, draft)
 
-    def follow(say: Words, draft: Draft, general: str, picked: str | None) -> tuple[Any, ...]:
-        # Rows that the model has just written take the place of the wish for them.
-        source = SELF if picked == SELF and draft.general == general else draft.general
-        return draft.general, *_shown(page, say, draft, source)
+    def follow(say: Words, draft: Draft) -> tuple[Any, ...]:
+        return _shown(page, say, draft)
 
     def chosen(say: Words, draft: Draft, name: str) -> tuple[Any, ...]:
         runs = _continuable(page)
@@ -124,26 +120,17 @@ def build(page: Page, error: gr.HTML) -> None:
     def shared(say: Words, draft: Draft, percent: float) -> Draft:
         return draft.with_value(SHARE, round(percent / 100, 4) or None)
 
-    def drawn_from(say: Words, draft: Draft, dataset: str | None) -> tuple[Any, ...]:
-        if dataset == SELF:
-            return gr.skip(), gr.Column(visible=True)
-        return replace(draft, general=dataset or ""), gr.Column(visible=False)
+    def drawn_from(say: Words, draft: Draft, dataset: str | None) -> Draft:
+        return replace(draft, general=dataset or "")
 
     def gone_on(say: Words, draft: Draft, run_id: str) -> Draft:
         return continuing(draft, run_id, page.jobs.config(run_id))
 
-    page.on_enter("data", enter, [share, chosen_source, *following], error=error)
-    page.on(
-        page.draft.change,
-        follow,
-        [chosen_source, source],
-        [chosen_source, *following],
-        error=error,
-        shared=True,
-    )
+    page.on_enter("data", enter, [share, *following], error=error)
+    page.on([page.draft.change, changed.change], follow, [], following, error=error, shared=True)
     page.on(mode.input, chosen, [mode], [page.draft, share, mode, follows], error=error)
     page.on(share.input, shared, [share], [page.draft], error=error, latest=True)
-    page.on(source.input, drawn_from, [source], [page.draft, writing], error=error)
+    page.on(source.input, drawn_from, [source], [page.draft], error=error)
     page.on(earlier.input, gone_on, [earlier], [page.draft], error=error)
 
 
@@ -155,7 +142,7 @@ def _continuable(page: Page) -> list[Run]:
     return [run for run in page.jobs.list() if run_views.continuable(run)]
 
 
-def _shown(page: Page, say: Words, draft: Draft, source: str) -> tuple[Any, ...]:
+def _shown(page: Page, say: Words, draft: Draft) -> tuple[Any, ...]:
     """All but the slider, in the order of `following`."""
     mode = mode_of(draft)
     runs = [run_views.choice(run) for run in _continuable(page)] if mode == "continual" else []
@@ -171,8 +158,8 @@ def _shown(page: Page, say: Words, draft: Draft, source: str) -> tuple[Any, ...]
         gr.Radio(value=mode),
         explanation(say, mode),
         gr.Column(visible=mixes),
-        gr.Dropdown(choices=sources, value=source),
-        gr.Column(visible=mixes and source == SELF),
+        gr.Dropdown(choices=sources, value=draft.general),
+        gr.Column(visible=mixes and draft.general == SELF),
         gr.Dropdown(choices=runs, value=chosen, visible=mode == "continual"),
         consequences(say, page.store, draft),
     )
@@ -185,7 +172,7 @@ def explanation(say: Words, mode: str) -> str:
 
 def consequences(say: Words, store: Store, draft: Draft) -> str:
     """What the mode does to this run, with its counts; what stands in its way instead, where something does."""
-    if not draft.dataset or mode_of(draft) in ("domain", "general"):
+    if not draft.dataset or mode_of(draft) in ("domain", "general") or draft.general == SELF:
         return ""
     try:
         config = form.sound(draft).config(store)

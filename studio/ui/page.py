@@ -45,6 +45,10 @@ DOWNLOADS = "downloads"
 TABS = ("data", "template", "hyperparameters", "training", "chat", "evaluate", "runs", "export")
 
 
+SELF = "the model"
+"""In place of general data that the model is still to write; the space keeps it from being the id of a dataset."""
+
+
 @dataclass(frozen=True)
 class Draft:
     """What a person has chosen so far; kept in their browser, so that it survives a reload and reaches nobody else."""
@@ -111,6 +115,11 @@ class Draft:
         """The run that this draft describes. StudioError where no dataset is chosen or a value is wrong."""
         if not self.dataset:
             raise StudioError("No dataset is chosen yet.", "Choose or upload one under Data.")
+        if self.general == SELF and self.values.get("data.general_share"):
+            raise StudioError(
+                "The model has not written the general rows yet.",
+                "Let it write them under Data, or choose where else they come from.",
+            )
         entry = store.dataset(self.dataset)
         held_out = held_out_path(self.held_out, store)
         form, columns, read_as = self.reading(entry)
@@ -119,7 +128,9 @@ class Draft:
         fixed = {
             "data.path": str(entry.path),
             "data.held_out_path": str(held_out) if held_out else None,
-            "data.general_path": str(store.dataset(self.general).path) if self.general else None,
+            "data.general_path": str(store.dataset(self.general).path)
+            if self.general not in ("", SELF)
+            else None,
             "data.format": form,
             "data.columns": columns,
             "data.read_as": read_as,

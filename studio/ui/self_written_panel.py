@@ -15,8 +15,6 @@ from studio.ui.page import Draft, Page
 if TYPE_CHECKING:
     from studio.services.tasks import TaskStatus
 
-SELF = "the model"
-"""The source that is no dataset yet; the space keeps it from being the id of one."""
 ROWS = 200
 EVERY = 1.0
 

@@ -108,6 +108,8 @@ def told_of(say: Words, found: TaskStatus) -> str:
     if found.state == "stopped":
         return task_views.note(say("survey.stopped"))
     title = f'<p class="section-title">{escape(say("survey.title"))}</p>'
+    if found.phase == "waiting":
+        return title + task_views.note(say("survey.waiting"))
     if not found.total:
         return title + task_views.note(say("survey.beginning"))
     share = min(1.0, found.done / found.total)

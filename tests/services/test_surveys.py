@@ -7,6 +7,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from filelock import FileLock
 
 from studio.domain.errors import StudioError
 from studio.domain.history import RowChange
@@ -83,6 +84,18 @@ def test_a_survey_that_is_ended_leaves_nothing(tmp_path: Path) -> None:
     surveys.cancel(store, task)
     assert tasks.status(store, task).state == "stopped"
     assert not list((store.home / "cache" / "surveys").iterdir())
+
+
+def test_one_large_file_is_checked_after_the_other(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    with FileLock(store.surveys_lock):
+        task = surveys.start(store, DIRTY, "auto", None)
+        deadline = time.monotonic() + 60
+        while (found := tasks.status(store, task)).phase != "waiting":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        assert found.state == "running"
+    assert ended(store, task).state == "finished"
 
 
 def test_a_survey_of_which_a_process_is_killed_fails_and_does_not_wait_for_it(tmp_path: Path) -> None:

@@ -86,7 +86,9 @@ def sentences() -> frozenset[str]:
         # ids and states stand beside the sentences: a sentence has a space and begins with a capital or a value
         found.update(text for text in texts if " " in text and re.match(r"[A-Z{'`“]", text))
     for check in CHECKS.values():
-        found.update((check.title, check.message, check.why, check.remedy, check.fix_title))
+        found.update(
+            (check.title, check.message, check.why, check.remedy, check.fix_title, check.blind_spots)
+        )
     for sample in samples():
         found.update((sample.title, sample.description))
     found.update(setting.source for setting in all_settings())

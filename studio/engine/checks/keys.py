@@ -48,6 +48,10 @@ _SECRETS = (
         re.compile(r"\bhf_[A-Za-z0-9]{30,}\b|\bgsk_[A-Za-z0-9]{40,}\b|\br8_[A-Za-z0-9]{37,}\b", re.ASCII),
     ),
     (
+        "ltai|akid",
+        re.compile(r"\bLTAI[A-Za-z0-9]{16,20}\b|\bAKID[A-Za-z0-9]{32}\b", re.ASCII),
+    ),
+    (
         "eyj",
         re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}", re.ASCII),
     ),

@@ -11,6 +11,7 @@ from studio.domain.chat import Conversation, Message
 from studio.engine.checks.parts import is_blank, last_answer
 from studio.engine.checks.registry import drop, row_check, without_code
 from studio.engine.checks.text import (
+    Marks,
     are_sisters,
     identified,
     is_latin,
@@ -60,11 +61,13 @@ _LANGUAGE_ASKED = re.compile(
     "relevance",
     "warning",
     title="Response in another language",
-    message="Rows whose response is in another language than the prompt: {count}. Row {row}: {example}",
+    message="Rows whose response is in another language than the prompt, or than it asks for: {count}. Row {row}: "
+    "{example}",
     why="The model learns to change the language unasked.",
     remedy="Translate the response, or drop the row. Where the change is wanted, say so in the prompt.",
     blind_spots="Texts of fewer than about six words, and languages that are close, such as Malay and Indonesian, are "
-    "not told apart. Prompts that mention a language or a translation are not looked at.",
+    "not told apart. Of prompts that mention a language or a translation only plain demands are looked at, such as "
+    "'Answer in French'.",
     fix_title="Drop the row",
     fix=drop,
     source="Small words first, then py3langid: Lui and Baldwin 2012, 'langid.py: An Off-the-shelf Language "
@@ -72,12 +75,71 @@ _LANGUAGE_ASKED = re.compile(
 )
 def wrong_language(conversation: Conversation) -> str:
     prompt, response = conversation.prompt, without_code(last_answer(conversation))
+    if _DEMANDS.stand_in(prompt) and (wanted := _demanded(prompt)):
+        return "" if is_structured(response) or _speaks(response, wanted) else response
     if is_plainly_english(prompt) and is_plainly_english(response) and is_latin(response):
         return ""
     if is_structured(response) or not _in_another(conversation, prompt, response):
         return ""
     asked = f"{conversation.system}\n{prompt}"
     return "" if _LANGUAGE_ASKED.search(lowered(asked)) else response
+
+
+_BY_ENGLISH_NAME = {
+    **dict.fromkeys(("english", "french", "german", "spanish", "italian", "portuguese"), "latin"),
+    "chinese": "han",
+    "mandarin": "han",
+    "japanese": "kana",
+    "korean": "hangul",
+    "russian": "cyrillic",
+    "ukrainian": "cyrillic",
+    "arabic": "arabic",
+    "hindi": "devanagari",
+}
+_BY_CHINESE_NAME = {
+    **dict.fromkeys(("英", "法", "德", "西班牙"), "latin"),
+    "中": "han",
+    "汉": "han",
+    "日": "kana",
+    "韩": "hangul",
+    "俄": "cyrillic",
+}
+_SCRIPTS = {**_BY_ENGLISH_NAME, **_BY_CHINESE_NAME}
+"""Languages that can be demanded, and the script that each is written in."""
+_IN_ENGLISH, _IN_CHINESE = "|".join(_BY_ENGLISH_NAME), "|".join(_BY_CHINESE_NAME)
+_DEMAND = re.compile(
+    r"(?:^|[.!?,:;\n]\s*|\bplease )(?:please )?(?:answer|reply|respond|translate|write|explain|describe|summari[sz]e)\b"
+    rf"(?:(?![.!?\n\"“«]|\b(?:from|and)\b).){{0,80}}?\b(?:in|into|to) ({_IN_ENGLISH})(?= ?(?:[.,:;!?\n]|$|please|only))"
+    rf"|[用以]({_IN_CHINESE})[语文]来?(?:回答|回复|解释|说明|描述|介绍|总结|写)|[译翻](?:译)?[成为]({_IN_CHINESE})[语文]",
+    re.IGNORECASE,
+)
+_DEMANDS = Marks("|".join(_SCRIPTS))
+
+
+def _demanded(prompt: str) -> str:
+    """The language in which the prompt plainly demands its response, or '' where it demands none or several.
+
+    >>> _demanded("Answer in French: what is bread?"), _demanded("Who writes in French cafés?")
+    ('french', '')
+    """
+    found = {"".join(match).lower() for match in _DEMAND.findall(prompt)}
+    return found.pop() if len(found) == 1 else ""
+
+
+def _speaks(response: str, wanted: str) -> bool:
+    """Whether a response may be in the language: false only where it plainly is in another."""
+    if script_of(response) is None:
+        return True
+    script = _SCRIPTS[wanted]
+    if script not in scripts_in(response):
+        return False
+    if script != "latin" or wanted in ("english", "英") or _QUOTED.search(response):
+        return True
+    return not all(map(is_plainly_english, filter(None, map(str.strip, response.split("\n")))))
+
+
+_QUOTED = re.compile('["“”«»‘「]|: ')
+"""What a translation stands in that is given with words about it."""
 
 
 def _in_another(conversation: Conversation, prompt: str, response: str) -> bool:

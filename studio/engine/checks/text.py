@@ -220,7 +220,7 @@ _OPEN_END = re.compile(
 """Words that call for more, at the end of a sentence without an end mark."""
 _OPEN_CHINESE = re.compile(
     "(?:(?<![总饱柔温平暖缓])和|(?<![参赠])与|或|以及|并且|而且|或者|因为|由于|例如|比如|如果|但是|(?<!棉)被|(?<![一火])把"
-    "|为了|包括|通过|对于|关于|根据|之所以|[，、])$"
+    "|为了|包括|通过|对于|关于|根据|之所以|然后|接着|随后|反而|尤其|各种|[，后]再|(?:[上中里内]|之间)的|[，、])$"
 )
 _OPEN_WORDS, _OPEN_LETTERS = 6, 8
 _CODE_LINE = re.compile(
@@ -235,6 +235,8 @@ _SIGNED = re.compile(r"[-–—~]\s*[A-ZÀ-Þ][\w.]*(?: [A-ZÀ-Þ][\w.]*){0,4}$"
 def ends_open(text: str) -> bool:
     """Whether a text stops before its end: in a code block, a JSON value, a bracket or a sentence."""
     text = text.rstrip()
+    if _ends_in_a_list_item_begun(text):
+        return True
     if ("```" in text or "~~~" in text) and len(_FENCE.findall(text)) % 2:
         return True
     if text.endswith("```"):
@@ -247,6 +249,17 @@ def ends_open(text: str) -> bool:
     return bool(body) and _prose_breaks_off(body)
 
 
+def _ends_in_a_list_item_begun(text: str) -> bool:
+    """Whether a numbered list of at least three ends in a number alone, or in a small word that calls for more."""
+    last = text[text.rfind("\n") + 1 :]
+    begun = _ITEM_BEGUN.fullmatch(last) if len(last) < 12 else None
+    if begun is None or begun[1] != str(len(_NUMBERED.findall(text))) or int(begun[1]) < 3:
+        return False
+    return not begun[2] or begun[2].lower() in _DANGLING
+
+
+_ITEM_BEGUN = re.compile(r"\s*(\d{1,2})[.)](?: (\w+))?")
+_NUMBERED = re.compile(r"^\s*\d{1,2}[.)](?=\s|$)", re.MULTILINE)
 _JSON_START = re.compile(r"[\[{\s]*\"")
 
 

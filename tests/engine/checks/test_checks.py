@@ -37,6 +37,10 @@ BAD = {
         talk("What is the tallest mountain?", "What is the tallest mountain? What is the tallest mountain?"),
     ],
     "cut_off": [
+        talk("q", "1. The Danube\n2. The Rhine\n3. The"),
+        talk("q", "1. Como\n2. Garda\n3."),
+        talk("q", "太阳的引力非常强，它对于地球上的"),
+        talk("q", "先把面团放好，等水开了以后，再"),
         talk("q", "Plants use sunlight, water and carbon dioxide to make"),
         talk("q", "It is the water that evaporates and then"),
         talk("q", "Water boils at 100 degrees because"),
@@ -110,6 +114,13 @@ BAD = {
         talk("q", "然后我们就回家了，" * 30),
     ],
     "wrong_language": [
+        talk(
+            "Answer in French: what is bread?",
+            "Bread is a food that is made of flour and water and then baked.",
+        ),
+        talk("What is bread? Please answer in Chinese.", "Bread is a food that is made of flour and water."),
+        talk("请用中文解释什么是通货膨胀。", "Inflation is a general rise of the prices in an economy."),
+        talk("请用英文写一句关于面包的话。", "面包是用面粉、水和盐做成的食物。"),
         talk(
             "What is a good hobby for someone who sits all day?",
             "Schwimmen ist gut, weil es den ganzen Körper bewegt und die Gelenke schont.",
@@ -215,6 +226,8 @@ GOOD = {
         talk("What is a prime number?", "What is a prime number? It is a number with two divisors."),
     ],
     "cut_off": [
+        talk("q", "1. Como\n2. Garda\n3. Iseo"),
+        talk("q", "Which number?\n3."),
         talk("q", "This is the tool that is easy to use"),
         talk("q", "很多人每年都会一起参与"),
         talk("q", "这两个数相加得到的就是总和"),
@@ -294,6 +307,12 @@ GOOD = {
     ],
     "repetition": [talk("q", LONG * 2), talk("q", '{"a": 1, "b": 2, "c": 3}, ' * 30)],
     "wrong_language": [
+        talk("Answer in French: what is bread?", "Le pain est un aliment fait de farine, d'eau et de sel."),
+        talk("Translate into French: The weather is nice.", 'The translation is: "Il fait beau."'),
+        talk("How do you say bread in French?", "The French say pain, and they are very proud of it."),
+        talk(
+            "Describe the role of women in French cinema.", "They have been there from the beginning of it."
+        ),
         talk("Translate into French: Good evening, where is the station?", "Bonsoir, où est la gare ?"),
         talk("把下面的句子翻译成英文：我喜欢喝茶。", "I like to drink tea."),
         talk(
