@@ -290,15 +290,27 @@ def _lacks_one_of_pair(record: Mapping[str, Any], columns: Sequence[str]) -> Unc
 
 
 def _from_alpaca(record: Mapping[str, Any]) -> list[Message]:
-    instruction = _need(record, "instruction")
-    extra = text_of(field(record, *_INPUT), "input")
-    response = _need(record, *_OUTPUT)
+    asked, said, extra, system, history = _alpaca_names(tuple(record))
+    if asked is None or said is None:
+        name = "instruction" if asked is None else _OUTPUT[0]
+        raise Unconvertible("Row {row} ({place}): its field {name} is missing.", "missing_field", name=name)
+    prompt = text_of(record[asked], asked)
+    if extra is not None:
+        prompt = join_input(prompt, text_of(record[extra], extra))
     return [
-        *_system(record),
-        *_history(field(record, "history")),
-        Message("user", join_input(instruction, extra)),
-        Message("assistant", response),
+        *(_system(record) if system is not None else ()),
+        *(_history(record[history]) if history is not None else ()),
+        Message("user", prompt),
+        Message("assistant", text_of(record[said], said)),
     ]
+
+
+@lru_cache(maxsize=256)
+def _alpaca_names(names: tuple[str, ...]) -> tuple[str | None, ...]:
+    """How the fields of an Alpaca record are written that has these: most records of a file have the same."""
+    record = dict.fromkeys(names)
+    wanted = (("instruction",), _OUTPUT, _INPUT, _SYSTEM, ("history",))
+    return tuple(key_of(record, *some) for some in wanted)
 
 
 def join_input(instruction: str, extra: str) -> str:

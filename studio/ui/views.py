@@ -19,11 +19,15 @@ element.addEventListener('click', (event) => {
 """
 """For gr.HTML(js_on_load=…): a click on `.act` reaches Python with the element's data-* attributes."""
 LANGUAGE_SWITCH = """
+const another = () => '%s=' + element.querySelector('[data-language]').dataset.language;
 element.addEventListener('click', (event) => {
-  const button = event.target.closest('[data-language]');
-  if (!button) return;
-  document.cookie = `%s=${button.dataset.language}; path=/; max-age=31536000; samesite=strict`;
+  if (!event.target.closest('[data-language]')) return;
+  document.cookie = `${another()}; path=/; max-age=31536000; samesite=strict`;
   location.reload();
+});
+// Answers come in the language that was chosen last, in whichever window: a page in another one would be half of each.
+document.addEventListener('visibilitychange', () => {
+  if (!document.hidden && document.cookie.split('; ').includes(another())) location.reload();
 });
 """
 
