@@ -317,7 +317,7 @@ def _mapped_before(store: Store, draft: Draft, entry: DatasetEntry) -> Draft:
 def _choices(page: Page, say: Words, draft: Draft) -> tuple[Any, Any, str]:
     """The samples, the datasets of before, and how to delete the one in use."""
     entries = page.store.datasets()
-    choices = [(f"{entry.name} · {entry.created[:10]}", entry.id) for entry in entries]
+    choices = list(zip(_told_apart(entries), (entry.id for entry in entries), strict=True))
     choices += [(say("data.damaged.choice", dataset=name), name) for name in page.store.damaged_datasets()]
     known = draft.dataset if any(entry.id == draft.dataset for entry in entries) else None
     chosen = page.store.dataset(known) if known else None
@@ -326,6 +326,15 @@ def _choices(page: Page, say: Words, draft: Draft) -> tuple[Any, Any, str]:
         gr.Dropdown(choices=choices, value=known, visible=bool(choices)),
         data_views.forget(say, chosen.id, chosen.name) if chosen else "",
     )
+
+
+def _told_apart(entries: Sequence[DatasetEntry]) -> list[str]:
+    """Each dataset by its name and day; those that share both by the time, too."""
+    days = [f"{entry.name} · {entry.created[:10]}" for entry in entries]
+    return [
+        f"{day} {entry.created[11:19]}" if days.count(day) > 1 else day
+        for day, entry in zip(days, entries, strict=True)
+    ]
 
 
 def _forget(page: Page, say: Words, dataset: str, asking: bool) -> str:

@@ -6,7 +6,7 @@ import pytest
 
 from studio.domain.errors import StudioError
 from studio.services import history, surveys
-from studio.services.store import Store
+from studio.services.store import DatasetEntry, Store
 from studio.ui import data_tab, survey_panel
 from studio.ui.data_tab import Place
 from studio.ui.i18n import words
@@ -102,3 +102,19 @@ def test_a_large_file_has_the_same_table_and_checklist_once_it_is_surveyed(
     assert data_tab._moved(large, Place(check="empty_response"), {"row": "41"}) == Place(3, 41)
     spread, found = data_tab.look_inside(store, draft)
     assert (spread.rows, found.rows) == (60, 60)
+
+
+def test_datasets_of_one_name_and_day_are_told_apart_by_the_time() -> None:
+    def entry(name: str, created: str) -> DatasetEntry:
+        return DatasetEntry(name, name, Path(name), Path(name), created)
+
+    entries = [
+        entry("a", "2026-01-02T10:00:01Z"),
+        entry("a", "2026-01-02T11:00:02Z"),
+        entry("b", "2026-01-02T12:00:00Z"),
+    ]
+    assert data_tab._told_apart(entries) == [
+        "a · 2026-01-02 10:00:01",
+        "a · 2026-01-02 11:00:02",
+        "b · 2026-01-02",
+    ]
