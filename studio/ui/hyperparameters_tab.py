@@ -82,12 +82,13 @@ def build(page: Page) -> None:
 
     def enter(say: Words, draft: Draft) -> Iterator[tuple[Any, ...]]:
         choices = _choices(page, say, draft)
-        if draft.dataset and (waiting := page.probing(say)):
-            yield (*choices, {}, waiting, *[gr.skip()] * (len(results) - 2))
-        elif draft.dataset and form.reads_large_files(page.store, draft):
-            panel = views.empty(say("plan.waiting"), say("plan.waiting.next"))
-            yield (*choices, gr.skip(), panel, *[gr.skip()] * (len(results) - 2))
-        yield (*choices, *_flat(_filled(page, say, draft, fields, {})))
+        waiting = page.probing(say) if draft.dataset else ""
+        if draft.dataset and not waiting and form.reads_large_files(page.store, draft):
+            waiting = views.empty(say("plan.waiting"), say("plan.waiting.next"))
+        if waiting:
+            filled = _filled(page, say, draft, fields, {}, planned=(None, waiting, True))
+            yield (*choices, *_flat(_typable(filled, len(fields), False)))
+        yield (*choices, *_flat(_typable(_filled(page, say, draft, fields, {}), len(fields), True)))
 
     def changed(
         say: Words, draft: Draft, event: gr.EventData, before: dict[str, Any], *held: Any
@@ -156,6 +157,8 @@ def build(page: Page) -> None:
     page.on(reset.click, recommended, [], [page.draft, *results], error=error)
 
 
+Planned = tuple["RunConfig | None", str, bool]
+"""The configuration that a draft comes to, if it comes to one, the panel beside the form, and whether it fits."""
 Filled = tuple[dict[str, Any], str, bool, list[Any]]
 """What each widget shows, the panel, whether all fits into memory, and the updates of widgets and groups."""
 
@@ -163,6 +166,14 @@ Filled = tuple[dict[str, Any], str, bool, list[Any]]
 def _flat(filled: Filled, told: str = "", offer: str = "") -> tuple[Any, ...]:
     values, panel, fits, updates = filled
     return (values, panel, gr.Button(visible=not fits), told, gr.Button(offer, visible=bool(offer)), *updates)
+
+
+def _typable(filled: Filled, fields: int, whether: bool) -> Filled:
+    """The form with fields that can be typed in, or that only show: what is typed before the rows are read would be
+    lost."""
+    values, panel, fits, updates = filled
+    some = [gr.update(**{**update, "interactive": whether}) for update in updates[:fields]]
+    return values, panel, fits, [*some, *updates[fields:]]
 
 
 def fitted(store: Store, draft: Draft) -> Fitted:
@@ -192,11 +203,12 @@ def _filled(
     fields: list[Setting],
     before: dict[str, Any],
     keep: Container[str] = (),
+    planned: Planned | None = None,
 ) -> Filled:
-    """`keep` are being typed in."""
+    """`keep` are being typed in; `planned` is what the draft comes to, where that is not to be worked out now."""
     wrong = form.problems(draft, say("form.source_name"))
-    config, panel, fits = _planned(page, say, draft)
-    missing = form.missing(page.store.machine()) if draft.dataset else {}
+    config, panel, fits = planned or _planned(page, say, draft)
+    missing = form.missing(page.store.machine()) if draft.dataset and planned is None else {}
     shown: dict[str, Any] = {}
     updates: list[Any] = []
     for setting in fields:
@@ -222,8 +234,7 @@ def _filled(
     return shown, panel, fits, updates
 
 
-def _planned(page: Page, say: Words, draft: Draft) -> tuple[RunConfig | None, str, bool]:
-    """The configuration that the draft comes to, if it comes to one, the panel beside the form, and whether it fits."""
+def _planned(page: Page, say: Words, draft: Draft) -> Planned:
     if not draft.dataset:
         return None, views.empty(say("plan.empty"), say("plan.empty.next")), True
     try:
