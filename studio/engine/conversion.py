@@ -96,6 +96,8 @@ def converted(records: Iterable[Record], reading: Reading) -> Converted:
     for number, line, value, file in records:
         record = without_padding(value) if reading.padded else value
         form = reading.format_of(record)
+        if reading.free and any(held is None for held in record.values()) and own_format(record):
+            record = {name: held for name, held in record.items() if held is not None}
         try:
             conversation = convert(record, form, reading.columns, number, reading.names)
         except Unconvertible as error:

@@ -175,14 +175,15 @@ def split(
     seed: int,
     alike: Iterable[tuple[int, int]] | None = None,
     learnt: Container[tuple[str, ...]] = (),
+    measured: Container[tuple[str, ...]] = (),
 ) -> tuple[list[Conversation], list[Conversation]]:
     """Conversations for training and held-out ones, both in the order of the file; the same for the same seed.
 
     Both parts are alike: the held-out rows are drawn evenly from all kinds of rows (by their answer where there are few
     different ones, else by length). Rows with the same prompt stay on one side, and near duplicates too. With a share
     above 0 and at least two prompts, each part gets at least one row. `alike`: positions of near duplicates, where
-    they are known already. `learnt`: the `prompt_key`s of rows that an earlier run was trained on; they are not held
-    out, as long as there are others.
+    they are known already. `learnt` and `measured`: the `prompt_key`s of rows that an earlier run was trained on, which
+    are not held out as long as there are others, and of those that it held out, which are again before new ones.
     """
     if share <= 0 or len({prompt_key(conversation) for conversation in conversations}) < 2:
         return list(conversations), []
@@ -195,14 +196,31 @@ def split(
     wanted = min(max(1, round(len(groups) * share)), len(groups) - 1)
     unknown = [group for group in groups if not any(prompt_key(row) in learnt for row in group[1])]
     if unknown and len(unknown) < len(groups):
-        groups, wanted = unknown, min(wanted, len(unknown))
-    first = random_.random()
-    chosen = {int((number + first) * len(groups) / wanted) for number in range(wanted)}
-    held_out = {id(row) for place in chosen for row in groups[place][1]}
+        again = [group for group in unknown if any(prompt_key(row) in measured for row in group[1])]
+        fresh = [group for group in unknown if group not in again]
+        # Of the new rows no more than the share: they are what the run is for.
+        new = max(round(len(fresh) * share), 0 if again else 1)
+        kept = min(wanted, len(again))
+        chosen = [*_evenly(again, kept, random_), *_evenly(fresh, min(new, wanted - kept), random_)]
+    else:
+        chosen = _evenly(groups, wanted, random_)
+    held_out = {id(row) for _, rows in chosen for row in rows}
     return (
         [row for row in conversations if id(row) not in held_out],
         [row for row in conversations if id(row) in held_out],
     )
+
+
+_Group = tuple[str, list[Conversation]]
+
+
+def _evenly(groups: Sequence[_Group], wanted: int, random_: random.Random) -> list[_Group]:
+    """So many of the groups, from all over their order."""
+    if not wanted:
+        return []
+    first = random_.random()
+    places = {int((number + first) * len(groups) / wanted) for number in range(wanted)}
+    return [groups[place] for place in sorted(places)]
 
 
 def _together(
@@ -237,10 +255,15 @@ def _kinds(conversations: Sequence[Conversation]) -> list[str]:
     return [str(bisect.bisect_right(edges, length)) for length in lengths]
 
 
-def load_training(data: DataConfig, seed: int, learnt: Iterable[Conversation] = ()) -> TrainingData:
+def load_training(
+    data: DataConfig,
+    seed: int,
+    learnt: Iterable[Conversation] = (),
+    measured: Iterable[Conversation] = (),
+) -> TrainingData:
     """The conversations that a run trains on and is measured on. StudioError where none is left to train on.
 
-    `learnt` are those that the run was trained on whose adapter this one goes on with.
+    `learnt` are those that the run was trained on whose adapter this one goes on with, `measured` those it held out.
     """
     known = {prompt_key(row) for row in learnt}
     for path in (data.path, data.held_out_path, data.general_path):
@@ -260,7 +283,9 @@ def load_training(data: DataConfig, seed: int, learnt: Iterable[Conversation] = 
         held_out_sha256 = _sha256(held_out_set.path)
     else:
         pairs = list(twins(usable)) if data.held_out_share > 0 else []
-        train, held_out = split(usable, data.held_out_share, seed, pairs, known)
+        train, held_out = split(
+            usable, data.held_out_share, seed, pairs, known, {prompt_key(row) for row in measured}
+        )
         alike = across(pairs, usable, held_out)
     if not train:
         raise StudioError(

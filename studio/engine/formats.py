@@ -55,6 +55,8 @@ _PAIRS = (
     ("pregunta", "respuesta"),
     ("q", "a"),
 )
+_WITH_CONTEXT = ("question", "query", "instruction")
+"""Prompts to which a field `context` belongs."""
 _TEXT = "text"
 _ALL = {*_LISTS, CHOSEN, _TEXT, "instruction", *_OUTPUT, *(name for pair in _PAIRS for name in pair)}
 """Names that say of which format a row is."""
@@ -104,12 +106,15 @@ def says_nothing(record: Mapping[str, Any], mapping: Mapping[str, str] | None) -
 
 
 def main_format(columns: Iterable[str], rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """The format that most rows have, or None where most have none that is recognised."""
-    found = Counter(map(own_format, rows))
+    """The format that most rows have of those that have one, or None where most have no name that any format knows."""
+    found = Counter(form for row in rows if (form := own_format(row)))
+    strange = sum(says_nothing(row, None) for row in rows)
+    if 2 * strange > len(rows) and found:
+        return None
     form = found.most_common(1)[0][0] if found else None
     if form in IN_TURNS:
         return recognise([_LISTS[form == "sharegpt"]], rows[:_LOOKED_AT])
-    return form if any(found) else recognise(columns, rows[:_LOOKED_AT])
+    return form or recognise(columns, rows[:_LOOKED_AT])
 
 
 def _uses_from(turns: str, rows: Sequence[Mapping[str, Any]]) -> bool:
@@ -260,11 +265,10 @@ def _from_pair(record: Mapping[str, Any], columns: Sequence[str]) -> list[Messag
         raise _lacks_one_of_pair(record, columns)
     asked, said, extra = keys
     prompt = text_of(record[asked], asked)
-    if extra is not None:
-        prompt = join_input(prompt, text_of(record[extra], extra))
+    if extra is not None and isinstance(record[extra], str):
+        prompt = join_input(prompt, record[extra])
     return [
         *_system(record),
-        *_history(field(record, "history")),
         Message("user", prompt),
         Message("assistant", text_of(record[said], said)),
     ]
@@ -277,8 +281,8 @@ def _pair_of(names: tuple[str, ...]) -> tuple[str, str, str | None] | None:
     for prompt, response in _PAIRS:
         asked, said = key_of(record, prompt), key_of(record, response)
         if asked is not None and said is not None:
-            more = (key_of(record, name) for name in _INPUT)
-            return asked, said, next((key for key in more if key not in (None, asked, said)), None)
+            context = key_of(record, "context") if prompt in _WITH_CONTEXT else None
+            return asked, said, context
     return None
 
 

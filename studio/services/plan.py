@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Sequence
@@ -456,7 +457,10 @@ def data_key(store: Store, config: RunConfig) -> DataKey:
     """By which what is made of a configuration's rows can be kept."""
     data = config.data
     files = (data.path, data.held_out_path, data.general_path)
-    earlier = str(store.run_dir(config.model.adapter)) if config.model.adapter else ""
+    earlier = ""
+    if config.model.adapter:
+        with contextlib.suppress(StudioError):  # deleted since, about which `continued` says more
+            earlier = str(store.run_dir(config.model.adapter))
     return DataKey(data.model_dump_json(), config.train.seed, tuple(_stamp(file) for file in files), earlier)
 
 
@@ -477,8 +481,22 @@ _READING = threading.Lock()
 
 @lru_cache(maxsize=4)
 def _load_rows(key: DataKey) -> dataset.TrainingData:
-    earlier = RunFiles(Path(key.earlier)).train_rows() if key.earlier else []
-    return dataset.load_training(DataConfig.model_validate_json(key.data), key.seed, learnt=earlier)
+    learnt, measured = _known_to(Path(key.earlier)) if key.earlier else ([], [])
+    return dataset.load_training(DataConfig.model_validate_json(key.data), key.seed, learnt, measured)
+
+
+def _known_to(folder: Path) -> tuple[list[Conversation], list[Conversation]]:
+    """What a run, and those whose adapters it went on with, were trained on; and what it held out."""
+    run = RunFiles(folder)
+    learnt, measured = run.train_rows(), run.held_out_rows()
+    seen = {folder.name}
+    while (before := run.given_config().model.adapter) and before not in seen:
+        seen.add(before)
+        run = RunFiles(folder.parent / before)
+        if not run.folder.is_dir():
+            break
+        learnt += run.train_rows()
+    return learnt, measured
 
 
 def todays_encoder(config: TemplateConfig, tokenizer: Tokenizer) -> Encoder:

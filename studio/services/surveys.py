@@ -196,11 +196,13 @@ def _turn(store: Store, progress: Progress) -> Iterator[None]:
     lock = FileLock(store.surveys_lock)
     while True:
         try:
-            with lock.acquire(timeout=_LOOK):
-                yield
-                return
+            lock.acquire(timeout=_LOOK)
+            break
         except Timeout:
             progress("waiting", 0, 0)
+    with lock:
+        lock.release()  # held by the block alone
+        yield
 
 
 def _request(path: Path, format: str, columns: Columns, read_as: ReadAs = None) -> dict[str, Any]:

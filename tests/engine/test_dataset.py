@@ -395,6 +395,27 @@ def test_the_ways_in_which_libraries_write_rows_as_json(tmp_path: Path, written:
     ]
 
 
+def test_a_field_beside_the_answer_costs_no_row(tmp_path: Path) -> None:
+    for beside in (
+        {"context": {"title": ["a"]}},
+        {"context": ["a"]},
+        {"history": "Has diabetes."},
+        {"context": 17},
+    ):
+        record = {"question": "Who?", "answer": "Ada.", **beside}
+        dataset = read(put(tmp_path, "a.json", json.dumps([record])))
+        assert turns(dataset.conversations[0]) == [("user", "Who?"), ("assistant", "Ada.")]
+    record = {"prompt": "P", "input": "web-form-3", "response": "R"}
+    assert turns(read(put(tmp_path, "b.json", json.dumps([record]))).conversations[0])[0] == ("user", "P")
+
+
+def test_nulls_say_nothing_of_a_format(tmp_path: Path) -> None:
+    few = [*[{"prompt": "a", "response": None}] * 3, *[{"prompt": "q", "response": "a"}] * 2]
+    assert len(read(put(tmp_path, "a.json", json.dumps(few))).conversations) == 5
+    record = {"prompt": None, "response": None, "messages": None, "question": "q", "answer": "a"}
+    assert turns(read(put(tmp_path, "b.json", json.dumps([record]))).conversations[0]) == QA
+
+
 def test_a_json_file_of_splits_gives_the_one_that_is_asked_for(tmp_path: Path) -> None:
     path = put(tmp_path, "a.json", json.dumps({"test": [alpaca(0)], "train": [alpaca(1), alpaca(2)]}))
     sizes = {split: len(read(path, read_as={"split": split}).conversations) for split in ("", "test", "all")}

@@ -104,11 +104,14 @@ def test_what_an_earlier_run_has_learnt_is_not_held_out_as_long_as_there_is_othe
     file.write_text("".join(json.dumps(item) + "\n" for item in rows))
     config = DataConfig(path=str(file), held_out_share=0.25)
     first = load_training(config, seed=1)
-    again = load_training(config, seed=2, learnt=first.train)
+    again = load_training(config, seed=2, learnt=first.train, measured=first.held_out)
     assert {row.row for row in again.held_out} == {row.row for row in first.held_out}
     assert again.findings == []
     few = load_training(config, seed=2, learnt=[*first.train, *first.held_out[1:]])
     assert [row.row for row in few.held_out] == [first.held_out[0].row]
+    # Of new rows only the share is held out: the run is for them.
+    some = load_training(config, seed=2, learnt=first.train)
+    assert len(some.held_out) == 2
     # Where all is known already, that is said.
     known = load_training(config, seed=2, learnt=[*first.train, *first.held_out])
     (said,) = known.findings

@@ -108,8 +108,10 @@ _SCRIPTS = {**_BY_ENGLISH_NAME, **_BY_CHINESE_NAME}
 """Languages that can be demanded, and the script that each is written in."""
 _IN_ENGLISH, _IN_CHINESE = "|".join(_BY_ENGLISH_NAME), "|".join(_BY_CHINESE_NAME)
 _DEMAND = re.compile(
-    r"(?:^|[.!?,:;\n]\s*|\bplease )(?:please )?(?:answer|reply|respond|translate|write|explain|describe|summari[sz]e)\b"
-    rf"(?:(?![.!?\n\"“«]|\b(?:from|and)\b).){{0,80}}?\b(?:in|into|to) ({_IN_ENGLISH})(?= ?(?:[.,:;!?\n]|$|please|only))"
+    r"(?:^|[.!?,:;\n]\s*|\bplease )(?:please )?"
+    r"(?:(?:answer|reply|respond|translate)\b(?:(?![.!?\n\"“«]|\b(?:from|and)\b).){0,80}?\b(?:in|into|to)"
+    r"|(?:write|explain|describe|summari[sz]e)(?: (?:it|this))? in)"
+    rf" ({_IN_ENGLISH})(?= ?(?:[.,:;!?\n]|$|please|only))"
     rf"|[用以]({_IN_CHINESE})[语文]来?(?:回答|回复|解释|说明|描述|介绍|总结|写)|[译翻](?:译)?[成为]({_IN_CHINESE})[语文]",
     re.IGNORECASE,
 )

@@ -214,14 +214,14 @@ _DANGLING = frozenset(
 )
 _OPEN_END = re.compile(
     r"(?:\band then|,\s?(?:so|then|thus|which|that)"
-    r"|\bto (?:make|produce|create|provide|ensure|become|include|maintain|enable|convert|form|generate|allow|prevent)"
-    r"|\b(?:the|an|and|or|of|because|although|whose|with|than|into|every|whereas|if|but))$"
+    r"|\bto (?:make|produce|create|provide|ensure|convert|enable)"
+    r"|\b(?:the|an|and|or|because|although|whose|than|into|every|whereas|if|but))$"
 )
 """Words that call for more, at the end of a sentence without an end mark."""
 _OPEN_CHINESE = re.compile(
-    "(?:(?<![总饱柔温平暖缓])和|(?<![参赠])与|或|以及|并且|而且|或者|因为|由于|例如|比如|如果|但是|(?<!棉)被|(?<![一火])把"
-    "|为了|包括|通过|对于|关于|根据|之所以|然后|接着|随后|反而|尤其|各种|[，后]再|(?:[上中里内]|之间)的|[，、])$"
+    "(?:以及|并且|而且|或者|因为|由于|例如|比如|如果|但是|为了|包括|对于|关于|之所以|然后|接着|随后|反而|[，后]再|[，、])$"
 )
+_KANA = re.compile(r"[\u3041-\u3093\u30a1-\u30f6]")
 _OPEN_WORDS, _OPEN_LETTERS = 6, 8
 _CODE_LINE = re.compile(
     r"[{};=<>()\[\]\\|$]|\b(?:def|return|import|class|SELECT|FROM|WHERE|END)\b|^\s{4,}|^\t"
@@ -255,10 +255,14 @@ def _ends_in_a_list_item_begun(text: str) -> bool:
     begun = _ITEM_BEGUN.fullmatch(last) if len(last) < 12 else None
     if begun is None or begun[1] != str(len(_NUMBERED.findall(text))) or int(begun[1]) < 3:
         return False
-    return not begun[2] or begun[2].lower() in _DANGLING
+    if not begun[2]:
+        return True
+    # Where no other item has two words, the small words themselves are listed.
+    return begun[2].lower() in _DANGLING and bool(_ITEM_OF_WORDS.search(text))
 
 
 _ITEM_BEGUN = re.compile(r"\s*(\d{1,2})[.)](?: (\w+))?")
+_ITEM_OF_WORDS = re.compile(r"^\s*\d{1,2}[.)] \S+ \S", re.MULTILINE)
 _NUMBERED = re.compile(r"^\s*\d{1,2}[.)](?=\s|$)", re.MULTILINE)
 _JSON_START = re.compile(r"[\[{\s]*\"")
 
@@ -300,7 +304,7 @@ def _prose_breaks_off(text: str) -> bool:
         amid_chinese = last[-1].isdigit() and last.count("。") >= 2 and not _LIST_ITEM.match(lines[-1])
         return amid_chinese or _bracket_open_at_end(last)
     if _CJK.match(last[-1]):
-        if len(last) >= _OPEN_LETTERS and _OPEN_CHINESE.search(last):
+        if len(last) >= _OPEN_LETTERS and _OPEN_CHINESE.search(last) and not _KANA.search(last):
             return True
         return "。" in text and not _LIST_ITEM.match(lines[-1]) and _chinese_breaks_off(last)
     if not _ENDS_BY_MARKS.match(last[-1]):
@@ -602,7 +606,8 @@ def repair_mojibake(text: str) -> str:
         # beside what it would become, as in "é turns into Ã©".
         fixed = ftfy.fix_encoding(_BEFORE_A_SPACE.sub(lambda match: _KEEPERS[match.group()], kept))
         if any(
-            is_high(sign) and sign in text and fixed.count(sign) > text.count(sign) for sign in set(fixed)
+            fixed.count(sign) > text.count(sign) and _alone(sign, text)
+            for sign in filter(is_high, set(fixed))
         ):
             return text
     for letter, keeper in _KEEPERS.items():
@@ -618,6 +623,11 @@ def is_high(sign: str) -> bool:
 def _reads_well_in_part(text: str, fixed: str) -> bool:
     """Whether some characters beyond ASCII stayed as they were: then not all of the text was misread."""
     return any(is_high(sign) and sign in fixed and sign not in _MISREAD for sign in set(text))
+
+
+def _alone(sign: str, text: str) -> bool:
+    """Whether a character stands in a text by itself, as one that is spoken of does."""
+    return bool(re.search(rf"(?<!\w){re.escape(sign)}(?!\w)", text))
 
 
 _BEFORE_A_SPACE = re.compile(r"[ÃÂ](?= )")

@@ -39,12 +39,10 @@ BAD = {
     "cut_off": [
         talk("q", "1. The Danube\n2. The Rhine\n3. The"),
         talk("q", "1. Como\n2. Garda\n3."),
-        talk("q", "太阳的引力非常强，它对于地球上的"),
         talk("q", "先把面团放好，等水开了以后，再"),
         talk("q", "Plants use sunlight, water and carbon dioxide to make"),
         talk("q", "It is the water that evaporates and then"),
         talk("q", "Water boils at 100 degrees because"),
-        talk("q", "光合作用是植物利用阳光把二氧化碳和"),
         talk("q", "这种方法的优点是可以减少能耗并且"),
         talk("q", LONG + "When the drops grow heavy they fall as rain which means that the"),
         talk("q", LONG + "Some of it runs off over the ground into streams, some seeps down into the soil,"),
@@ -77,6 +75,7 @@ BAD = {
         talk("q", "Your order {{Order Number}} was sent."),
     ],
     "mojibake": [
+        talk("q", "el niÃ±o y la niña"),
         talk("q", "a naïve cafÃ©"),
         talk("q", "a small cafÃ©"),
         talk("q", "it doesnâ€™t"),
@@ -226,6 +225,10 @@ GOOD = {
         talk("What is a prime number?", "What is a prime number? It is a number with two divisors."),
     ],
     "cut_off": [
+        talk("q", "该函数返回列表中所有元素的和"),
+        talk("q", "您的申请已经全部审核通过"),
+        talk("q", "金融政策の段階的な緩和"),
+        talk("q", "Prepositions:\n1. in\n2. on\n3. at"),
         talk("q", "1. Como\n2. Garda\n3. Iseo"),
         talk("q", "Which number?\n3."),
         talk("q", "This is the tool that is easy to use"),
@@ -307,6 +310,12 @@ GOOD = {
     ],
     "repetition": [talk("q", LONG * 2), talk("q", '{"a": 1, "b": 2, "c": 3}, ' * 30)],
     "wrong_language": [
+        talk(
+            "Explain the word order in German.", "The verb comes second in a main clause, and last in others."
+        ),
+        talk(
+            "Describe the role of the subjunctive in Spanish.", "It is used for what one wishes and doubts."
+        ),
         talk("Answer in French: what is bread?", "Le pain est un aliment fait de farine, d'eau et de sel."),
         talk("Translate into French: The weather is nice.", 'The translation is: "Il fait beau."'),
         talk("How do you say bread in French?", "The French say pain, and they are very proud of it."),
