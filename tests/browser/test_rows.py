@@ -34,7 +34,11 @@ def write_rows(file: Path) -> None:
 
 def choose(page: Page, field: str, option: str) -> None:  # noqa: F811
     page.locator(f"{field} input").click()
-    page.get_by_role("option", name=option, exact=True).click()
+    options = page.get_by_role("option", name=option, exact=True)
+    options.first.wait_for()
+    # On a busy machine the list of the field before may still be there.
+    page.wait_for_function("document.querySelectorAll('[role=listbox]').length === 1")
+    options.click()
 
 
 def test_rows_are_looked_at_token_by_token(page: Page, server: Server, tmp_path: Path) -> None:  # noqa: F811
