@@ -96,7 +96,8 @@ def converted(records: Iterable[Record], reading: Reading) -> Converted:
     for number, line, value, file in records:
         record = without_padding(value) if reading.padded else value
         form = reading.format_of(record)
-        if reading.free and any(held is None for held in record.values()) and own_format(record):
+        if reading.free and form != "columns" and None in record.values() and own_format(record):
+            # Such as the columns of a table that rows of another format have.
             record = {name: held for name, held in record.items() if held is not None}
         try:
             conversation = convert(record, form, reading.columns, number, reading.names)

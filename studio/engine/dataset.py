@@ -196,8 +196,10 @@ def split(
     wanted = min(max(1, round(len(groups) * share)), len(groups) - 1)
     unknown = [group for group in groups if not any(prompt_key(row) in learnt for row in group[1])]
     if unknown and len(unknown) < len(groups):
-        again = [group for group in unknown if any(prompt_key(row) in measured for row in group[1])]
-        fresh = [group for group in unknown if group not in again]
+        again: list[_Group] = []
+        fresh: list[_Group] = []
+        for group in unknown:
+            (again if any(prompt_key(row) in measured for row in group[1]) else fresh).append(group)
         # Of the new rows no more than the share: they are what the run is for.
         new = max(round(len(fresh) * share), 0 if again else 1)
         kept = min(wanted, len(again))

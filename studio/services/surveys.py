@@ -200,9 +200,10 @@ def _turn(store: Store, progress: Progress) -> Iterator[None]:
             break
         except Timeout:
             progress("waiting", 0, 0)
-    with lock:
-        lock.release()  # held by the block alone
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _request(path: Path, format: str, columns: Columns, read_as: ReadAs = None) -> dict[str, Any]:

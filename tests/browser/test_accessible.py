@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from studio.engine.assets import ASSETS
-from studio.engine.starter import is_prepared
-from studio.services.store import Store, default_home
-from tests.browser.test_whole_way import Server, missing, page, server, tab  # noqa: F401
+from studio.services.store import Store
+from tests.browser.test_whole_way import Server, page, server, tab, with_starter  # noqa: F401
 from tests.runs import finished_run
 
 if TYPE_CHECKING:
@@ -58,11 +57,7 @@ HELD = """() => {
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One with a run that has ended, and the starter."""
-    if not is_prepared(default_home() / "models"):
-        missing("the starter model is not prepared: run `make starter`")
-    home = tmp_path_factory.mktemp("home")
-    (home / "models").mkdir()
-    (home / "models" / "starter").symlink_to(default_home() / "models" / "starter")
+    home = with_starter(tmp_path_factory.mktemp("home"))
     finished_run(Store(home))
     return home
 

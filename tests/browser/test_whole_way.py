@@ -52,9 +52,13 @@ def missing(reason: str) -> None:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_starter(tmp_path_factory.mktemp("home"))
+
+
+def with_starter(home: Path) -> Path:
+    """A home that has the starter model."""
     if not is_prepared(default_home() / "models"):
         missing("the starter model is not prepared: run `make starter`")
-    home = tmp_path_factory.mktemp("home")
     (home / "models").mkdir()
     (home / "models" / "starter").symlink_to(default_home() / "models" / "starter")
     return home

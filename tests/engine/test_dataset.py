@@ -367,6 +367,13 @@ def test_rows_without_the_mapped_columns_are_read_in_their_own_format(tmp_path: 
         assert (dataset.format, len(dataset.conversations)) == ("several", 10)
 
 
+def test_a_mapped_column_that_holds_null_is_an_empty_text(tmp_path: Path) -> None:
+    record = {"question": "q", "answer": "a", "note": None}
+    path = put(tmp_path, "a.json", json.dumps([record, {**record, "note": "n"}]))
+    dataset = read(path, columns={"prompt": "question", "response": "note"})
+    assert [row.response for row in dataset.conversations] == ["", "n"]
+
+
 def test_a_chosen_format_is_that_of_all_rows(tmp_path: Path) -> None:
     path = put(tmp_path, "a.jsonl", "\n".join(map(json.dumps, [alpaca(1), TURNS])))
     dataset = read(path, format="alpaca")
