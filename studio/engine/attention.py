@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.nn import functional
@@ -11,8 +11,11 @@ from transformers import AttentionInterface
 
 NAME = "studio_rows"
 """What `model.set_attn_implementation` is given. It has no mask function, so transformers builds no dense mask."""
-_SHORT = 256
-"""Tokens up to which a row's scores are held as a whole; beyond it they would take more memory than they save time."""
+_BLOCK = 256
+"""Queries whose scores exist at once."""
+KEPT = 512
+"""Tokens up to which a row's shares are held for the backward pass; those of longer rows are made again, since they
+grow with the square of the length."""
 
 
 def rows_attention(
@@ -32,19 +35,22 @@ def rows_attention(
     `query` is (1, heads, tokens, head size), `key` and `value` the same with their own number of heads; `row_lengths`
     sum to tokens and come through the model's forward. Returns (1, tokens, heads, head size).
     """
-    lengths = list(row_lengths) or [query.shape[2]]
+    lengths = tuple(row_lengths) or (query.shape[2],)
+    windowed = sliding_window is not None and max(lengths) > sliding_window
+    if query.device.type == "cpu" and not windowed and not dropout:
+        # On a CPU in a quarter to a third of the time of its flash kernel in bfloat16.
+        # Under autocast queries and keys are float32 where they were rotated, and values are not.
+        scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+        out: torch.Tensor = _ByProducts.apply(
+            query.to(value.dtype), key.to(value.dtype), value, lengths, scale
+        )
+        return out, None
     grouped = key.shape[1] != query.shape[1]
     outputs = []
     rows = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
     for length, (q, k, v) in zip(lengths, rows, strict=True):
-        windowed = sliding_window is not None and length > sliding_window
-        if length <= _SHORT and query.device.type == "cpu" and not windowed and not dropout:
-            # On a CPU in a third of the time of its flash kernel.
-            # Under autocast queries and keys are float32 where they were rotated, and values are not.
-            scale = scaling or q.shape[-1] ** -0.5
-            outputs.append(_ByProducts.apply(q.to(v.dtype), k.to(v.dtype), v, scale))
-            continue
-        mask = _band(length, sliding_window, query.device) if sliding_window and windowed else None
+        banded = sliding_window is not None and length > sliding_window
+        mask = _band(length, sliding_window, query.device) if sliding_window and banded else None
         outputs.append(
             functional.scaled_dot_product_attention(
                 q, k, v, mask, dropout, is_causal=mask is None, scale=scaling, enable_gqa=grouped
@@ -53,40 +59,94 @@ def rows_attention(
     return torch.cat(outputs, 2).transpose(1, 2), None
 
 
+class _Block(NamedTuple):
+    """Queries of a row, and the keys that they may look at: those from the row's start to the last of the queries."""
+
+    queries: slice
+    keys: slice
+    ends_row: bool
+    kept: bool
+
+
+def _blocks(lengths: tuple[int, ...]) -> list[_Block]:
+    blocks, start = [], 0
+    for length in lengths:
+        end = start + length
+        for first in range(start, end, _BLOCK):
+            last = min(first + _BLOCK, end)
+            blocks.append(_Block(slice(first, last), slice(start, last), last == end, length <= KEPT))
+        start = end
+    return blocks
+
+
 class _ByProducts(torch.autograd.Function):
-    """Causal attention of one row as two batched products each way; of L x L scores only the shares P are kept.
+    """Causal attention as two batched products each way, a block of queries at a time.
 
     With Q scaled: P = softmax(Q K' where not later), O = P V; dV = P' dO, dS = P * (dP - rowsum(P dP)) with dP = dO V',
     dQ = dS K, dK = dS' Q. Heads that share a key are stacked along the positions, so that no key or value is copied,
-    and the sums over such heads are the products' own.
+    and the sums over such heads are the products' own. All blocks write into one output and into one of each gradient.
     """
 
     @staticmethod
-    def forward(ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scaling: float) -> torch.Tensor:
-        heads, length, size = q.shape[1:]
-        stacked = (q * scaling).reshape(len(k[0]), -1, size)
-        scores = torch.bmm(stacked, k[0].transpose(1, 2)).view(heads, length, length)
-        scores.add_(_later(q.device, q.dtype)[:length, :length])
-        shares = functional.softmax(scores, -1).view(len(k[0]), -1, length)
-        ctx.save_for_backward(stacked, k, v, shares)
-        ctx.scaling = scaling
-        return torch.bmm(shares, v[0]).view(1, heads, length, size)
+    def forward(
+        ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: tuple[int, ...], scaling: float
+    ) -> torch.Tensor:
+        out = _by_position(q)
+        kept = []
+        for block in _blocks(lengths):
+            shares = _shares(_stacked(q, block, k.shape[1], scaling), k, block)
+            seen = torch.bmm(shares, v[0, :, block.keys])
+            out[0, :, block.queries].copy_(seen.view(q.shape[1], -1, q.shape[-1]))
+            if block.kept:
+                kept.append(shares)
+        ctx.save_for_backward(q, k, v, *kept)
+        ctx.lengths, ctx.scaling = lengths, scaling
+        return out.transpose(1, 2)
 
     @staticmethod
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
-        stacked, k, v, shares = ctx.saved_tensors
-        given = grad.reshape(stacked.shape)
-        grad_v = torch.bmm(shares.transpose(1, 2), given)
-        grad_shares = torch.bmm(given, v[0].transpose(1, 2))
-        grad_scores = torch._softmax_backward_data(grad_shares, shares, -1, shares.dtype)
-        grad_q = torch.bmm(grad_scores, k[0]).mul_(ctx.scaling).view(grad.shape)
-        return grad_q, torch.bmm(grad_scores.transpose(1, 2), stacked)[None], grad_v[None], None
+        q, k, v, *kept = ctx.saved_tensors
+        grad = grad.transpose(1, 2)
+        grad_q, grad_k, grad_v = (_by_position(one) for one in (q, k, v))
+        # From the last on: the last block of a row is the one that has looked at all of its keys.
+        for block in reversed(_blocks(ctx.lengths)):
+            stacked = _stacked(q, block, k.shape[1], ctx.scaling)
+            shares = kept.pop() if block.kept else _shares(stacked, k, block)
+            given = _stacked(grad, block, k.shape[1])
+            grad_shares = torch.bmm(given, v[0, :, block.keys].transpose(1, 2))
+            grad_scores = torch._softmax_backward_data(grad_shares, shares, -1, shares.dtype)
+            grad_stacked = torch.bmm(grad_scores, k[0, :, block.keys]).mul_(ctx.scaling)
+            grad_q[0, :, block.queries].copy_(grad_stacked.view(q.shape[1], -1, q.shape[-1]))
+            write = torch.Tensor.copy_ if block.ends_row else torch.Tensor.add_
+            write(grad_k[0, :, block.keys], torch.bmm(grad_scores.transpose(1, 2), stacked))
+            write(grad_v[0, :, block.keys], torch.bmm(shares.transpose(1, 2), given))
+        return grad_q, grad_k, grad_v, None, None
+
+
+def _by_position(like: torch.Tensor) -> torch.Tensor:
+    """Room for what has this shape, (1, heads, tokens, size), with a position's heads side by side in memory."""
+    return like.new_empty(like.transpose(1, 2).shape).transpose(1, 2)
+
+
+def _stacked(x: torch.Tensor, block: _Block, key_heads: int, scaling: float = 1.0) -> torch.Tensor:
+    """A block's queries times the scaling: (key heads, queries of all heads that share the key, size)."""
+    part = x[0, :, block.queries]
+    stacked = torch.mul(part, scaling, out=part.new_empty(part.shape))
+    return stacked.view(key_heads, -1, x.shape[-1])
+
+
+def _shares(stacked: torch.Tensor, k: torch.Tensor, block: _Block) -> torch.Tensor:
+    """How much of each key a query takes: (key heads, queries of all heads that share the key, keys)."""
+    scores = torch.bmm(stacked, k[0, :, block.keys].transpose(1, 2))
+    count = block.queries.stop - block.queries.start
+    scores.view(-1, count, scores.shape[-1])[..., -count:].add_(_later(_BLOCK, k.dtype)[:count, :count])
+    return functional.softmax(scores, -1)
 
 
 @cache
-def _later(device: torch.device, dtype: torch.dtype) -> torch.Tensor:
-    """What is added to the scores of up to `_SHORT` positions: minus infinity where a key comes after its query."""
-    return torch.full((_SHORT, _SHORT), -torch.inf, device=device, dtype=dtype).triu_(1)
+def _later(count: int, dtype: torch.dtype) -> torch.Tensor:
+    """What is added to the scores of so many positions: minus infinity where a key comes after its query."""
+    return torch.full((count, count), -torch.inf, dtype=dtype).triu_(1)
 
 
 def _band(length: int, window: int, device: torch.device) -> torch.Tensor:

@@ -28,9 +28,7 @@ class _LoraLinear(torch.autograd.Function):
         scale: float,
     ) -> torch.Tensor:
         flat = x.reshape(-1, x.shape[-1])
-        down = functional.linear(flat, a.to(weight.dtype))
-        out = functional.linear(flat, weight, bias)
-        out.addmm_(down, b.to(weight.dtype).T, alpha=scale)
+        out, down = _product(flat, weight, bias, a, b, scale)
         ctx.save_for_backward(flat, weight, a, b, down)
         ctx.scale, ctx.shape = scale, x.shape
         return out.view(*x.shape[:-1], -1)
@@ -39,13 +37,73 @@ class _LoraLinear(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
         flat, weight, a, b, down = ctx.saved_tensors
         grad = grad.reshape(-1, grad.shape[-1])
-        grad_down = (grad @ b.to(weight.dtype)).mul_(ctx.scale)
+        grad_down, grad_b = _grad_of_b(grad, b, down, ctx.scale)
         grad_a = (grad_down.T @ flat).to(a.dtype)
-        grad_b = (grad.T @ down).to(b.dtype).mul_(ctx.scale)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = (grad @ weight).addmm_(grad_down, a.to(weight.dtype)).view(ctx.shape)
+            grad_x = _grad_of_x(grad, grad_down, weight, a).view(ctx.shape)
         return grad_x, None, None, grad_a, grad_b, None
+
+
+class _GatedLoraLinear(torch.autograd.Function):
+    """The same of x = silu(gate) * up. Only gate and up are kept: x and silu(gate) are made again for the gradients."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        gate: torch.Tensor,
+        up: torch.Tensor,
+        weight: torch.Tensor,
+        bias: torch.Tensor | None,
+        a: torch.Tensor,
+        b: torch.Tensor,
+        scale: float,
+    ) -> torch.Tensor:
+        flat = functional.silu(gate).mul_(up).reshape(-1, gate.shape[-1])
+        out, down = _product(flat, weight, bias, a, b, scale)
+        ctx.save_for_backward(gate, up, weight, a, b, down)
+        ctx.scale = scale
+        return out.view(*gate.shape[:-1], -1)
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> Any:
+        gate, up, weight, a, b, down = ctx.saved_tensors
+        grad = grad.reshape(-1, grad.shape[-1])
+        grad_down, grad_b = _grad_of_b(grad, b, down, ctx.scale)
+        grad_x = _grad_of_x(grad, grad_down, weight, a).view(gate.shape)
+        grad_gate = torch.ops.aten.silu_backward(grad_x * up, gate)
+        opened = functional.silu(gate)
+        grad_up = grad_x.mul_(opened)
+        grad_a = (grad_down.T @ opened.mul_(up).view(len(grad), -1)).to(a.dtype)
+        return grad_gate, grad_up, None, None, grad_a, grad_b, None
+
+
+def _product(
+    flat: torch.Tensor,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    scale: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The layer's output, and the product with A."""
+    down = functional.linear(flat, a.to(weight.dtype))
+    out = functional.linear(flat, weight, bias)
+    return out.addmm_(down, b.to(weight.dtype).T, alpha=scale), down
+
+
+def _grad_of_b(
+    grad: torch.Tensor, b: torch.Tensor, down: torch.Tensor, scale: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The gradients at the product with A, and at B."""
+    grad_down = (grad @ b.to(grad.dtype)).mul_(scale)
+    return grad_down, (grad.T @ down).to(b.dtype).mul_(scale)
+
+
+def _grad_of_x(
+    grad: torch.Tensor, grad_down: torch.Tensor, weight: torch.Tensor, a: torch.Tensor
+) -> torch.Tensor:
+    return (grad @ weight).addmm_(grad_down, a.to(weight.dtype))
 
 
 def fuse(model: torch.nn.Module) -> int:
@@ -53,17 +111,20 @@ def fuse(model: torch.nn.Module) -> int:
 
     Left as PEFT has them: layers on a quantised base, with dropout, DoRA, a LoRA bias, or more than one adapter.
     """
-    from peft.tuners.lora import Linear
-
     fused = 0
     for module in model.modules():
-        if type(module) is Linear and _is_plain(module):
+        if is_plain(module):
             module.forward = MethodType(_forward, module)
             fused += 1
     return fused
 
 
-def _is_plain(layer: Any) -> bool:
+def is_plain(layer: Any) -> bool:
+    """Whether it is a LoRA layer that the fused operation gives the output of."""
+    from peft.tuners.lora import Linear
+
+    if type(layer) is not Linear:
+        return False
     name = layer.active_adapters[0]
     return (
         len(layer.active_adapters) == 1
@@ -77,12 +138,31 @@ def _is_plain(layer: Any) -> bool:
 
 
 def _forward(layer: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-    name, base = layer.active_adapters[0], layer.get_base_layer()
-    x = x.to(base.weight.dtype)
-    out: torch.Tensor = _LoraLinear.apply(
-        x, base.weight, base.bias, layer.lora_A[name].weight, layer.lora_B[name].weight, layer.scaling[name]
-    )
+    weight, *rest = _parts(layer)
+    out: torch.Tensor = _LoraLinear.apply(x.to(weight.dtype), weight, *rest)
     return out
+
+
+def gated(layer: Any, gate: torch.Tensor, up: torch.Tensor) -> torch.Tensor:
+    """A plain LoRA layer's output for silu(gate) * up; by itself while something watches it (`studio.engine.ewc`)."""
+    if layer._forward_hooks:
+        watched: torch.Tensor = layer(functional.silu(gate) * up)
+        return watched
+    weight, *rest = _parts(layer)
+    out: torch.Tensor = _GatedLoraLinear.apply(gate.to(weight.dtype), up.to(weight.dtype), weight, *rest)
+    return out
+
+
+def _parts(layer: Any) -> tuple[Any, ...]:
+    """Weight, bias, A, B and scale."""
+    name, base = layer.active_adapters[0], layer.get_base_layer()
+    return (
+        base.weight,
+        base.bias,
+        layer.lora_A[name].weight,
+        layer.lora_B[name].weight,
+        layer.scaling[name],
+    )
 
 
 class Joined:
@@ -115,9 +195,7 @@ class Joined:
 
 def join(layers: Sequence[Any]) -> Joined | None:
     """None where they are not all plain LoRA layers of the same kind."""
-    from peft.tuners.lora import Linear
-
-    if not all(type(layer) is Linear and _is_plain(layer) for layer in layers):
+    if not all(is_plain(layer) for layer in layers):
         return None
     kinds = {
         (base.weight.dtype, base.weight.device, base.in_features, base.bias is None)

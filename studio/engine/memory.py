@@ -27,8 +27,8 @@ _AVERAGES = {"adamw": 8.0, "adamw_8bit": 2.04, "paged_adamw": 8.0, "paged_adamw_
 _SHARE_TO_USE = 0.9
 _CHUNK = 256
 """Positions whose logits exist at once, as in `studio.engine.loss`."""
-_SHORT = 256
-"""Tokens up to which a row's attention scores are held as a whole, as in `studio.engine.attention`."""
+_BLOCK, _KEPT = 256, 512
+"""Queries of a block of attention, and tokens up to which a row's shares are held, as in `studio.engine.attention`."""
 _EFFICIENCY = {
     ("cpu", "bfloat16"): 0.28,
     ("cpu", "float32"): 0.45,
@@ -172,7 +172,7 @@ def _left_behind(train: TrainConfig, machine: Machine, model: ModelFacts) -> int
     """Where joined layers had their weights before they were joined: a CPU's heap seldom fills these places again."""
     if machine.device != "cpu" or not _is_joined(train):
         return 0
-    joined = model.query_size + 2 * model.key_value_size + 2 * model.intermediate
+    joined = model.query_size + 2 * model.key_value_size
     return _BYTES.get(train.dtype, 4) * model.layers * model.hidden * joined
 
 
@@ -197,7 +197,7 @@ def _activations(train: TrainConfig, machine: Machine, model: ModelFacts, rows: 
 
     With checkpointing only each layer's input is kept, and one layer's activations at a time.
     """
-    layer = _kept_by_layer(train, model, rows)
+    layer = _kept_by_layer(train, machine, model, rows)
     heap = _HEAP[machine.device]
     if machine.device == "cpu" and train.method == "qlora":
         heap = _HEAP_4_BIT
@@ -208,21 +208,21 @@ def _activations(train: TrainConfig, machine: Machine, model: ModelFacts, rows: 
     return int(heap * (inputs + at_once * layer))
 
 
-def _kept_by_layer(train: TrainConfig, model: ModelFacts, rows: Sequence[int]) -> int:
+def _kept_by_layer(train: TrainConfig, machine: Machine, model: ModelFacts, rows: Sequence[int]) -> int:
     """Bytes that one layer keeps for the backward pass: every tensor by its width, as autograd holds them."""
     working = _BYTES.get(train.dtype, 4)
     h, i, q, kv = model.hidden, model.intermediate, model.query_size, model.key_value_size
     full = train.method == "full"
     widths = (
         (h + h)  # what the two norms are given
-        + (h + h + q + i)  # inputs of the linear layers: both norms' outputs, attention's, the activations'
+        + (h + h + q)  # inputs of the linear layers: both norms' outputs, and attention's
         + (q + kv)  # queries and keys, rotated
     )
     if _is_joined(train):
         widths += (q + 2 * kv) + 2 * i  # what the joined layers give: queries, keys and values; gate and up
-        fixed = 4 * train.rank * (5 * h + 3 * (q + 2 * kv) + 4 * i)  # their adapters, side by side
+        fixed = 4 * train.rank * (3 * h + 3 * (q + 2 * kv))  # the joined layers' adapters, side by side
     else:
-        widths += kv + 3 * i  # values; gate, its activation, and up
+        widths += kv + 4 * i  # values; gate, its activation, up, and their product
         fixed = 0
     widths += 0 if full else 7 * train.rank  # what each adapter's first matrix gives
     wide = 2  # the norms' scales
@@ -232,7 +232,7 @@ def _kept_by_layer(train: TrainConfig, model: ModelFacts, rows: Sequence[int]) -
             widths + h,
         )  # autocast: the norms' inputs stay wide, linear inputs are copied
     more, square = _kept_by_peft(train, model, working)
-    scores = sum(_kept_by_attention(train, model, row) for row in rows)
+    scores = sum(_kept_by_attention(train, machine, model, row) for row in rows)
     return sum(rows) * (working * widths + 4 * wide + more) + scores + fixed + square
 
 
@@ -258,12 +258,16 @@ def _kept_by_peft(train: TrainConfig, model: ModelFacts, working: int) -> tuple[
     return each + 2 * working * outputs, 4 * sum(size * size for size, _ in model.layer_shapes)
 
 
-def _kept_by_attention(train: TrainConfig, model: ModelFacts, row: int) -> int:
-    """Of one row: each head's shares while it is short, else what the flash kernel keeps: its output, and a float32 a
-    head and position."""
+def _kept_by_attention(train: TrainConfig, machine: Machine, model: ModelFacts, row: int) -> int:
+    """Of one row: by products, each head's shares while it is short, and nothing of a longer one; of the flash kernel,
+    its output, and a float32 a head and position."""
     working = _BYTES.get(train.dtype, 4)
-    if train.packs and row <= _SHORT:
-        return working * model.heads * row * row
+    if train.packs and machine.device == "cpu":
+        if row > _KEPT:
+            return 0
+        ends = [*range(_BLOCK, row, _BLOCK), row]
+        looked_at = sum(end * (end - start) for start, end in zip([0, *ends], ends, strict=False))
+        return working * model.heads * looked_at
     return row * (working * model.query_size + 4 * model.heads)
 
 

@@ -57,9 +57,11 @@ def start_detached(
 
 
 def environment(keeps_memory: bool) -> dict[str, str]:
-    """For a process that computes: its idle threads sleep rather than spin, so that it shares the cores with the page.
+    """For a process that computes: its idle threads sleep soon, so that it shares the cores with the page.
 
-    With `keeps_memory` what it frees stays with it, which spares page faults (measured in docs/benchmarks.md).
+    They wait some tens of microseconds first, as long as most gaps between two operations are: sleeping at once costs a
+    tenth of the speed, and waiting as long as is usual makes a training many times slower while something else wants a
+    core. With `keeps_memory` what it frees stays with it, which spares page faults. docs/benchmarks.md has what each brings.
     """
     memory = {
         "MALLOC_MMAP_MAX_": "0",
@@ -72,6 +74,7 @@ def environment(keeps_memory: bool) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
         "PYTHONIOENCODING": "utf-8",
         "OMP_WAIT_POLICY": "PASSIVE",
+        "GOMP_SPINCOUNT": "3000",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         **(memory if keeps_memory else {}),
     }

@@ -1,10 +1,14 @@
-"""Training speed against TRL on the same rows, in one run: python -m tests.bench.training FILE [--model DIR]
+"""Training speed against TRL and LLaMA-Factory on the same rows, in one run:
+python -m tests.bench.training FILE [--model DIR] [--llama-factory PYTHON]
 
-Real (non-padding) tokens a second over the same optimizer steps of LoRA r=16 on all linear layers, effective batch 8,
-length 512, after one step that is not counted. TRL runs with its own defaults, and with the weights in the working
-type, without checkpointing and with rows grouped by length (its best settings on a CPU that we know of). MFU is the
-share of the fastest matrix product measured in the same run that useful operations take: (4 N + 6 N of the adapter) a
-real token. `--dtype float32` is for processors without bfloat16 arithmetic; TRL's bfloat16 autocast is then off too.
+Real (non-padding) tokens a second over optimizer steps of LoRA r=16 on all linear layers, effective batch 8, length
+512, after one step that is not counted. TRL runs with its own defaults, and with the weights in the working type,
+without checkpointing and with rows grouped by length (its best settings on a CPU that we know of); LLaMA-Factory, which
+is run by the Python that it is installed for, with its defaults in bfloat16, without checkpointing, and with what its
+users can switch on besides: rows grouped by length, and packing that keeps rows apart. Grouped rows come longest first
+within some hundred, so that `--steps` should be 24: those of an epoch's third. MFU is the share of the fastest matrix
+product measured in the same run that useful operations take: (4 N + 6 N of the adapter) a real token. `--dtype float32`
+is for processors without bfloat16 arithmetic; TRL's bfloat16 autocast is then off too.
 """
 
 from __future__ import annotations
@@ -24,6 +28,15 @@ from typing import Any
 from studio.domain.encoded import Encoded
 
 ENGINES = ("studio", "trl", "trl-best")
+_UNCHECKED = "disable_gradient_checkpointing=true"
+PEERS = {
+    "llama-factory": [],
+    "llama-factory, no checkpointing": [_UNCHECKED],
+    "llama-factory, grouped": [_UNCHECKED, 'train_sampling_strategy="group_by_length"'],
+    "llama-factory, packed": [_UNCHECKED, "neat_packing=true"],
+}
+_SLOW = ("trl", "llama-factory", "llama-factory, no checkpointing")
+"""Whose rows come in random order: a third of the steps is enough."""
 RANK = 16
 
 
@@ -208,12 +221,18 @@ def run(engine: str, file: str, model: Path, rows: int, steps: int, dtype: str) 
     return trl(data, model, steps, {"dtype": getattr(torch, dtype)}, **plain, **best)
 
 
-def in_own_process(module: str, arguments: list[str], *, ours: bool) -> dict[str, Any]:
-    """What the last line of a process says; ours gets the environment that the studio starts a run in."""
+def in_own_process(
+    module: str, arguments: list[str], *, ours: bool, python: str | None = None
+) -> dict[str, Any]:
+    """What the last line of a process says; ours gets the environment that the studio starts a run in.
+
+    Another `python` is given the module's file: it knows nothing of the studio.
+    """
     from studio.services.process import environment
 
+    command = [sys.executable, "-m", module] if python is None else [python, f"{module.replace('.', '/')}.py"]
     done = subprocess.run(
-        [sys.executable, "-m", module, *arguments],
+        [*command, *arguments],
         env=environment(keeps_memory=True) if ours else dict(os.environ),
         capture_output=True,
         text=True,
@@ -230,22 +249,35 @@ def main() -> None:
     options.add_argument("file")
     options.add_argument("--model", type=Path, default=Path.home() / ".studio" / "models" / "starter")
     options.add_argument("--rows", type=int, default=600)
-    options.add_argument("--steps", type=int, default=6)
+    options.add_argument("--steps", type=int, default=24)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
     options.add_argument("--only", choices=ENGINES)
+    options.add_argument("--llama-factory", metavar="PYTHON")
     given = options.parse_args()
     if given.only:
         outcome = run(given.only, given.file, given.model, given.rows, given.steps, given.dtype)
         print(json.dumps(asdict(outcome)))
         return
-    found: dict[str, list[float]] = {engine: [] for engine in ENGINES}
+    found: dict[str, list[float]] = {
+        engine: [] for engine in (*ENGINES, *(PEERS if given.llama_factory else ()))
+    }
     peaks = []
     for _ in range(given.rounds):
         peaks.append(matmul_peak(given.dtype))
         for engine, speeds in found.items():
-            arguments = [*sys.argv[1:], "--only", engine]
-            said = in_own_process("tests.bench.training", arguments, ours=engine == "studio")
+            steps = given.steps // 3 if engine in _SLOW else given.steps
+            if engine in PEERS:
+                shared = [given.file, str(given.model), str(given.rows), str(steps), str(RANK)]
+                said = in_own_process(
+                    "tests.bench.llama_factory",
+                    [*shared, *PEERS[engine]],
+                    ours=False,
+                    python=given.llama_factory,
+                )
+            else:
+                arguments = [*sys.argv[1:], "--only", engine, "--steps", str(steps)]
+                said = in_own_process("tests.bench.training", arguments, ours=engine == "studio")
             speeds.append(said["tokens_per_second"])
             print(f"{engine}: {speeds[-1]:.1f} tokens/s, {said['memory_bytes'] / 1e9:.2f} GB", flush=True)
     peak, flops = max(peaks), useful_flops(given.model)

@@ -16,11 +16,13 @@ def reference(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | N
 
 
 @pytest.mark.parametrize("window", [None, 4])
-@pytest.mark.parametrize("short", [0, 256], ids=["by the kernel", "by products"])
+@pytest.mark.parametrize("kept", [0, 5, 512])
+@pytest.mark.parametrize("block", [2, 256])
 def test_each_row_sees_only_itself_and_what_came_before(
-    window: int | None, short: int, monkeypatch: pytest.MonkeyPatch
+    window: int | None, block: int, kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(attention, "_SHORT", short)
+    monkeypatch.setattr(attention, "_BLOCK", block)
+    monkeypatch.setattr(attention, "KEPT", kept)
     torch.manual_seed(0)
     lengths = (3, 7, 1)
     q = torch.randn(1, 4, 11, 8, requires_grad=True)

@@ -109,6 +109,7 @@ def test_whole_models_with_an_adapter(name: str, settings: dict[str, Any], dtype
     layer = model.base_model.model.model.layers[0]
     assert ("forward" in vars(layer.self_attn)) == (name != "gemma")
     assert (getattr(layer.self_attn, "joined", None) is not None) == (name != "gemma" and not settings)
+    assert ("forward" in vars(layer.mlp)) == (name != "gemma")
     for ours, wanted in zip(outcome_of_all(), theirs, strict=True):
         assert far(ours, wanted) < TOLERANCE[dtype] * (1 if dtype == torch.float32 else 3)
 
@@ -155,6 +156,30 @@ def test_joined_layers_hold_their_weights_once_and_can_be_watched() -> None:
     hook.remove()
     assert seen == [32]
     assert fused_lora.join((attention_.q_proj, torch.nn.Linear(64, 8))) is None
+
+
+def test_the_layer_after_a_gate_keeps_only_what_it_is_given_and_can_be_watched() -> None:
+    layer = with_adapter(made("llama")).base_model.model.model.layers[0].mlp.down_proj
+    gate, up = (torch.randn(1, 5, 96, requires_grad=True) for _ in range(2))
+    trained = [gate, up, *(parameter for parameter in layer.parameters() if parameter.requires_grad)]
+    theirs = layer(torch.nn.functional.silu(gate) * up)
+    wanted = torch.autograd.grad(theirs.sum(), trained)
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda one: kept.append(one.data_ptr()) or one, lambda one: one
+    ):
+        ours = fused_lora.gated(layer, gate, up)
+    torch.testing.assert_close(ours, theirs)
+    for found, one in zip(torch.autograd.grad(ours.sum(), trained), wanted, strict=True):
+        torch.testing.assert_close(found, one)
+    parameters = {parameter.data_ptr() for parameter in layer.parameters()}
+    assert len(kept) == 6  # gate, up, W, A, B, and the product with A
+    assert len({*kept} - parameters - {gate.data_ptr(), up.data_ptr()}) == 1
+    seen: list[torch.Tensor] = []
+    hook = layer.register_forward_hook(lambda _, inputs, output: seen.append(inputs[0]))
+    torch.testing.assert_close(fused_lora.gated(layer, gate, up), theirs)
+    hook.remove()
+    torch.testing.assert_close(seen[0], torch.nn.functional.silu(gate) * up)
 
 
 attention.register()
