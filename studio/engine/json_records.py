@@ -11,7 +11,16 @@ from typing import Any
 
 from studio.domain.text import Text
 from studio.engine.encodings import DAMAGE
-from studio.engine.records import EVERY, LONGEST, Malformed, Part, Slip, about_other_splits, kind_of
+from studio.engine.records import (
+    EVERY,
+    LONGEST,
+    Malformed,
+    Part,
+    Slip,
+    about_other_splits,
+    choose_split,
+    kind_of,
+)
 from studio.engine.text_files import TextFile, damaged, lines, shortened, too_long
 
 KEYS_OF_ONE_ROW = {"messages", "conversations", "conversation", "prompt", "completion", "history"}
@@ -60,8 +69,9 @@ def _objects(window: Window, source: TextFile, part: Part, start: int, split: st
     except ValueError:
         if _has_object_lines(window.text[start:]):
             return None
-        bracket = _list_that_breaks(window, start)
-        return sequence.values(start) if bracket is None else sequence.list(bracket, alone=False)
+        if _list_that_breaks(window, start) is None:
+            return sequence.values(start)
+        return _long_object(window, source, part, start, split)
     if window.skip(end) < len(window.text):
         return sequence.values(start) if "\n" in window.text[start:end] else None
     table = _table(value)
@@ -93,10 +103,53 @@ def _lists_of_rows(value: dict[str, Any], file: str, part: Part, split: str | No
     part.splits = tuple(lists)
     if split == EVERY:
         return lists
-    training = next((key for key in lists if key.strip().lower().startswith("train")), lists[0])
-    chosen = split if split in lists else training
+    chosen = choose_split(file, lists, split) or lists[0]
     part.findings.append(about_other_splits(file, chosen, [key for key in lists if key != chosen]))
     return [chosen]
+
+
+def _long_object(window: Window, source: TextFile, part: Part, start: int, split: str | None) -> Rows:
+    """The rows of the lists of an object that is longer than a record, or that breaks in one of its lists.
+
+    Lists that may be splits are read where they are wanted or to be trained on. Where none was, what there is has been
+    seen by then, and the file is gone through once more.
+    """
+    names: list[str] = []
+    read: list[str] = []
+    for name, rows in _Sequence(window, source, part).members(start):
+        names.append(name)
+        told = name.strip().lower()
+        if (
+            split == EVERY
+            or told not in _SPLITS
+            or (told == split.lower() if split else told.startswith("train"))
+        ):
+            read.append(name)
+            yield from rows
+        else:
+            before = len(part.slips)
+            for _ in rows:
+                pass
+            del part.slips[before:]
+    if len(names) < 2 or not all(name.strip().lower() in _SPLITS for name in names):
+        wanted = names
+    elif split == EVERY:
+        part.splits, wanted = tuple(names), names
+    else:
+        part.splits = tuple(names)
+        wanted = [choose_split(source.name, names, split) or names[0]]
+        part.findings.append(
+            about_other_splits(source.name, wanted[0], [one for one in names if one != wanted[0]])
+        )
+    if missing := {*wanted} - {*read}:
+        with source.open("") as file:
+            again = Window(file)
+            for name, rows in _Sequence(again, source, part).members(again.skip(0)):
+                if name in missing:
+                    yield from rows
+                else:
+                    for _ in rows:
+                        pass
 
 
 def _table(value: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -392,6 +445,20 @@ class Window:
         return line
 
 
+class _Returning:
+    """A generator's values, and what it returned at its end."""
+
+    def __init__(self, generator: Generator[tuple[int, Any], None, int | None]) -> None:
+        self._generator = generator
+        self._ended = False
+        self.returned: int | None = None
+
+    def __iter__(self) -> Rows:
+        if not self._ended:
+            self.returned = yield from self._generator
+            self._ended = True
+
+
 class _Sequence:
     """Values one after the other: in a list, or just so. One that is malformed costs itself only."""
 
@@ -402,18 +469,50 @@ class _Sequence:
         self.keys: set[str] = set()
         self.tries = 0
 
-    def list(self, bracket: int, alone: bool = True) -> Rows:
-        """The elements of the list that opens at `bracket`. Where it stands `alone`, nothing should follow it."""
+    def list(self, bracket: int, alone: bool = True) -> Generator[tuple[int, Any], None, int | None]:
+        """The elements of the list that opens at `bracket`. Where it stands `alone`, nothing should follow it.
+
+        Returns the place of the closing bracket, if there is one.
+        """
         position = self.window.skip(bracket + 1)
         closing: int | None = position
         if not self.window.text.startswith("]", position):
             closing = yield from self._elements(position, in_list=True)
         if closing is None or not alone:
-            return
+            return closing
         after = self.window.skip(closing + 1)
         if after < len(self.window.text):
             self._slip(after, "Text after the closing bracket")
             yield from self.values(after)
+        return closing
+
+    def members(self, position: int) -> Iterator[tuple[str, Rows]]:
+        """Name and elements of each list of objects in the object that opens at `position`, one after the other.
+
+        What is left of a list is gone through before the next. Ends where the object does, or breaks outside of lists.
+        """
+        window = self.window
+        position = window.skip(position + 1)
+        while not window.text.startswith("}", position):
+            try:
+                key, end = window.value(position)
+                place = window.skip(window.skip(end) + 1)
+                if window.text.startswith("[", place) and window.text.startswith("{", window.skip(place + 1)):
+                    rows = _Returning(self.list(place, alone=False))
+                    yield key, rows
+                    for _ in rows:
+                        pass
+                    if rows.returned is None:
+                        return
+                    end = rows.returned + 1
+                else:
+                    _, end = window.value(place)
+            except ValueError as error:
+                self._slip(position, _problem(error))
+                return
+            position = window.skip(end)
+            if window.text.startswith(",", position):
+                position = window.skip(position + 1)
 
     def lists(self, brackets: Sequence[int]) -> Rows:
         """The elements of the lists that open at these places, which ascend."""

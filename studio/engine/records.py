@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from studio.domain.errors import StudioError
 from studio.domain.finding import Finding, finding
 from studio.domain.text import Text
 
@@ -154,6 +155,26 @@ class Records:
     def problems(self) -> list[Problem]:
         """The quarantined records as sentences."""
         return [Problem(item.row, item.reason) for item in self.quarantined]
+
+
+def choose_split(source: str, splits: Sequence[str], wanted: str | None) -> str | None:
+    """The wanted one of several splits, or the one for training; None where none is wanted and none is for training.
+
+    StudioError where the wanted one is not there.
+    """
+    if wanted is None:
+        training = [split for split in splits if split.strip().lower().startswith("train")]
+        return "train" if "train" in training else next(iter(training), None)
+    for split in splits:
+        if split.strip().lower() == wanted.strip().lower():
+            return split
+    raise StudioError(
+        "{source} has no split {split}.",
+        "Choose one of {splits}.",
+        source=source,
+        split=wanted,
+        splits=", ".join(splits) or "none",
+    )
 
 
 def about_other_splits(source: str, chosen: str, others: Sequence[str]) -> Finding:

@@ -12,7 +12,7 @@ from studio.domain.finding import Finding, finding
 from studio.engine import archives, excel
 from studio.engine.archives import Unpacker
 from studio.engine.plain_text import SUFFIXES as TEXTS
-from studio.engine.records import EVERY, about_other_splits
+from studio.engine.records import EVERY, about_other_splits, choose_split
 
 DATA = (
     ".json",
@@ -251,19 +251,9 @@ def _of_split(
     splits = list(dict.fromkeys(split for file in files if (split := split_of(file.name))))
     if wanted == EVERY:
         return list(files), []
-    if wanted is None:
-        training = [split for split in splits if split.startswith("train")]
-        if not training or len(splits) == 1:
-            return list(files), []
-        wanted = "train" if "train" in training else training[0]
-    elif wanted not in splits:
-        raise StudioError(
-            "{source} has no split {split}.",
-            "Choose one of {splits}.",
-            source=source,
-            split=wanted,
-            splits=", ".join(splits) or "none",
-        )
-    return [file for file in files if split_of(file.name) == wanted], [
-        name for name in splits if name != wanted
+    chosen = choose_split(source, splits, wanted)
+    if chosen is None or (wanted is None and len(splits) == 1):
+        return list(files), []
+    return [file for file in files if split_of(file.name) == chosen], [
+        name for name in splits if name != chosen
     ]

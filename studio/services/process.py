@@ -61,7 +61,8 @@ def environment(keeps_memory: bool) -> dict[str, str]:
 
     They wait some tens of microseconds first, as long as most gaps between two operations are: sleeping at once costs a
     tenth of the speed, and waiting as long as is usual makes a training many times slower while something else wants a
-    core. With `keeps_memory` what it frees stays with it, which spares page faults. docs/benchmarks.md has what each brings.
+    core. With `keeps_memory` what it frees stays with it, which spares page faults. docs/benchmarks.md has what each
+    brings.
     """
     memory = {
         "MALLOC_MMAP_MAX_": "0",
