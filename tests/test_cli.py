@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -65,8 +66,10 @@ def test_uploads_are_listed_and_deleted(studio, home: Path, tmp_path: Path) -> N
 
 def test_checking_gives_scores_and_findings(studio, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     file = write(tmp_path, "rows.jsonl", GOOD + '{"prompt": "Well?", "completion": " "}\n')
-    status, out, _ = studio("data", "check", file, "--json")
+    written = tmp_path / "report.json"
+    status, out, _ = studio("data", "check", file, "--json", "--report", str(written))
     report = json.loads(out)
+    assert json.loads(written.read_text())["sha256"] == hashlib.sha256(Path(file).read_bytes()).hexdigest()
     assert (status, report["rows"], report["format"]) == (0, 3, "prompt_completion")
     assert set(report["score"]) == {"accuracy", "relevance", "diversity", "consistency", "safety"}
     found = next(item for item in report["findings"] if item["check"] == "empty_response")

@@ -68,7 +68,7 @@ def add_to(verbs: Verbs) -> None:
 def check(options: argparse.Namespace, store: Store) -> int:
     """The quality checklist."""
     from studio.engine.checks import FORMULA, described, run_checks
-    from studio.services import reports
+    from studio.services import reports, surveys
     from studio.services.plan import sampled_token_report
 
     data, surveyed = read_or_survey(options, store)
@@ -85,7 +85,9 @@ def check(options: argparse.Namespace, store: Store) -> int:
     report = surveyed.after(known) if surveyed else run_checks(data.conversations, findings=known)
     if options.report:
         out = parsing.other_file(options.report, options.file)
-        reports.write_report(Path(out), reports.Subject(Path(options.file).name, data.format), report)
+        source = Path(options.file)
+        known_by = surveys.sha256(source) if source.is_file() else ""
+        reports.write_report(Path(out), reports.Subject(source.name, data.format, known_by), report)
     if options.json:
         return print_json(
             {

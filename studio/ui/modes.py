@@ -172,8 +172,10 @@ def explanation(say: Words, mode: str) -> str:
 
 def consequences(say: Words, store: Store, draft: Draft) -> str:
     """What the mode does to this run, with its counts; what stands in its way instead, where something does."""
-    if not draft.dataset or mode_of(draft) in ("domain", "general") or draft.general == SELF:
+    if not draft.dataset or mode_of(draft) in ("domain", "general"):
         return ""
+    if draft.general == SELF:  # rows that are not written yet have no counts
+        draft = draft.with_value("data.general_share", 0.0)
     try:
         config = form.sound(draft).config(store)
         _, about = continued(store, config)

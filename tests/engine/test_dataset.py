@@ -429,14 +429,19 @@ def test_a_json_file_of_splits_gives_the_one_that_is_asked_for(tmp_path: Path) -
     assert sizes == {"": 2, "test": 1, "all": 3}
     assert [finding.check for finding in read(path).findings] == ["other_splits"]
     assert len(read(path, read_as={"split": "Test"}).conversations) == 1
-    with pytest.raises(StudioError, match="a.json has no split dev.") as caught:
+    with pytest.raises(StudioError, match=r"a\.json has no split dev\.") as caught:
         read(path, read_as={"split": "dev"})
     assert caught.value.remedy == "Choose one of test, train."
 
 
 @pytest.mark.parametrize("broken", [False, True], ids=["long", "long and broken"])
 def test_of_a_long_json_file_of_splits_all_that_is_asked_for_is_read(tmp_path: Path, broken: bool) -> None:
-    rows = {"meta": {"made": [1]}, "test": [alpaca(0)], "train": [alpaca(n) for n in range(1, 400)], "dev": [alpaca(9)]}
+    rows = {
+        "meta": {"made": [1]},
+        "test": [alpaca(0)],
+        "train": [alpaca(n) for n in range(1, 400)],
+        "dev": [alpaca(9)],
+    }
     rows["train"][7]["output"] += 34_000_000 * "x"  # longer than what is read at once
     text = json.dumps(rows)
     if broken:
@@ -444,18 +449,21 @@ def test_of_a_long_json_file_of_splits_all_that_is_asked_for_is_read(tmp_path: P
     path = put(tmp_path, "a.json", text)
     train = 399 - broken
     sizes = {}
-    for split in ("", "TRAIN", "test", "dev", "all"):
-        dataset = read(path, read_as={"split": split})
-        sizes[split] = len(dataset.conversations)
+    for wanted in ("", "TRAIN", "test", "dev", "all"):
+        dataset = read(path, read_as={"split": wanted})
+        sizes[wanted] = len(dataset.conversations)
         others = [finding for finding in dataset.findings if finding.check == "other_splits"]
-        assert len(others) == (split != "all")
+        assert len(others) == (wanted != "all")
     assert sizes == {"": train, "TRAIN": train, "test": 1, "dev": 1, "all": train + 2}
-    with pytest.raises(StudioError, match="a.json has no split validation."):
+    with pytest.raises(StudioError, match=r"a\.json has no split validation\."):
         read(path, read_as={"split": "validation"})
 
 
 def test_a_long_json_file_without_a_split_to_train_on_gives_its_first(tmp_path: Path) -> None:
-    rows = {"validation": [alpaca(0), alpaca(1)], "test": [{**alpaca(2), "note": 34_000_000 * "x"}, alpaca(3)]}
+    rows = {
+        "validation": [alpaca(0), alpaca(1)],
+        "test": [{**alpaca(2), "note": 34_000_000 * "x"}, alpaca(3)],
+    }
     path = put(tmp_path, "a.json", json.dumps(rows))
     assert len(read(path).conversations) == 2
     only = put(tmp_path, "b.json", json.dumps({"test": rows["test"]}))

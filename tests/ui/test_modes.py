@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from studio.domain.config import parse_config
 from studio.services.store import Store
 from studio.ui import modes
 from studio.ui.i18n import words
-from studio.ui.page import Draft
+from studio.ui.page import SELF, Draft
 
 EN = words("en")
 SHARE, ADAPTER = modes.SHARE, modes.ADAPTER
@@ -64,6 +65,7 @@ def test_what_a_mixture_comes_to_is_said_with_its_counts(store: Store, tmp_path:
 
 def test_what_stands_in_the_way_of_a_mode_is_said(store: Store, tmp_path: Path) -> None:
     own = saved(store, tmp_path, "own.jsonl", 30)
-    assert "There is no run 20260101-gone" in modes.consequences(
-        EN, store, Draft(own, {ADAPTER: "20260101-gone"})
-    )
+    gone = Draft(own, {ADAPTER: "20260101-gone"})
+    assert "There is no run 20260101-gone" in modes.consequences(EN, store, gone)
+    by_itself = replace(gone.with_value(SHARE, 0.1), general=SELF)
+    assert "There is no run 20260101-gone" in modes.consequences(EN, store, by_itself)
