@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from io import TextIOWrapper
 from typing import Any
 
@@ -486,7 +486,7 @@ class _Sequence:
             yield from self.values(after)
         return closing
 
-    def members(self, position: int) -> Iterator[tuple[str, Rows]]:
+    def members(self, position: int) -> Iterator[tuple[str, Iterable[tuple[int, Any]]]]:
         """Name and elements of each list of objects in the object that opens at `position`, one after the other.
 
         What is left of a list is gone through before the next. Ends where the object does, or breaks outside of lists.
