@@ -10,7 +10,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 from xml.parsers import expat
@@ -25,6 +25,8 @@ from studio.engine.records import Malformed, Part
 from studio.engine.text_files import Told, shortened
 
 _CHUNK = 2**16
+_LOOKED_AT = 100
+"""Rows, of a sheet without a header, of which the longest says how many columns there are."""
 _MOST_COLUMNS = 16_384
 _MOST_STRINGS = 2**29
 """Characters in the texts of a workbook."""
@@ -85,12 +87,19 @@ def _rows(path: Path, name: str, sheet: str | None, part: Part, told: Told | Non
 def _records(book: _Book, place: str, part: Part, told: Told | None, header: bool) -> Rows:
     names: list[str] | None = None
     unread = 0
-    for line, cells in _filled(book.rows(place, told)):
+    rows = _filled(book.rows(place, told))
+    if (
+        not header
+    ):  # cells that are empty at the end of a row are not written: the first may be shorter than others
+        first = list(islice(rows, _LOOKED_AT))
+        names = given_names(max((len(cells) for _, cells in first), default=0))
+        part.header = tuple(names)
+        rows = chain(first, rows)
+    for line, cells in rows:
         if names is None:
-            names = checked_names(map(str, cells), book.name, line) if header else given_names(len(cells))
+            names = checked_names(map(str, cells), book.name, line)
             part.header = tuple(name for name in names if name)
-            if header:
-                continue
+            continue
         wrong = next((column for column, cell in enumerate(cells, 1) if isinstance(cell, _Wrong)), None)
         if wrong is not None:
             yield line, _wrong_cell(cells, line, wrong)

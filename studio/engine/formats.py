@@ -88,10 +88,15 @@ def recognise(columns: Iterable[str], sample_rows: Sequence[Mapping[str, Any]]) 
 def own_format(record: Mapping[str, Any]) -> str | None:
     """The format that a record has by the names of its fields that hold something, or None.
 
-    >>> own_format({"messages": None, "question": "Why?", "answer": "So."})
-    'prompt_completion'
+    An empty list of turns counts only where nothing else says of which format the record is.
+
+    >>> own_format({"messages": [], "question": "Why?", "answer": "So."}), own_format({"messages": []})
+    ('prompt_completion', 'messages')
     """
-    return _by_names(tuple([name for name, value in record.items() if value is not None]))
+    names = tuple([name for name, value in record.items() if value is not None])
+    empty = [name for name in _LISTS if name in record and not record[name]]
+    fuller = _by_names(tuple([name for name in names if name not in empty])) if empty else None
+    return fuller or _by_names(names)
 
 
 @lru_cache(maxsize=256)

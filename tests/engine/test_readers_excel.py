@@ -116,6 +116,8 @@ def test_a_sheet_without_names_of_columns(tmp_path: Path) -> None:
         {"prompt": "q1", "response": "a1"},
         {"prompt": "q2", "response": "a2"},
     ]
+    path = book(tmp_path / "b.xlsx", Rows=[["q1"], ["q2", "a2"]])
+    assert [[*row.values()] for row in read_source(path, header=False).rows] == [["q1", ""], ["q2", "a2"]]
 
 
 def test_a_cell_with_an_error_costs_its_row(tmp_path: Path) -> None:
