@@ -15,13 +15,14 @@ _NF4_BYTES = 0.516
 """A weight: 4 bits, an 8-bit scale for each 64 weights, and a float32 for each 256 scales (double quantisation)."""
 _RUNTIME = {"cpu": 480_000_000, "mps": 1_000_000_000, "cuda": 600_000_000}
 """The libraries themselves (resident, measured), or a CUDA context with its kernels."""
-_HEAP = {"cpu": 1.25, "mps": 1.0, "cuda": 1.1}
-"""What activations take of the heap, over their own size: freed blocks that are not given back, and what is there only
-for a moment. A CPU's is measured (`tests.bench.memory`; docs/estimates.md has the table); a GPU's is not."""
-_HEAP_4_BIT = 1.7
+_HEAP = {"cpu": 1.2, "mps": 1.0, "cuda": 1.1}
+"""What activations take of the heap, over their own size: freed blocks that are not given back. A CPU's is measured
+(`tests.bench.memory`; docs/estimates.md has the table); a GPU's is not."""
+_HEAP_4_BIT = 1.35
 """The same of QLoRA on a CPU, whose layers' weights are made anew each time."""
-_LAYERS_AT_ONCE = 4.5
-"""With checkpointing on a CPU, the heap grows by so many layers' activations, though only one's are in use."""
+_LAYERS_AT_ONCE, _OF_LAYERS, _OF_LAYERS_4_BIT = 3.0, 1 / 6, 0.4
+"""With checkpointing on a CPU, the heap grows by so many layers' activations and by those of this share of all layers,
+though only one's are in use: each layer leaves its blocks elsewhere."""
 _AVERAGES = {"adamw": 8.0, "adamw_8bit": 2.04, "paged_adamw": 8.0, "paged_adamw_8bit": 2.04}
 """Bytes of AdamW's two averages a weight; in 8 bits with a float32 for each 256 of them."""
 _SHARE_TO_USE = 0.9
@@ -30,7 +31,7 @@ _CHUNK = 256
 _BLOCK, _KEPT = 256, 512
 """Queries of a block of attention, and tokens up to which a row's shares are held, as in `studio.engine.attention`."""
 _EFFICIENCY = {
-    ("cpu", "bfloat16"): 0.28,
+    ("cpu", "bfloat16"): 0.42,
     ("cpu", "float32"): 0.45,
     ("cuda", "bfloat16"): 0.35,
     ("mps", "bfloat16"): 0.2,
@@ -198,14 +199,24 @@ def _activations(train: TrainConfig, machine: Machine, model: ModelFacts, rows: 
     With checkpointing only each layer's input is kept, and one layer's activations at a time.
     """
     layer = _kept_by_layer(train, machine, model, rows)
-    heap = _HEAP[machine.device]
-    if machine.device == "cpu" and train.method == "qlora":
-        heap = _HEAP_4_BIT
+    working, tokens = _BYTES.get(train.dtype, 4), sum(rows)
+    on_cpu, in_4_bit = machine.device == "cpu", train.method == "qlora"
+    heap = _HEAP_4_BIT if on_cpu and in_4_bit else _HEAP[machine.device]
     if not train.gradient_checkpointing:
-        return int(heap * model.layers * layer)
-    at_once = _LAYERS_AT_ONCE if machine.device == "cpu" else 1
-    inputs = sum(rows) * model.layers * _BYTES.get(train.dtype, 4) * model.hidden
-    return int(heap * (inputs + at_once * layer))
+        return int(heap * model.layers * layer) + (_passing(train, model, rows) if on_cpu else 0)
+    inputs = tokens * model.layers * working * model.hidden
+    if not on_cpu:
+        return int(heap * (inputs + layer))
+    share = _OF_LAYERS_4_BIT if in_4_bit else _OF_LAYERS
+    return int(inputs + (_LAYERS_AT_ONCE + share * model.layers) * layer)
+
+
+def _passing(train: TrainConfig, model: ModelFacts, rows: Sequence[int]) -> int:
+    """What a layer's backward pass makes on its way: most of it in the MLP, and the scores of a block of queries."""
+    numbers = sum(rows) * (4 * model.intermediate + 6 * model.hidden)
+    if train.packs and rows:
+        numbers += 4 * model.heads * _BLOCK * max(rows)
+    return _BYTES.get(train.dtype, 4) * numbers
 
 
 def _kept_by_layer(train: TrainConfig, machine: Machine, model: ModelFacts, rows: Sequence[int]) -> int:
@@ -244,13 +255,13 @@ def _is_joined(train: TrainConfig) -> bool:
 def _kept_by_peft(train: TrainConfig, model: ModelFacts, working: int) -> tuple[int, int]:
     """What PEFT's own layers keep besides, in bytes a token and in bytes at all.
 
-    Dropout: its outputs and masks. A 4-bit base in bfloat16: the adapters' inputs in float32. DoRA: what base and
-    adapter give, each by itself, and the identity matrices by which it works out its norms.
+    Dropout: its outputs and masks, both in float32. A 4-bit base in bfloat16: the adapters' inputs in float32. DoRA:
+    what base and adapter give, each by itself, and the identity matrices by which it works out its norms.
     """
     if train.method == "full":
         return 0, 0
     inputs, outputs = (sum(sizes) for sizes in zip(*model.layer_shapes, strict=True))
-    each = 4 * (inputs + 3 * model.hidden) if train.dropout else 0
+    each = 8 * inputs if train.dropout else 0
     if train.method == "qlora" and working == 2:
         each = max(each, 4 * inputs)
     if not train.dora:

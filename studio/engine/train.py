@@ -399,6 +399,7 @@ def accumulate(
         loss = model.loss(batch, [seeds[place] for place in places] if seeds else ()) / trained
         loss.backward()
         total += loss.item()
+        del loss  # its graph's small pieces would lie strewn over the heap while the next portion needs room
     for _ in range(ranks.passes(rows, size) - -(-len(share) // size) if ranks.sharded else 0):
         # The others still pass through the model, and need this process's part of the weights.
         (0.0 * model.loss(model.collate(rows[:1]))).backward()

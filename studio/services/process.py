@@ -61,8 +61,9 @@ def environment(keeps_memory: bool) -> dict[str, str]:
 
     They wait some tens of microseconds first, as long as most gaps between two operations are: sleeping at once costs a
     tenth of the speed, and waiting as long as is usual makes a training many times slower while something else wants a
-    core. With `keeps_memory` what it frees stays with it, which spares page faults. docs/benchmarks.md has what each
-    brings.
+    core. Of the kernels that matrix products are made anew for at each size only the latest are kept: by default
+    thousands are, some 0.3 MB each, strewn over the heap between the large tensors. With `keeps_memory` what it frees
+    stays with it, which spares page faults. docs/benchmarks.md has what each brings.
     """
     memory = {
         "MALLOC_MMAP_MAX_": "0",
@@ -76,6 +77,8 @@ def environment(keeps_memory: bool) -> dict[str, str]:
         "PYTHONIOENCODING": "utf-8",
         "OMP_WAIT_POLICY": "PASSIVE",
         "GOMP_SPINCOUNT": "3000",
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "256",
+        "LRU_CACHE_CAPACITY": "256",
         "HF_HUB_DISABLE_TELEMETRY": "1",
         **(memory if keeps_memory else {}),
     }

@@ -153,7 +153,7 @@ def test_memory_adds_up_and_grows_with_what_it_should() -> None:
     found = estimate(config, LAPTOP, SMALL, LENGTHS, [30] * 400)
     assert sum(size for part, size in found.memory.items() if part != "total") == found.memory["total"]
     spared = parts(config.train.model_copy(update={"gradient_checkpointing": True}), LAPTOP, SMALL, LENGTHS)
-    assert spared["activations"] < found.memory["activations"] / 4
+    assert spared["activations"] < found.memory["activations"] / 3
     four_bit = parts(config.train.model_copy(update={"method": "qlora"}), LAPTOP, SMALL, LENGTHS)
     assert four_bit["weights"] < found.memory["weights"] / 2
 
