@@ -36,8 +36,11 @@ def rows_attention(
     sum to tokens and come through the model's forward. Returns (1, tokens, heads, head size).
     """
     lengths = tuple(row_lengths) or (query.shape[2],)
+    if len(query) > 1 or not sum(lengths) == query.shape[2] == key.shape[2]:
+        raise ValueError(f"Rows of {lengths} tokens in queries {query.shape} and keys {key.shape}")
     windowed = sliding_window is not None and max(lengths) > sliding_window
-    if query.device.type == "cpu" and not windowed and not dropout:
+    alike = query.shape[-1] == value.shape[-1]  # not in multi-head latent attention
+    if query.device.type == "cpu" and alike and not windowed and not dropout:
         # On a CPU in a quarter to a third of the time of its flash kernel in bfloat16.
         # Under autocast queries and keys are float32 where they were rotated, and values are not.
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling

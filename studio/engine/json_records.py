@@ -69,9 +69,8 @@ def _objects(window: Window, source: TextFile, part: Part, start: int, split: st
     except ValueError:
         if _has_object_lines(window.text[start:]):
             return None
-        if _list_that_breaks(window, start) is None:
-            return sequence.values(start)
-        return _long_object(window, source, part, start, split)
+        whole = not _breaks_in_a_list(window, start)
+        return sequence.values(start) if whole else _long_object(source, part, split)
     if window.skip(end) < len(window.text):
         return sequence.values(start) if "\n" in window.text[start:end] else None
     table = _table(value)
@@ -94,62 +93,61 @@ def _lists_of_rows(value: dict[str, Any], file: str, part: Part, split: str | No
         lists = list(value)
     if any(value[key] and key.strip().lower() in KEYS_OF_ONE_ROW for key in lists):
         return []
-    if len(lists) < 2:
-        return lists
-    if any(_are_turns(value[key]) for key in lists):
+    if len(lists) > 1 and any(_are_turns(value[key]) for key in lists):
         return []
-    if not all(key.strip().lower() in _SPLITS for key in lists):
-        return lists if len(lists) == len(value) else []
-    part.splits = tuple(lists)
-    if split == EVERY:
-        return lists
-    chosen = choose_split(file, lists, split) or lists[0]
-    part.findings.append(about_other_splits(file, chosen, [key for key in lists if key != chosen]))
-    return [chosen]
+    if _are_splits(lists):
+        # A split without a row is one, too.
+        empty = [key for key, item in value.items() if item == [] and key.strip().lower() in _SPLITS]
+        return _wanted([key for key in value if key in (*lists, *empty)], file, part, split)
+    return lists if len(lists) < 2 or len(lists) == len(value) else []
 
 
-def _long_object(window: Window, source: TextFile, part: Part, start: int, split: str | None) -> Rows:
+def _long_object(source: TextFile, part: Part, split: str | None) -> Rows:
     """The rows of the lists of an object that is longer than a record, or that breaks in one of its lists.
 
-    Lists that may be splits are read where they are wanted or to be trained on. Where none was, what there is has been
-    seen by then, and the file is gone through once more.
+    Where its lists may be splits it is gone through twice, as which is wanted depends on which there are.
     """
-    names: list[str] = []
-    read: list[str] = []
-    for name, rows in _Sequence(window, source, part).members(start):
-        names.append(name)
-        told = name.strip().lower()
-        if (
-            split == EVERY
-            or told not in _SPLITS
-            or (told == split.lower() if split else told.startswith("train"))
-        ):
-            read.append(name)
+    wanted: list[str] | None = None
+    if _first_list(source).strip().lower() in _SPLITS:
+        names = [name for name, _ in _lists(source, Part("json", iter(())))]
+        wanted = _wanted(names, source.name, part, split) if _are_splits(names) else names
+    for name, rows in _lists(source, part):
+        if wanted is None or name in wanted:
             yield from rows
         else:
             before = len(part.slips)
             for _ in rows:
                 pass
             del part.slips[before:]
-    if len(names) < 2 or not all(name.strip().lower() in _SPLITS for name in names):
-        wanted = names
-    elif split == EVERY:
-        part.splits, wanted = tuple(names), names
-    else:
+
+
+def _lists(source: TextFile, part: Part) -> Iterator[tuple[str, Iterable[tuple[int, Any]]]]:
+    with source.open("") as file:
+        window = Window(file)
+        yield from _Sequence(window, source, part).members(window.skip(0))
+
+
+def _first_list(source: TextFile) -> str:
+    lists = _lists(source, Part("json", iter(())))
+    name, _ = next(lists, ("", None))
+    lists.close()  # type: ignore[attr-defined]
+    return name
+
+
+def _are_splits(names: Sequence[str]) -> bool:
+    return bool(names) and all(name.strip().lower() in _SPLITS for name in names)
+
+
+def _wanted(names: list[str], file: str, part: Part, split: str | None) -> list[str]:
+    """Of the splits that a file is made of, those that are wanted, or else the one to train on."""
+    if split == EVERY or (split is None and len(names) == 1):
+        part.splits = tuple(names) if len(names) > 1 else ()
+        return names
+    chosen = choose_split(file, names, split) or names[0]
+    if len(names) > 1:
         part.splits = tuple(names)
-        wanted = [choose_split(source.name, names, split) or names[0]]
-        part.findings.append(
-            about_other_splits(source.name, wanted[0], [one for one in names if one != wanted[0]])
-        )
-    if missing := {*wanted} - {*read}:
-        with source.open("") as file:
-            again = Window(file)
-            for name, rows in _Sequence(again, source, part).members(again.skip(0)):
-                if name in missing:
-                    yield from rows
-                else:
-                    for _ in rows:
-                        pass
+        part.findings.append(about_other_splits(file, chosen, [name for name in names if name != chosen]))
+    return [chosen]
 
 
 def _table(value: dict[str, Any]) -> list[dict[str, Any]] | None:
@@ -196,28 +194,37 @@ def _members(text: str, position: int) -> dict[str, int]:
     return places
 
 
-def _list_that_breaks(window: Window, position: int) -> int | None:
-    """Where the list of objects opens in which the object at `position` breaks, or which is longer than a record."""
+def _breaks_in_a_list(window: Window, position: int) -> bool:
+    """Whether the object at `position`, which breaks or is longer than a record, does so in a list of objects, or after
+    one where the window ends."""
     text = window.text
+    passed = False
     position = _skip(text, position + 1)
     while True:
         try:
             key, end = _decode(text, position)
         except ValueError:
-            return None
+            break
         colon = _skip(text, end)
         place = _skip(text, colon + 1)
-        if not isinstance(key, str) or not text.startswith(":", colon):
-            return None
+        if not isinstance(key, str) or not text.startswith(":", colon) or place == len(text):
+            break
+        if key.strip().lower() in KEYS_OF_ONE_ROW:
+            return False
+        inner = _skip(text, place + 1)
+        is_list = text.startswith("[", place) and (text.startswith("{", inner) or inner == len(text))
         try:
-            _, end = _decode(text, place)
+            value, end = _decode(text, place)
         except ValueError:
-            rows = text.startswith("[", place) and text.startswith("{", _skip(text, place + 1))
-            return place if rows and key.lower() not in KEYS_OF_ONE_ROW else None
+            return is_list
+        if _are_turns(value):
+            return False
+        passed = passed or is_list
         position = _skip(text, end)
         if not text.startswith(",", position):
-            return None
+            break
         position = _skip(text, position + 1)
+    return passed and not window.ended
 
 
 def _first_line_is_one_row(text: str) -> bool:
@@ -496,8 +503,12 @@ class _Sequence:
         while not window.text.startswith("}", position):
             try:
                 key, end = window.value(position)
-                place = window.skip(window.skip(end) + 1)
-                if window.text.startswith("[", place) and window.text.startswith("{", window.skip(place + 1)):
+                colon = window.skip(end)
+                place = window.skip(colon + 1)
+                inner = window.skip(place + 1)  # may read on: only then is the text looked at
+                opens = window.text.startswith("[", place)
+                empty = window.text.startswith("]", inner) and key.strip().lower() in _SPLITS
+                if opens and (window.text.startswith("{", inner) or empty):
                     rows = _Returning(self.list(place, alone=False))
                     yield key, rows
                     for _ in rows:
@@ -541,6 +552,10 @@ class _Sequence:
             except ValueError as error:
                 place = error.pos if isinstance(error, json.JSONDecodeError) else start
                 found = self._resume(start, place)
+                closing = _NEXT_SPLIT.search(window.text, place, len(window.text) if found is None else found)
+                if in_list and closing:  # the next split's rows are none of this one
+                    yield line, self._malformed(start, place, closing.start(), _problem(error))
+                    return closing.start()
                 yield line, self._malformed(start, place, found, _problem(error))
                 if found is None:
                     return None
@@ -647,5 +662,6 @@ def _likely_keys(text: str, position: int) -> set[str]:
 
 
 _SAMPLED = 200
+_NEXT_SPLIT = re.compile(rf'\]\s*,\s*"(?:{"|".join(sorted(_SPLITS))})"\s*:\s*\[', re.IGNORECASE)
 _NEXT_OBJECT = re.compile(r"(?:[}\]\"\w]\s*,?\s*|\n\s*)(\{)")
 _FIRST_KEY = re.compile(r'\{\s*"((?:[^"\\]|\\.)*)"\s*:')

@@ -25,9 +25,11 @@ def main(file: str, model: str, rows: int, steps: int, rank: int, settings: "dic
     step_of_theirs = transformers.Trainer.training_step
 
     def counted(self, model, inputs, *rest, **named):  # type: ignore[no-untyped-def]
-        # Padding is the end token, and stands at the end: one of the row's own, the rest is padding.
-        for ids in inputs["input_ids"].flip(-1):
-            tokens[0] += len(ids) - max(0, int((ids == ids[0]).long().cumprod(0).sum()) - 1)
+        mask = inputs["attention_mask"]
+        if mask.ndim == 2:
+            tokens[0] += int((mask != 0).sum())
+        else:  # packed rows have a mask of positions by positions; what fills up the last of them is counted, too
+            tokens[0] += inputs["input_ids"].numel()
         return step_of_theirs(self, model, inputs, *rest, **named)
 
     transformers.Trainer.training_step = counted

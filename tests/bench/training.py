@@ -266,7 +266,7 @@ def main() -> None:
     for _ in range(given.rounds):
         peaks.append(matmul_peak(given.dtype))
         for engine, speeds in found.items():
-            steps = given.steps // 3 if engine in _SLOW else given.steps
+            steps = max(1, given.steps // 3) if engine in _SLOW else given.steps
             if engine in PEERS:
                 shared = [given.file, str(given.model), str(given.rows), str(steps), str(RANK)]
                 said = in_own_process(

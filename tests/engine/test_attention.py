@@ -58,3 +58,13 @@ def test_short_rows_in_other_types_than_each_other_as_autocast_leaves_them() -> 
     assert [one.dtype for one in ours] == [torch.float32, torch.float32, torch.bfloat16]
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one.float(), other.float(), rtol=0.1, atol=0.1)
+
+
+def test_values_narrower_than_queries_and_lengths_that_do_not_add_up() -> None:
+    torch.manual_seed(0)
+    q, k, v = torch.randn(1, 4, 11, 8), torch.randn(1, 4, 11, 8), torch.randn(1, 4, 11, 6)
+    found, _ = rows_attention(torch.nn.Module(), q, k, v, None, scaling=0.3, row_lengths=(4, 7))
+    rows = zip(q.split((4, 7), 2), k.split((4, 7), 2), v.split((4, 7), 2), strict=True)
+    torch.testing.assert_close(found, torch.cat([reference(*row, None) for row in rows], 2).transpose(1, 2))
+    with pytest.raises(ValueError, match="tokens in queries"):
+        rows_attention(torch.nn.Module(), q, k, v, None, row_lengths=(4, 6))

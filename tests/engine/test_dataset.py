@@ -15,6 +15,7 @@ from studio.domain.chat import Conversation, Message, ToolCall
 from studio.domain.config import DataConfig
 from studio.domain.errors import StudioError
 from studio.engine.dataset import load_training, read, recognise, split, write_messages
+from studio.engine.json_records import Window
 
 
 def put(folder: Path, name: str, content: str | bytes) -> Path:
@@ -457,6 +458,35 @@ def test_of_a_long_json_file_of_splits_all_that_is_asked_for_is_read(tmp_path: P
     assert sizes == {"": train, "TRAIN": train, "test": 1, "dev": 1, "all": train + 2}
     with pytest.raises(StudioError, match=r"a\.json has no split validation\."):
         read(path, read_as={"split": "validation"})
+
+
+@pytest.mark.parametrize("wanted", ["", "test"])
+def test_a_split_whose_last_row_is_broken_does_not_run_on_into_the_next(tmp_path: Path, wanted: str) -> None:
+    rows = {"train": [alpaca(0), alpaca(1)], "test": [alpaca(2), alpaca(3), alpaca(4)]}
+    text = json.dumps(rows).replace('}], "test"', ',}], "test"')
+    dataset = read(put(tmp_path, "a.json", text), read_as={"split": wanted})
+    assert len(dataset.conversations) == (3 if wanted else 1)
+
+
+def test_a_json_file_of_one_split_has_no_other(tmp_path: Path) -> None:
+    for rows in ({"train": [alpaca(0)]}, {"train": [alpaca(0)], "test": []}):
+        path = put(tmp_path, "a.json", json.dumps(rows))
+        assert len(read(path).conversations) == 1
+        with pytest.raises(StudioError):
+            read(path, read_as={"split": "dev"})
+
+
+def test_every_place_where_a_long_file_may_be_cut_is_read_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = {"train": [alpaca(n) for n in range(4)], "test": [alpaca(9), alpaca(8)], "dev": []}
+    path = put(tmp_path, "a.json", json.dumps(rows).replace("}, {", "} {", 1))
+    monkeypatch.setattr("studio.engine.json_records.LONGEST", 200)
+    monkeypatch.setattr(Window.value, "__defaults__", (200,))
+    for size in range(120, 420, 7):
+        monkeypatch.setattr("studio.engine.json_records._CHUNK", size)
+        counts = [len(read(path, read_as={"split": wanted}).conversations) for wanted in ("", "test", "all")]
+        assert counts == [4, 2, 6], size
 
 
 def test_a_long_json_file_without_a_split_to_train_on_gives_its_first(tmp_path: Path) -> None:

@@ -148,6 +148,12 @@ def test_rows_that_do_not_fit_together_pass_in_portions_and_then_by_recomputing(
     assert found == [(4, False), (1, False), (2, True)]
 
 
+def test_what_is_counted_of_attention_is_what_it_holds() -> None:
+    from studio.engine import attention, memory
+
+    assert (memory._BLOCK, memory._KEPT) == (attention._BLOCK, attention.KEPT)
+
+
 def test_memory_adds_up_and_grows_with_what_it_should() -> None:
     config = recommend(CONFIG, LAPTOP, SMALL, LENGTHS, []).config
     found = estimate(config, LAPTOP, SMALL, LENGTHS, [30] * 400)
