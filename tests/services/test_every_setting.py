@@ -127,7 +127,7 @@ DIVERGES = {
     "train.learning_rate": 0.1,
     "train.scheduler": "constant",
     "train.eval_steps": 1,
-    "train.epochs": 4,
+    "train.epochs": 6,
 }
 SEEN: dict[str, Change] = {
     "name": Change("another", lambda did: did.name),

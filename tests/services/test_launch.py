@@ -102,7 +102,7 @@ def test_two_processes_train_as_one_does_stop_and_go_on(
     assert jobs.get(run).step < len(alone)
     jobs.resume(run)
     wait(jobs, run, until="finished")
-    assert losses(jobs, run) == pytest.approx(alone, rel=1e-3)
+    assert losses(jobs, run) == pytest.approx(alone, rel=1e-3, abs=2e-3)
     assert said(jobs, run)[0] == "The run is shared out over 2 processes on this machine, data parallel."
     assert jobs.files(run).has_result()
     deadline = time.monotonic() + 30  # the owner ends after its processes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,9 @@ def test_weights_and_biases_without_a_key_is_logged_offline_and_nothing_names_th
     assert isinstance(said, Warned)
     assert str(said.text).startswith("Weights & Biases has no key here")
     (written,) = files.folder.glob("wandb/offline-run-*/*.wandb")
-    content = written.read_bytes()
+    until = time.monotonic() + 60  # its own process writes the file, after the run has let go of it
+    while b"train/loss" not in (content := written.read_bytes()) and time.monotonic() < until:
+        time.sleep(0.1)
     assert b"train/loss" in content
     assert b"secret" not in content
 
