@@ -475,6 +475,8 @@ class _Sequence:
         self.part = part
         self.keys: set[str] = set()
         self.tries = 0
+        self.in_object = False
+        """Whether lists are gone through as members of an object, which may be splits."""
 
     def list(self, bracket: int, alone: bool = True) -> Generator[tuple[int, Any], None, int | None]:
         """The elements of the list that opens at `bracket`. Where it stands `alone`, nothing should follow it.
@@ -499,6 +501,7 @@ class _Sequence:
         What is left of a list is gone through before the next. Ends where the object does, or breaks outside of lists.
         """
         window = self.window
+        self.in_object = True
         position = window.skip(position + 1)
         while not window.text.startswith("}", position):
             try:
@@ -552,10 +555,10 @@ class _Sequence:
             except ValueError as error:
                 place = error.pos if isinstance(error, json.JSONDecodeError) else start
                 found = self._resume(start, place)
-                closing = _NEXT_SPLIT.search(window.text, place, len(window.text) if found is None else found)
-                if in_list and closing:  # the next split's rows are none of this one
-                    yield line, self._malformed(start, place, closing.start(), _problem(error))
-                    return closing.start()
+                closing = self._next_split(place, found)
+                if closing is not None:
+                    yield line, self._malformed(start, place, closing, _problem(error))
+                    return closing
                 yield line, self._malformed(start, place, found, _problem(error))
                 if found is None:
                     return None
@@ -572,6 +575,14 @@ class _Sequence:
             if position < len(window.text) and window.text[position] in ("]" if in_list else "["):
                 return position
         return None
+
+    def _next_split(self, position: int, end: int | None) -> int | None:
+        """The bracket that closes a split before another one begins, whose rows are none of the first."""
+        if not self.in_object:
+            return None
+        text = self.window.text
+        found = _NEXT_SPLIT.search(text, position, len(text) if end is None else end)
+        return found.start() if found else None
 
     def _between(self, after: int, in_list: bool) -> int:
         """The place of the next value or of the closing bracket, where `after` is that of what follows a value."""

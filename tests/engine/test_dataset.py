@@ -468,6 +468,13 @@ def test_a_split_whose_last_row_is_broken_does_not_run_on_into_the_next(tmp_path
     assert len(dataset.conversations) == (3 if wanted else 1)
 
 
+def test_a_broken_row_that_has_a_list_called_test_costs_itself_only(tmp_path: Path) -> None:
+    rows = [alpaca(0), {**alpaca(1), "seen": [1], "test": [2]}, alpaca(2), alpaca(3)]
+    text = json.dumps(rows).replace('"instruction": "What is 1', '"instruction" oops "What is 1')
+    text = text if "oops" in text else json.dumps(rows).replace("[1]", "[1], oops", 1)
+    assert len(read(put(tmp_path, "a.json", text)).conversations) == 3
+
+
 def test_a_json_file_of_one_split_has_no_other(tmp_path: Path) -> None:
     for rows in ({"train": [alpaca(0)]}, {"train": [alpaca(0)], "test": []}):
         path = put(tmp_path, "a.json", json.dumps(rows))
