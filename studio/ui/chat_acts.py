@@ -48,25 +48,20 @@ class ChatActs:
 
     # ---- The tab as a whole ---------------------------------------------------------------------------------------
 
-    def enter(self, say: Words, draft: Draft, desk: Desk) -> tuple[Any, ...]:
+    def enter(self, say: Words, draft: Draft, desk: Desk, sides: list[Side] | None) -> tuple[Any, ...]:
         """The talk that was open, also after a reload or a restart, as long as its run is the one that is looked at."""
         runs = usable(self.page)
         if not runs:
             return self._empty(say)
         run_id = draft.run if draft.run in [run.id for run in runs] else runs[0].id
         if desk.talk.run == run_id and desk.talk.id == draft.talk:
-            return self._opened(say, draft, desk, runs, fresh=False)
+            return self._opened(say, draft, desk.beside(sides), runs, fresh=False)
         talk = self._kept(draft.talk)
         return self._opened(say, draft, Desk(talk if talk and talk.run == run_id else Talk(run_id)), runs)
 
     def picked(self, say: Words, draft: Draft, run_id: str) -> tuple[Any, ...]:
         """A new conversation with a run."""
         return self._opened(say, draft, Desk(Talk(run_id)), usable(self.page))
-
-    def put_beside(self, say: Words, draft: Draft, desk: Desk, sides: list[Side]) -> Shown:
-        """Others answer from the next message on."""
-        talk = replace(desk.talk, beside=tuple(sides))
-        return self._drawn(say, draft, replace(desk, talk=talks.save(self.store, talk) if talk.id else talk))
 
     def _empty(self, say: Words) -> tuple[Any, ...]:
         at_work = any(run.state in ALIVE for run in self.page.jobs.list())
@@ -127,8 +122,11 @@ class ChatActs:
 
     # ---- Asking ---------------------------------------------------------------------------------------------------
 
-    def sent(self, say: Words, draft: Draft, desk: Desk, text: str, *given: Any) -> Iterator[Shown]:
+    def sent(
+        self, say: Words, draft: Draft, desk: Desk, sides: list[Side] | None, text: str, *given: Any
+    ) -> Iterator[Shown]:
         """What is in the field: a message, one written anew, or an answer to be learnt."""
+        desk = desk.beside(sides)
         if not text.strip():
             return
         if desk.writing and desk.writing.side:
@@ -137,13 +135,21 @@ class ChatActs:
         yield from self._asked(say, draft, desk, desk.new_turn(text, *_asked_with(*given)))
 
     def example(
-        self, say: Words, draft: Draft, event: gr.EventData, desk: Desk, text: str, system: str, *given: Any
+        self,
+        say: Words,
+        draft: Draft,
+        event: gr.EventData,
+        desk: Desk,
+        sides: list[Side] | None,
+        text: str,
+        system: str,
+        *given: Any,
     ) -> Iterator[tuple[Any, ...]]:
         """A held-out row, in a conversation of its own."""
         rows = self.page.jobs.held_out(desk.talk.run)
         asked = _example(rows, str(event._data.get("row")))
         system = _system(rows, asked, system)
-        fresh = Desk(Talk(desk.talk.run, beside=desk.talk.beside), differences=desk.differences)
+        fresh = Desk(Talk(desk.talk.run, beside=tuple(sides or ())), differences=desk.differences)
         turn = replace(fresh.new_turn(asked.prompt, *_asked_with(system, *given)), expected=asked.expected)
         for update in self._asked(say, draft, fresh, turn):
             yield (*update, system)
@@ -206,9 +212,17 @@ class ChatActs:
     # ---- What stands beneath messages and answers -----------------------------------------------------------------
 
     def acted(
-        self, say: Words, draft: Draft, event: gr.EventData, desk: Desk, text: str, *given: Any
+        self,
+        say: Words,
+        draft: Draft,
+        event: gr.EventData,
+        desk: Desk,
+        sides: list[Side] | None,
+        text: str,
+        *given: Any,
     ) -> Iterator[tuple[Any, ...]]:
         """A click on one of the buttons in the talk, or above the field."""
+        desk = desk.beside(sides)
         do, turn_id, side = (str(event._data.get(name, "")) for name in ("do", "turn", "side"))
         if do == "data" and desk.added:
             to_data = with_dataset(draft, desk.added.dataset.id)

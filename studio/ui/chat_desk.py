@@ -68,6 +68,10 @@ class Desk:
         """With nothing but the talk before one."""
         return Desk(self.talk, self.token, differences=self.differences, fit=self.fit)
 
+    def beside(self, sides: Sequence[Side] | None) -> Desk:
+        """With others who answer beside base and tuned model from the next message on."""
+        return replace(self, talk=replace(self.talk, beside=tuple(sides or ())))
+
     def turn(self, turn_id: str) -> Turn:
         """StudioError where another page has removed it."""
         found = self.talk.turn(turn_id)

@@ -57,12 +57,11 @@ def build(page: Page) -> None:
     acts = ChatActs(page)
     shown = [page.draft, view, composer.note, composer.prompt, composer.send, composer.stop, kept, desk]
     whole = [empty, body, run, beside, chips, *settings, *shown]
-    page.on_enter("chat", acts.enter, whole, inputs=[desk], error=error)
+    page.on_enter("chat", acts.enter, whole, inputs=[desk, beside], error=error)
     page.on(run.input, acts.picked, [run], whole, error=error)
     page.on(new.click, acts.picked, [run], whole, error=error)
-    page.on(beside.input, acts.put_beside, [desk, beside], shown, error=error)
     page.on(composer.stop.click, acts.stopped, [desk], [], error=error)
-    said = [desk, composer.prompt, *settings]
+    said = [desk, beside, composer.prompt, *settings]
     answers = [
         page.on([composer.send.click, composer.prompt.submit], acts.sent, said, shown, error=error),
         page.on(chips.click, acts.example, said, [*shown, settings[0]], error=error, event=True),

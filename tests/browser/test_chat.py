@@ -57,7 +57,10 @@ def test_a_conversation_is_led_looked_into_learnt_from_and_kept(
     page.goto(f"{server.url}/#chat")
     page.locator("#talk .talk-empty").wait_for()
     page.locator("#chat-settings > button").click()
-    page.locator("#chat-most input[type=number]").fill("24")
+    most = page.locator("#chat-most input[type=number]")
+    most.wait_for()
+    page.wait_for_timeout(1000)  # Gradio sets what a fold holds once more after it is open
+    most.fill("24")
     ask(page, "Which way is north?")
     first = answers(page)
 

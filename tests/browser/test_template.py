@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,11 @@ def write_rows(file: Path) -> None:
 
 
 def reach(target: Locator, key: str = "Tab") -> None:
-    """Press the key until the focus is there."""
+    """Press the key until the focus is there, once it can be: what waits for the studio's answer is passed over."""
     target.wait_for()
+    until = time.monotonic() + 60
+    while not target.is_enabled() and time.monotonic() < until:
+        target.page.wait_for_timeout(50)
     for _ in range(150):
         if target.evaluate("(element) => element === document.activeElement"):
             return
