@@ -90,13 +90,25 @@ def own_format(record: Mapping[str, Any]) -> str | None:
 
     An empty list of turns counts only where nothing else says of which format the record is.
 
-    >>> own_format({"messages": [], "question": "Why?", "answer": "So."}), own_format({"messages": []})
+    >>> own_format({"Messages": "[]", "question": "Why?", "answer": "So."}), own_format({"messages": []})
     ('prompt_completion', 'messages')
     """
     names = tuple([name for name, value in record.items() if value is not None])
-    empty = [name for name in _LISTS if name in record and not record[name]]
+    empty = [name for name in _lists_among(names) if _is_empty(record[name])]
     fuller = _by_names(tuple([name for name in names if name not in empty])) if empty else None
     return fuller or _by_names(names)
+
+
+@lru_cache(maxsize=256)
+def _lists_among(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(name for name in names if name.strip().lower() in _LISTS)
+
+
+def _is_empty(turns: Any) -> bool:
+    """Also where a cell of a table holds them as JSON, or nothing but space; a number, such as NaN, holds none."""
+    if isinstance(turns, str):
+        return len(turns) < 9 and "".join(turns.split()) in ("", "[]")
+    return not turns or isinstance(turns, int | float)
 
 
 @lru_cache(maxsize=256)

@@ -453,7 +453,7 @@ class Window:
 
 
 class _Returning:
-    """A generator's values, and what it returned at its end."""
+    """A generator's values, and what it returned at its end. Who breaks off can go on where that was."""
 
     def __init__(self, generator: Generator[tuple[int, Any], None, int | None]) -> None:
         self._generator = generator
@@ -461,9 +461,13 @@ class _Returning:
         self.returned: int | None = None
 
     def __iter__(self) -> Rows:
-        if not self._ended:
-            self.returned = yield from self._generator
-            self._ended = True
+        while not self._ended:
+            try:
+                value = next(self._generator)
+            except StopIteration as end:
+                self._ended, self.returned = True, end.value
+            else:
+                yield value
 
 
 class _Sequence:

@@ -187,13 +187,28 @@ _TOXIC_CHINESE = re.compile(
 )
 
 
+_OF_DOGS = re.compile(
+    r"\b(?:pupp(?:y|ies)|pups?|whelp\w*|litters?|kennels?|breeders?|breeding|stud dogs?|spay(?:ed|ing)?|neuter\w*)\b"
+)
+_AT_SOMEONE = re.compile(rf"\b(?:you|son of an?|what an?|such an?|{_FOUL})\W+$")
+
+
+def _of_a_dog(match: re.Match[str]) -> bool:
+    """Whether the word is a breeder's: said of no one, where it is of dogs."""
+    if not match.group().startswith("bitch"):
+        return False
+    before = match.string[max(0, match.start() - 20) : match.start()]
+    return not _AT_SOMEONE.search(before) and bool(_OF_DOGS.search(match.string))
+
+
 def insult_in(text: str) -> str:
     """The first insult in a text, in small letters, or ''."""
     likely = _TOXIC_MARKS.lists_in(text)
     for number in likely:
         if number == len(_TOXIC) or (number == _OF_A_GROUP and len(_TOXIC) not in likely):
             continue
-        found = _TOXIC_PATTERNS[number].search(lowered(text))
+        small = lowered(text)
+        found = next((match for match in _TOXIC_PATTERNS[number].finditer(small) if not _of_a_dog(match)), None)
         if found:
             return found.group()
     found = None if is_latin(text) else _TOXIC_CHINESE.search(text)
