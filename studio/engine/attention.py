@@ -1,4 +1,4 @@
-"""Attention over rows that lie end to end in one sequence: each row sees itself only, and nothing is padded."""
+"""Attention over rows that lie end to end in one sequence: each row sees itself only."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch.nn import functional
 from transformers import AttentionInterface
+
+from studio.engine.sizes import rounded
 
 NAME = "studio_rows"
 """What `model.set_attn_implementation` is given. It has no mask function, so transformers builds no dense mask."""
@@ -33,10 +35,11 @@ def rows_attention(
     """Causal attention within each row.
 
     `query` is (1, heads, tokens, head size), `key` and `value` the same with their own number of heads; `row_lengths`
-    sum to tokens and come through the model's forward. Returns (1, tokens, heads, head size).
+    come through the model's forward. Returns (1, tokens, heads, head size): zeros for tokens behind the last row.
     """
     lengths = tuple(row_lengths) or (query.shape[2],)
-    if len(query) > 1 or not sum(lengths) == query.shape[2] == key.shape[2]:
+    behind = query.shape[2] - sum(lengths)
+    if len(query) > 1 or behind < 0 or query.shape[2] != key.shape[2]:
         raise ValueError(f"Rows of {lengths} tokens in queries {query.shape} and keys {key.shape}")
     windowed = sliding_window is not None and max(lengths) > sliding_window
     alike = query.shape[-1] == value.shape[-1]  # not in multi-head latent attention
@@ -50,8 +53,9 @@ def rows_attention(
         return out, None
     grouped = key.shape[1] != query.shape[1]
     outputs = []
-    rows = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
-    for length, (q, k, v) in zip(lengths, rows, strict=True):
+    parts = (*lengths, behind) if behind else lengths
+    rows = zip(query.split(parts, 2), key.split(parts, 2), value.split(parts, 2), strict=True)
+    for length, (q, k, v) in zip(lengths, rows, strict=False):
         banded = sliding_window is not None and length > sliding_window
         mask = _band(length, sliding_window, query.device) if sliding_window and banded else None
         outputs.append(
@@ -59,25 +63,45 @@ def rows_attention(
                 q, k, v, mask, dropout, is_causal=mask is None, scale=scaling, enable_gqa=grouped
             )
         )
+    if behind:
+        outputs.append(query.new_zeros((*outputs[0].shape[:2], behind, outputs[0].shape[3])))
     return torch.cat(outputs, 2).transpose(1, 2), None
 
 
 class _Block(NamedTuple):
-    """Queries of a row, and the keys that they may look at: those from the row's start to the last of the queries."""
+    """Queries of a row, and the keys that they may look at: those from the row's start to the last of the queries.
+
+    Computed with are as many as make up a rounded length: what lies behind the row, of others or of none. Their keys
+    come later than its queries, which therefore do not look at them. What they would see themselves is not written
+    down, and is given no gradient.
+    """
 
     queries: slice
     keys: slice
+    real: int
+    """Of the queries, those that are the row's."""
     ends_row: bool
     kept: bool
 
+    @property
+    def own(self) -> slice:
+        return slice(self.queries.start, self.queries.start + self.real)
 
-def _blocks(lengths: tuple[int, ...]) -> list[_Block]:
+    @property
+    def own_keys(self) -> slice:
+        return slice(self.keys.start, self.own.stop)
+
+
+def _blocks(lengths: tuple[int, ...], tokens: int) -> list[_Block]:
     blocks, start = [], 0
     for length in lengths:
-        end = start + length
+        end, wide = start + length, min(start + rounded(length), tokens)
         for first in range(start, end, _BLOCK):
-            last = min(first + _BLOCK, end)
-            blocks.append(_Block(slice(first, last), slice(start, last), last == end, length <= KEPT))
+            last = min(first + _BLOCK, wide)
+            real = min(last, end) - first
+            blocks.append(
+                _Block(slice(first, last), slice(start, last), real, first + real == end, length <= KEPT)
+            )
         start = end
     return blocks
 
@@ -94,12 +118,12 @@ class _ByProducts(torch.autograd.Function):
     def forward(
         ctx: Any, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, lengths: tuple[int, ...], scaling: float
     ) -> torch.Tensor:
-        out = _by_position(q)
+        out = _by_position(q, sum(lengths))
         kept = []
-        for block in _blocks(lengths):
+        for block in _blocks(lengths, q.shape[2]):
             shares = _shares(_stacked(q, block, k.shape[1], scaling), k, block)
             seen = torch.bmm(shares, v[0, :, block.keys])
-            out[0, :, block.queries].copy_(seen.view(q.shape[1], -1, q.shape[-1]))
+            out[0, :, block.own].copy_(seen.view(q.shape[1], -1, q.shape[-1])[:, : block.real])
             if block.kept:
                 kept.append(shares)
         ctx.save_for_backward(q, k, v, *kept)
@@ -110,25 +134,30 @@ class _ByProducts(torch.autograd.Function):
     def backward(ctx: Any, grad: torch.Tensor) -> Any:
         q, k, v, *kept = ctx.saved_tensors
         grad = grad.transpose(1, 2)
-        grad_q, grad_k, grad_v = (_by_position(one) for one in (q, k, v))
+        grad_q, grad_k, grad_v = (_by_position(one, sum(ctx.lengths)) for one in (q, k, v))
         # From the last on: the last block of a row is the one that has looked at all of its keys.
-        for block in reversed(_blocks(ctx.lengths)):
+        for block in reversed(_blocks(ctx.lengths, q.shape[2])):
             stacked = _stacked(q, block, k.shape[1], ctx.scaling)
             shares = kept.pop() if block.kept else _shares(stacked, k, block)
             given = _stacked(grad, block, k.shape[1])
+            given.view(q.shape[1], -1, q.shape[-1])[:, block.real :].zero_()
             grad_shares = torch.bmm(given, v[0, :, block.keys].transpose(1, 2))
             grad_scores = torch._softmax_backward_data(grad_shares, shares, -1, shares.dtype)
             grad_stacked = torch.bmm(grad_scores, k[0, :, block.keys]).mul_(ctx.scaling)
-            grad_q[0, :, block.queries].copy_(grad_stacked.view(q.shape[1], -1, q.shape[-1]))
+            grad_q[0, :, block.own].copy_(grad_stacked.view(q.shape[1], -1, q.shape[-1])[:, : block.real])
             write = torch.Tensor.copy_ if block.ends_row else torch.Tensor.add_
-            write(grad_k[0, :, block.keys], torch.bmm(grad_scores.transpose(1, 2), stacked))
-            write(grad_v[0, :, block.keys], torch.bmm(shares.transpose(1, 2), given))
+            own, count = block.own_keys, block.own_keys.stop - block.own_keys.start
+            write(grad_k[0, :, own], torch.bmm(grad_scores.transpose(1, 2), stacked)[:, :count])
+            write(grad_v[0, :, own], torch.bmm(shares.transpose(1, 2), given)[:, :count])
         return grad_q, grad_k, grad_v, None, None
 
 
-def _by_position(like: torch.Tensor) -> torch.Tensor:
-    """Room for what has this shape, (1, heads, tokens, size), with a position's heads side by side in memory."""
-    return like.new_empty(like.transpose(1, 2).shape).transpose(1, 2)
+def _by_position(like: torch.Tensor, written: int) -> torch.Tensor:
+    """Room for what has this shape, (1, heads, tokens, size), with a position's heads side by side in memory: zeros
+    behind the first `written` tokens."""
+    room = like.new_empty(like.transpose(1, 2).shape).transpose(1, 2)
+    room[0, :, written:].zero_()
+    return room
 
 
 def _stacked(x: torch.Tensor, block: _Block, key_heads: int, scaling: float = 1.0) -> torch.Tensor:

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import torch
 
 from studio.domain.encoded import IGNORED, Encoded
+from studio.engine.sizes import filled_up, rounded
 
 
 @dataclass(frozen=True)
 class Batch:
     """Tensors for one forward pass.
 
-    Packed: `input_ids` (1, tokens), rows end to end, `row_lengths` their lengths, no mask. Padded: `input_ids` (rows,
-    longest) with `attention_mask` the same. `positions` are indices into the flattened (rows x tokens) that predict a
-    trained token, and `labels` those tokens.
+    Packed: `input_ids` (1, tokens), rows end to end and maybe a filling behind them, `row_lengths` the rows' lengths,
+    no mask. Padded: `input_ids` (rows, longest) with `attention_mask` the same. `positions` are indices into the
+    flattened (rows x tokens) that predict a trained token, and `labels` those tokens.
     """
 
     input_ids: torch.Tensor
@@ -36,8 +37,13 @@ class Batch:
         return len(self.labels)
 
 
-def collate(rows: Sequence[Encoded], *, packing: bool, pad_id: int, device: str) -> Batch:
-    """The rows' own ids and labels as tensors. A row's first token is never predicted from the row before it."""
+def collate(
+    rows: Sequence[Encoded], *, packing: bool, pad_id: int, device: str, fills: bool = False
+) -> Batch:
+    """The rows' own ids and labels as tensors. A row's first token is never predicted from the row before it.
+
+    With `fills` a packed sequence is filled up to one of few lengths (`studio.engine.sizes`).
+    """
     lengths = tuple(row.total for row in rows)
     width = 0 if packing else max(lengths)
     ids: list[list[int]] = []
@@ -55,10 +61,13 @@ def collate(rows: Sequence[Encoded], *, packing: bool, pad_id: int, device: str)
                 labels.append(row.labels[index])
         offset += row.total + padding
     mask = None
+    filling = 0
+    if packing and fills:
+        filling = filled_up(offset - lengths[-1] + rounded(lengths[-1])) - offset
     if packing:
         ids, places = (
-            [[token for row_ids in ids for token in row_ids]],
-            [[place for row in places for place in row]],
+            [[token for row_ids in ids for token in row_ids] + [pad_id] * filling],
+            [[place for row in places for place in row] + [*range(filling)]],
         )
     else:
         mask = torch.tensor([[1] * length + [0] * (width - length) for length in lengths], device=device)

@@ -16,6 +16,7 @@ from studio.engine.model_files import Tensor, checked, read_config, read_header,
 from studio.engine.wheel import Progress
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 Source = Literal["starter", "folder", "hub"]
@@ -246,7 +247,19 @@ def load_base(
         raise _cannot_load("model", path, error) from error
     if quantize and device == "cpu":
         _keep_gradients(model)
+    head = model.get_output_embeddings()
+    if head is not None:
+        head.register_forward_pre_hook(_as_one_matrix)
     return model
+
+
+def _as_one_matrix(_: Any, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """A head's input laid out so that it is multiplied as one matrix.
+
+    The last positions of many rows lie apart. torch then takes each row for a matrix of its own and copies the weights
+    for each: 1.2 GB for 22 rows of a vocabulary of 49,152 and size 576.
+    """
+    return tuple(tensor.contiguous() for tensor in given)
 
 
 def _nf4(dtype: Dtype) -> Any:

@@ -395,7 +395,7 @@ def accumulate(
     seeds = neftune.seeds(config.seed, step, len(rows)) if config.neftune_alpha else []
     share = ranks.share(rows) if ranks.size > 1 else [*range(len(rows))]
     for places in micro_batches(share, size):
-        batch = model.collate([rows[place] for place in places])
+        batch = model.collate([rows[place] for place in places], fills=True)
         loss = model.loss(batch, [seeds[place] for place in places] if seeds else ()) / trained
         loss.backward()
         total += loss.item()
@@ -536,7 +536,7 @@ def _held_out_loss(
     for part in micro_batches(share, size):
         if should_stop():
             raise Stopped
-        total += float(model.loss(model.collate(part)))
+        total += float(model.loss(model.collate(part, fills=True)))
         done += len(part)
         emit(Phase(name="evaluating", done=round(done * len(rows) / len(share)), total=len(rows)))
     for _ in range(ranks.passes(rows, size) - -(-len(share) // size) if ranks.sharded else 0):

@@ -65,8 +65,10 @@ class Trainee:
     def trainable(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters.values())
 
-    def collate(self, rows: Sequence[Encoded]) -> Batch:
-        return collate(rows, packing=self.packing, pad_id=self.pad_id, device=self.device)
+    def collate(self, rows: Sequence[Encoded], *, fills: bool = False) -> Batch:
+        """`fills`: on a CPU, up to one of few lengths (`batches.collate`)."""
+        fills = fills and self.device == "cpu"
+        return collate(rows, packing=self.packing, pad_id=self.pad_id, device=self.device, fills=fills)
 
     def loss(self, batch: Batch, noise_seeds: Sequence[int] = ()) -> torch.Tensor:
         """Summed cross-entropy of the trained tokens in nats: divide by the trained tokens of the effective batch.

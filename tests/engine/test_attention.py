@@ -67,4 +67,31 @@ def test_values_narrower_than_queries_and_lengths_that_do_not_add_up() -> None:
     rows = zip(q.split((4, 7), 2), k.split((4, 7), 2), v.split((4, 7), 2), strict=True)
     torch.testing.assert_close(found, torch.cat([reference(*row, None) for row in rows], 2).transpose(1, 2))
     with pytest.raises(ValueError, match="tokens in queries"):
-        rows_attention(torch.nn.Module(), q, k, v, None, row_lengths=(4, 6))
+        rows_attention(torch.nn.Module(), q, k, v, None, row_lengths=(4, 8))
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_what_stands_behind_the_last_row_neither_sees_nor_is_seen(window: int | None) -> None:
+    torch.manual_seed(0)
+    q = torch.randn(1, 4, 11, 8, requires_grad=True)
+    k, v = (torch.randn(1, 2, 11, 8, requires_grad=True) for _ in range(2))
+    found, _ = rows_attention(
+        torch.nn.Module(), q, k, v, None, scaling=0.3, row_lengths=(3, 5), sliding_window=window
+    )
+    alone, _ = rows_attention(
+        torch.nn.Module(),
+        *(x[:, :, :8] for x in (q, k, v)),
+        None,
+        scaling=0.3,
+        row_lengths=(3, 5),
+        sliding_window=window,
+    )
+    torch.testing.assert_close(found[:, :8], alone)
+    assert not found[:, 8:].any()
+    weights = torch.randn_like(found)
+    for ours, theirs in zip(
+        torch.autograd.grad((found * weights).sum(), (q, k, v)),
+        torch.autograd.grad((alone * weights[:, :8]).sum(), (q, k, v)),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs)

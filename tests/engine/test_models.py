@@ -236,6 +236,17 @@ def test_a_model_is_loaded_in_the_precision_asked_for(folder: Path) -> None:
     assert load_tokenizer(folder).encode("b a") == [2, 1]
 
 
+def test_the_head_is_given_one_matrix_also_of_positions_that_lie_apart(folder: Path) -> None:
+    model = load_base(folder, dtype="float32", device="cpu", quantize=False)
+    seen: list[torch.Tensor] = []
+    head = model.get_output_embeddings()
+    assert head is not None
+    head.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    model(input_ids=torch.zeros((3, 5), dtype=torch.long), logits_to_keep=1)
+    assert seen[0].shape[:2] == (3, 1)
+    assert seen[0].is_contiguous()
+
+
 def test_each_tensor_that_is_read_is_told(folder: Path) -> None:
     told: list[float] = []
     model = load_base(folder, dtype="float32", device="cpu", quantize=False, step=told.append)

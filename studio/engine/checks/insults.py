@@ -208,7 +208,9 @@ def insult_in(text: str) -> str:
         if number == len(_TOXIC) or (number == _OF_A_GROUP and len(_TOXIC) not in likely):
             continue
         small = lowered(text)
-        found = next((match for match in _TOXIC_PATTERNS[number].finditer(small) if not _of_a_dog(match)), None)
+        found = next(
+            (match for match in _TOXIC_PATTERNS[number].finditer(small) if not _of_a_dog(match)), None
+        )
         if found:
             return found.group()
     found = None if is_latin(text) else _TOXIC_CHINESE.search(text)
