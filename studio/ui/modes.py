@@ -16,26 +16,25 @@ from studio.services.continual import continued
 from studio.services.plan import mixed
 from studio.ui import form, run_views, self_written_panel, views
 from studio.ui.i18n import Words, t
-from studio.ui.page import SELF, Draft, Page
+from studio.ui.page import RECOMMENDED_SHARE, SELF, Draft, Page
 
 if TYPE_CHECKING:
     from studio.services.store import Store
 
 MODES = ("domain", "general", "mixed", "continual")
 SHARE, ADAPTER = "data.general_share", "model.adapter"
-RECOMMENDED_SHARE = 0.1
 MOST_PERCENT = 50
 
 
 def mode_of(draft: Draft) -> str:
     """The mode that the draft's settings make.
 
-    >>> mode_of(Draft("rows")), mode_of(Draft("rows", {"data.general_share": 0.05}))
-    ('domain', 'mixed')
+    >>> mode_of(Draft("rows")), mode_of(Draft("rows", {"data.general_share": 0.0}))
+    ('mixed', 'domain')
     """
     if draft.values.get(ADAPTER):
         return "continual"
-    if _share(draft) > 0:
+    if draft.general_share > 0:
         return "mixed"
     return "general" if draft.broad else "domain"
 
@@ -46,8 +45,8 @@ def with_mode(draft: Draft, mode: str) -> Draft:
     if mode != "continual":
         draft = draft.with_value(ADAPTER, None)
     if mode in ("domain", "general"):
-        return draft.with_value(SHARE, None)
-    if mode == "mixed" and not _share(draft):
+        return draft.with_value(SHARE, 0.0 if mode == "domain" else None)
+    if mode == "mixed" and not draft.general_share:
         return draft.with_value(SHARE, RECOMMENDED_SHARE)
     return draft
 
@@ -59,18 +58,13 @@ def continuing(draft: Draft, run_id: str, config: RunConfig) -> Draft:
     return draft.with_value("model.revision", config.model.revision)
 
 
-def _share(draft: Draft) -> float:
-    share = draft.values.get(SHARE)
-    return float(share) if isinstance(share, (int, float)) else 0.0
-
-
 def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
     """The part of the Data tab that asks for the mode. It follows the draft, and the rows that are in use."""
     with gr.Column(elem_classes="surface", elem_id="mode", visible=False) as panel:
         gr.HTML(t("mode.title"), elem_classes="section-title")
         mode = gr.Radio(
             choices=[(t(f"mode.{name}"), name) for name in MODES],
-            value="domain",
+            value="mixed",
             label=t("mode.title"),
             show_label=False,
             elem_id="mode-choice",
@@ -118,7 +112,7 @@ def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
         return draft, _percent(draft), gr.skip(), gr.skip()
 
     def shared(say: Words, draft: Draft, percent: float) -> Draft:
-        return draft.with_value(SHARE, round(percent / 100, 4) or None)
+        return draft.with_value(SHARE, round(percent / 100, 4))
 
     def drawn_from(say: Words, draft: Draft, dataset: str | None) -> Draft:
         return replace(draft, general=dataset or "")
@@ -135,7 +129,7 @@ def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
 
 
 def _percent(draft: Draft) -> float:
-    return min(MOST_PERCENT, round(100 * _share(draft)))
+    return min(MOST_PERCENT, round(100 * draft.general_share))
 
 
 def _continuable(page: Page) -> list[Run]:

@@ -45,6 +45,8 @@ DOWNLOADS = "downloads"
 TABS = ("data", "template", "hyperparameters", "training", "chat", "evaluate", "runs", "export")
 
 
+RECOMMENDED_SHARE = 0.1
+"""Of general data."""
 SELF = "the model"
 """In place of general data that the model is still to write; the space keeps it from being the id of a dataset."""
 
@@ -111,11 +113,19 @@ class Draft:
         values = {name: old for name, old in self.values.items() if name != key}
         return replace(self, values=values if value is None else {**values, key: value})
 
+    @property
+    def general_share(self) -> float:
+        """Of general data: what was chosen, else what docs/forgetting.md recommends for rows that teach one field."""
+        chosen = self.values.get("data.general_share")
+        if isinstance(chosen, (int, float)):
+            return float(chosen)
+        return 0.0 if self.broad or self.values.get("model.adapter") else RECOMMENDED_SHARE
+
     def config(self, store: Store, source: str = "config") -> RunConfig:
         """The run that this draft describes. StudioError where no dataset is chosen or a value is wrong."""
         if not self.dataset:
             raise StudioError("No dataset is chosen yet.", "Choose or upload one under Data.")
-        if self.general == SELF and self.values.get("data.general_share"):
+        if self.general == SELF and self.general_share:
             raise StudioError(
                 "The model has not written the general rows yet.",
                 "Let it write them under Data, or choose where else they come from.",
@@ -126,6 +136,7 @@ class Draft:
         if held_out and entry.cleaned:  # the rows to measure on are still written as the upload was
             columns = self.values.get("data.columns")
         fixed = {
+            "data.general_share": self.general_share,
             "data.path": str(entry.path),
             "data.held_out_path": str(held_out) if held_out else None,
             "data.general_path": str(store.dataset(self.general).path)

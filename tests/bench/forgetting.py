@@ -2,7 +2,8 @@
 
 Tunes the starter on the sample task, once for every remedy and seed, with the recommended settings otherwise, and notes
 the held-out loss, the sample task's scores, and what the gauge reads over all English rows of the general set that are
-kept for it. Results are lines of FILE.jsonl; what is there already is not done again. `--table` prints their means.
+kept for it. Results are lines of FILE.jsonl; what is there already is not done again. `--table` prints their means,
+`--plot FILE.svg` draws what is learnt against what is forgotten.
 
 The rows of `replay` are written by the starter itself: `studio data write --rows 60 --out replay.jsonl`, then
 `--replay replay.jsonl`.
@@ -93,6 +94,59 @@ def table(file: Path) -> None:
         print(f"| {remedy} | {len(found)} | " + " | ".join(shown) + " |")
 
 
+_WIDTH, _HEIGHT, _LEFT, _TOP, _ROOM = 720, 400, 70, 20, 50
+_COLOURS = ("#b3261e", "#7fa8d9", "#255fb0", "#2e7d32", "#c9a227", "#8a6d00", "#7b4fa3", "#5f6368")
+
+
+def plot(file: Path, target: Path) -> None:
+    """As SVG: each remedy at the mean of its seeds, which are the small dots."""
+    found = [*done(file)]
+    most = max(result["forgetting"] for result in found)
+    least = min(0.0, *(result["forgetting"] for result in found))
+    best = 0.6
+
+    def place(forgotten: float, exact: float) -> tuple[float, float]:
+        across = (forgotten - least) / (most - least)
+        return (
+            round(_LEFT + across * (_WIDTH - _LEFT - 150), 1),
+            round(_TOP + (1 - exact / best) * (_HEIGHT - _TOP - _ROOM), 1),
+        )
+
+    bottom, zero = place(least, 0)[1], place(0, 0)[0]
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
+        f'font-size="12"><rect width="100%" height="100%" fill="#fff"/>',
+        f'<path d="M{_LEFT} {_TOP}V{bottom}H{_WIDTH - 20}" fill="none" stroke="#777"/>',
+        f'<path d="M{zero} {_TOP}V{bottom}" stroke="#bbb" stroke-dasharray="4"/>',
+        f'<text x="{_LEFT}" y="{_HEIGHT - 8}">rise of the loss on general rows, nats a token (lower is better)</text>',
+        f'<text transform="translate(16 {bottom}) rotate(-90)">exact answers on the sample task</text>',
+    ]
+    for exact in (0.0, 0.2, 0.4, 0.6):
+        parts.append(
+            f'<text x="{_LEFT - 8}" y="{place(least, exact)[1] + 4}" text-anchor="end">{exact:.0%}</text>'
+        )
+    for forgotten in (0.0, 0.5, 1.0, 1.5):
+        parts.append(
+            f'<text x="{place(forgotten, 0)[0]}" y="{bottom + 18}" text-anchor="middle">{forgotten:g}</text>'
+        )
+    taken: list[tuple[float, float]] = []
+    for remedy, colour in zip(REMEDIES, _COLOURS, strict=True):
+        seeds = [
+            place(result["forgetting"], result["exact"]) for result in found if result["remedy"] == remedy
+        ]
+        if not seeds:
+            continue
+        x, y = (statistics.mean(values) for values in zip(*seeds, strict=True))
+        parts += [f'<circle cx="{a}" cy="{b}" r="2.5" fill="{colour}" opacity=".5"/>' for a, b in seeds]
+        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="6" fill="{colour}"/>')
+        label = y + 4
+        while any(abs(x - across) < 180 and abs(label - down) < 13 for across, down in taken):
+            label += 13
+        taken.append((x, label))
+        parts.append(f'<text x="{x + 11:.1f}" y="{label:.1f}" fill="{colour}">{remedy}</text>')
+    target.write_text("\n".join([*parts, "</svg>\n"]), encoding="utf-8")
+
+
 def main() -> None:
     """Run what is missing, then print the table."""
     options = argparse.ArgumentParser()
@@ -104,9 +158,10 @@ def main() -> None:
     options.add_argument("--replay", type=Path)
     options.add_argument("--only", action="append", choices=[*REMEDIES])
     options.add_argument("--table", action="store_true")
+    options.add_argument("--plot", type=Path)
     given = options.parse_args()
     store = Store(given.home)
-    for seed in range(0 if given.table else given.seeds):
+    for seed in range(0 if given.table or given.plot else given.seeds):
         for remedy in given.only or REMEDIES:
             changes = {**REMEDIES[remedy], "train.seed": seed, "train.epochs": given.epochs}
             if remedy.startswith("self-written"):
@@ -120,6 +175,8 @@ def main() -> None:
                 lines.write(json.dumps(found, ensure_ascii=False) + "\n")
             print(found, flush=True)
     table(given.file)
+    if given.plot:
+        plot(given.file, given.plot)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Predicted against measured memory: python -m tests.bench.memory FILE.jsonl [--only NAME] [--minutes M] [--table]
 
-Each configuration is a run of its own, by a real worker, of two optimizer steps over rows of equal length, with its
-checkpoint and its result. Measured is the most resident memory that its process had at any time (VmHWM of
-/proc/PID/status, read until it ends): what the estimate's total predicts. Results are lines of FILE.jsonl; what is
-there already is not done again, and no configuration is begun after M minutes. `shallow` is the starter's first six
-layers, so that long rows take minutes rather than hours on a slow machine.
+Each configuration is a run of its own, by a real worker, of two optimizer steps over rows of equal length, or of 40
+over real ones ("real rows"), with its checkpoint and its result. Measured is the most resident memory that its process
+had at any time (VmHWM of /proc/PID/status, read until it ends): what the estimate's total predicts. Results are lines
+of FILE.jsonl; what is there already is not done again, and no configuration is begun after M minutes. `shallow` is the
+starter's first six layers, so that long rows take minutes rather than hours on a slow machine.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from studio.engine.assets import ASSETS
 from studio.services.jobs import Jobs
 from studio.services.plan import plan
 from studio.services.store import Store
+from tests.bench.sample import SAMPLES
 
 _SHALLOW_LAYERS = 6
 _STEPS = 2
@@ -50,6 +51,13 @@ def _sized(length: int, rows: int, **changes: Any) -> dict[str, Any]:
     }
 
 
+def _real(file: Path, **changes: Any) -> dict[str, Any]:
+    """Forty steps of eight rows as they come, with all that a run has by default."""
+    sized = _sized(512, 8, data__path=str(file), train__max_steps=40, train__dtype="bfloat16", **changes)
+    del sized["evaluate.general_rows"], sized["data.held_out_share"]
+    return sized
+
+
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
     "LoRA, 128 x 1": _sized(128, 1),
     "LoRA, 128 x 8": _sized(128, 8),
@@ -69,6 +77,8 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
     ),
     "LoRA, bfloat16, 128 x 1": _sized(128, 1, train__dtype="bfloat16"),
     "LoRA, bfloat16, shallow, 512 x 1": _sized(512, 1, train__dtype="bfloat16", model__id="shallow"),
+    "LoRA, bfloat16, real rows of the sample": _real(SAMPLES / "support-train.jsonl"),
+    "LoRA, bfloat16, real rows of the general set": _real(ASSETS / "general" / "general.jsonl"),
     "LoRA, shallow, 2048 x 8": _sized(2048, 8, model__id="shallow"),
     "LoRA, shallow, 2048 x 2": _sized(2048, 2, model__id="shallow"),
     "LoRA, shallow, 2048 x 8, checkpointing": _sized(

@@ -38,9 +38,16 @@ def test_a_mode_that_is_chosen_is_the_mode_of_its_settings(mode: str) -> None:
 
 
 def test_mixed_begins_at_the_recommended_share_and_keeps_one_that_was_chosen() -> None:
-    assert modes.with_mode(Draft("rows"), "mixed").values == {SHARE: 0.1}
+    assert modes.with_mode(Draft("rows", {SHARE: 0.0}), "mixed").values == {SHARE: 0.1}
     assert modes.with_mode(Draft("rows", {SHARE: 0.3}), "mixed").values == {SHARE: 0.3}
-    assert modes.with_mode(Draft("rows", {SHARE: 0.3}), "domain").values == {}
+    assert modes.with_mode(Draft("rows", {SHARE: 0.3}), "domain").values == {SHARE: 0.0}
+
+
+def test_rows_that_teach_one_field_are_mixed_unless_something_else_is_chosen() -> None:
+    assert Draft("rows").general_share == 0.1
+    assert Draft("rows", broad=True).general_share == 0
+    assert Draft("rows", {ADAPTER: "run"}).general_share == 0
+    assert Draft("rows", {ADAPTER: "run", SHARE: 0.05}).general_share == 0.05
 
 
 def test_continual_takes_the_base_model_of_the_run_and_keeps_the_general_rows() -> None:
@@ -60,7 +67,7 @@ def test_what_a_mixture_comes_to_is_said_with_its_counts(store: Store, tmp_path:
     said = modes.consequences(EN, store, draft)
     assert "2 rows of other.jsonl beside your 27: 6.9 % of what is learnt" in said
     assert "other.jsonl has 2 general rows" in said.replace(store.dataset(other).path.name, "other.jsonl")
-    assert modes.consequences(EN, store, Draft(own)) == ""
+    assert modes.consequences(EN, store, Draft(own, {SHARE: 0.0})) == ""
 
 
 def test_what_stands_in_the_way_of_a_mode_is_said(store: Store, tmp_path: Path) -> None:

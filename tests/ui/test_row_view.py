@@ -43,7 +43,7 @@ def draft(page: Page, tmp_path_factory: pytest.TempPathFactory) -> Draft:
     lines = [json.dumps({"prompt": f"Question {n}?", "completion": f"Answer {n}."}) for n in range(1, 11)]
     lines[2] = "{"
     file.write_text("\n".join(lines), encoding="utf-8")
-    return Draft(page.store.save_dataset(file).id, {"model.id": "tiny"})
+    return Draft(page.store.save_dataset(file).id, {"model.id": "tiny", "data.general_share": 0.0})
 
 
 def row(page: Page, draft: Draft, place: int, other: str = "", limit: int | None = None) -> row_views.Drawn:
