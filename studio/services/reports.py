@@ -15,6 +15,7 @@ from studio.domain.text import Text
 from studio.engine.assets import ASSETS
 from studio.engine.checks import CHECKS, FORMULA, Check, Report, described
 from studio.services.files import now
+from studio.services.redaction import without_known
 
 if TYPE_CHECKING:
     from studio.services.history import Taken
@@ -113,7 +114,7 @@ def write_report(path: Path, subject: Subject, report: Report, taken: Sequence[T
         indent = 2 if report.rows <= _INDENTED else None  # a million row numbers take seconds, a line each
         text = json.dumps(as_json(subject, report, taken), ensure_ascii=False, indent=indent) + "\n"
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_text(without_known(text), encoding="utf-8")
     except OSError as error:
         raise StudioError(
             "{path} cannot be written: {problem}.",

@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from studio.domain.chat import Conversation, Message
 from studio.domain.events import Failed, Warned
+from studio.engine.checks import run_checks
 from studio.services import mishaps, redaction
 from studio.services.files import read_json, write_json
 from studio.services.log import EventLog
+from studio.services.reports import Subject, write_report
 from studio.services.store import Store
 
 KEY = "a-key-of-nobodys-form"
@@ -41,6 +44,16 @@ def test_a_configuration_and_a_state_hold_no_secret(tmp_path: Path) -> None:
         "kept": "false",
         "[secret]": 1,
     }
+
+
+@pytest.mark.parametrize("ending", ["html", "json"])
+def test_the_report_on_a_file_holds_none(ending: str, tmp_path: Path) -> None:
+    rows = [Conversation((Message("user", "Which key?"), Message("assistant", f"Take {HUB}.")), row=1)]
+    target = tmp_path / f"report.{ending}"
+    write_report(target, Subject(f"rows of {KEY}.jsonl", "messages"), run_checks(rows))
+    text = target.read_text(encoding="utf-8")
+    assert "rows of [secret].jsonl" in text
+    assert HUB not in text
 
 
 def test_events_hold_none_and_those_of_failures_no_key_of_anybody(tmp_path: Path) -> None:

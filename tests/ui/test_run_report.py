@@ -76,6 +76,16 @@ def test_it_needs_no_other_file_and_runs_nothing(run: RunFiles) -> None:
     assert "default-src 'none'" in text
 
 
+def test_it_holds_no_secret_of_the_environment(run: RunFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs = Jobs(Store(run.folder.parent.parent))
+    before = run_report.as_html(words("en"), jobs, run.id)
+    monkeypatch.setenv("JUDGE_API_KEY", before[before.index("Question 9?") :][:14])
+    after = run_report.as_html(words("en"), jobs, run.id)
+    assert "Question 9?" in before
+    assert "Question 9?" not in after
+    assert "[secret]" in after
+
+
 def test_the_terminal_writes_it_in_either_language(run: RunFiles, tmp_path: Path) -> None:
     home = str(run.folder.parent.parent)
     out = tmp_path / "report.html"
