@@ -316,7 +316,7 @@ class TrainConfig(Section):
         "Hold on to general skills",
         "Elastic weight consolidation: changing what general rows rely on costs more, at this strength. At 1 the "
         "penalty is what the loss on general rows is expected to rise by. Needs no general data among your own; "
-        "adapters only. 0: off.",
+        "adapters only. On the sample 1000 kept nearly all and 100 a part. 0: off.",
         ge=0.0,
         le=1_000_000.0,
         only_with=_ADAPTERS,
