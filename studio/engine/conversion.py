@@ -21,6 +21,7 @@ from studio.engine.formats import (
     main_format,
     own_format,
     says_nothing,
+    unread_fields,
     unused_fields,
 )
 from studio.engine.records import Problem, Record
@@ -65,6 +66,8 @@ class Converted:
     problems: list[Problem] = field(default_factory=list)
     unused: dict[str, list[int]] = field(default_factory=dict)
     """Numbers of the rows whose field of that name no conversation can hold."""
+    unread: dict[str, list[int]] = field(default_factory=dict)
+    """The same of fields that have the name of one that is read, but are in no message of theirs."""
     thoughtful: list[int] = field(default_factory=list)
     """Numbers of the rows with reasoning at the start of an answer."""
     formats: Counter[str] = field(default_factory=Counter)
@@ -77,6 +80,8 @@ class Converted:
         self.formats += other.formats
         for name, rows in other.unused.items():
             self.unused.setdefault(name, []).extend(rows)
+        for name, rows in other.unread.items():
+            self.unread.setdefault(name, []).extend(rows)
 
     @property
     def format(self) -> str:
@@ -87,7 +92,8 @@ class Converted:
     def findings(self) -> list[Finding]:
         """About what was converted; `about_problems` tells of what was not."""
         unused = (_about_unused(name, rows) for name, rows in self.unused.items())
-        return [*_about_formats(self.formats), *unused, *_about_inline_reasoning(self.thoughtful)]
+        unread = (_about_unread(name, rows) for name, rows in self.unread.items())
+        return [*_about_formats(self.formats), *unused, *unread, *_about_inline_reasoning(self.thoughtful)]
 
 
 def converted(records: Iterable[Record], reading: Reading) -> Converted:
@@ -110,6 +116,8 @@ def converted(records: Iterable[Record], reading: Reading) -> Converted:
         result.formats[form] += 1
         for name in unused_fields(record, form, conversation):
             result.unused.setdefault(name, []).append(number)
+        for name in unread_fields(record, form):
+            result.unread.setdefault(name, []).append(number)
         if any(INLINE_REASONING.match(text) for text in conversation.responses):
             result.thoughtful.append(number)
     return result
@@ -245,6 +253,18 @@ def _about_unused(name: str, rows: Sequence[int]) -> Finding:
         rows,
         "Rows with a field {name} beside messages that hold a system message already: {count}. The field is not used.",
         "Join the two into one system message.",
+        name=name,
+    )
+
+
+def _about_unread(name: str, rows: Sequence[int]) -> Finding:
+    return finding(
+        "unused_field",
+        "file",
+        "warning",
+        rows,
+        "Rows with a field {name} that none of their messages holds: {count}. It is not used.",
+        "Map the columns by hand if it belongs to what is asked or answered.",
         name=name,
     )
 

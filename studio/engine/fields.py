@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, NoReturn
 
 from studio.domain.text import Text
 from studio.engine.records import LONE_SURROGATE, kind_of
+
+_WRITTEN_BY_PYTHON = re.compile(r"""\s*\[\s*[\[{]\s*'""")
+"""How a list of turns begins in a file that pandas wrote."""
 
 
 class Unconvertible(Exception):
@@ -81,11 +86,16 @@ def text_of(value: Any, name: str, number: int = 0) -> str:
 
 
 def as_list(value: Any) -> list[Any] | None:
-    """A list, also where the cell of a table holds it as JSON text."""
+    """A list, also where the cell of a table holds it as JSON text, or as Python writes it.
+
+    >>> as_list("[{'role': 'user', 'content': None}]")
+    [{'role': 'user', 'content': None}]
+    """
     if isinstance(value, str):
+        read = ast.literal_eval if _WRITTEN_BY_PYTHON.match(value) else json.loads
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = read(value)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
             return None
     return list(value) if isinstance(value, (list, tuple)) else None
 

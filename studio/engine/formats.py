@@ -11,9 +11,9 @@ from typing import Any
 from studio.domain.chat import Conversation, Message
 from studio.domain.errors import StudioError
 from studio.engine.fields import Unconvertible, as_list, field, key_of, refuse_half_characters, text_of
-from studio.engine.preference import CHOSEN, preferred_turns
+from studio.engine.preference import CHOSEN, PROMPTS, preferred_turns
 from studio.engine.records import kind_of
-from studio.engine.turns import other_reasoning, read_tools, read_turns
+from studio.engine.turns import REASONING, other_reasoning, read_tools, read_turns
 
 FORMATS = ("messages", "sharegpt", "alpaca", "prompt_completion", "preference", "text", "columns")
 
@@ -23,8 +23,15 @@ IN_TURNS = ("messages", "sharegpt")
 """Formats that are read alike."""
 _LOOKED_AT = 50
 _LISTS = ("messages", "conversations", "conversation")
-_SYSTEM = ("system", "system_prompt")
-_INPUT = ("input", "context")
+_WITH = {
+    "input": ("instruction", "指令"),
+    "输入": ("instruction", "指令"),
+    "context": ("question", "query", "instruction", "指令", "问题"),
+    "上下文": ("question", "query", "instruction", "指令", "问题"),
+}
+"""Prompts to which such a field belongs. Beside others it may be anything, and is a finding."""
+_SYSTEM = ("system", "system_prompt", "系统", "系统提示", "系统提示词")
+_INPUT = ("input", "context", "输入", "上下文")
 _OUTPUT = ("output", "response")
 _PAIRS = (
     ("prompt", "completion"),
@@ -55,11 +62,13 @@ _PAIRS = (
     ("pregunta", "respuesta"),
     ("q", "a"),
 )
-_WITH_CONTEXT = ("question", "query", "instruction")
-"""Prompts to which a field `context` belongs."""
 _TEXT = "text"
 _ALL = {*_LISTS, CHOSEN, _TEXT, "instruction", *_OUTPUT, *(name for pair in _PAIRS for name in pair)}
 """Names that say of which format a row is."""
+_SAYING = {
+    name for name in (_ALL - {_TEXT}) | {*_INPUT, *_SYSTEM, *REASONING} if len(name) > 1 or not name.isascii()
+}
+"""Names of fields that a model is meant to read or to write."""
 _BESIDE_TEXT = {"id", "url", "source", "title", "date", "timestamp", "meta", "metadata", "added", "created"}
 """What files of plain texts have beside them; another column, such as a label, makes a file one to be mapped."""
 
@@ -298,9 +307,34 @@ def _pair_of(names: tuple[str, ...]) -> tuple[str, str, str | None] | None:
     for prompt, response in _PAIRS:
         asked, said = key_of(record, prompt), key_of(record, response)
         if asked is not None and said is not None:
-            context = key_of(record, "context") if prompt in _WITH_CONTEXT else None
-            return asked, said, context
+            return asked, said, key_of(record, *(name for name in _INPUT if prompt in _WITH[name]))
     return None
+
+
+def unread_fields(record: Mapping[str, Any], format: str) -> list[str]:
+    """The fields of a row of texts that have the name of one that is read, hold text, and are in no message.
+
+    >>> unread_fields({"prompt": "p", "reasoning": "r", "response": "s", "id": "1"}, "prompt_completion")
+    ['reasoning']
+    """
+    if format not in ("alpaca", "prompt_completion", "preference"):
+        return []
+    names = _unread(tuple(record), format)
+    return (
+        [name for name in names if isinstance(value := record[name], str) and value.strip()] if names else []
+    )
+
+
+@lru_cache(maxsize=256)
+def _unread(names: tuple[str, ...], format: str) -> tuple[str, ...]:
+    if format == "preference":
+        beside = (
+            {"context"} if key_of(dict.fromkeys(names), *PROMPTS) == "instruction" else {"context", "input"}
+        )
+        return tuple(name for name in names if name.strip().lower() in beside)
+    read = {*(_alpaca_names(names) if format == "alpaca" else _pair_of(names) or ())}
+    read.add(key_of(dict.fromkeys(names), *_SYSTEM))
+    return tuple(name for name in names if name not in read and name.strip().lower() in _SAYING)
 
 
 def _lacks_one_of_pair(record: Mapping[str, Any], columns: Sequence[str]) -> Unconvertible:

@@ -504,7 +504,8 @@ def _opened(store: Store, draft: Draft, examined: Examined, at: Place, data: dic
     if position is None:
         return at
     row = examined.dataset.conversations[position]
-    return replace(at, open=row.row, editing=Editing(store.dataset(draft.dataset), row))
+    seen = str(data.get("seen", ""))
+    return replace(at, open=row.row, editing=row_editing.opened(store.dataset(draft.dataset), row, seen))
 
 
 def _edited(store: Store, examined: Examined, at: Place, data: dict[str, Any]) -> Place:

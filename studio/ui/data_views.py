@@ -187,7 +187,7 @@ def _row(
     if editing and editing.row == conversation.row:
         body = row_editing.form(say, editing)
     else:
-        body = f"{_row_head(say, conversation.row, found)}{turns(say, conversation)}"
+        body = f"{_row_head(say, conversation, found)}{turns(say, conversation)}"
     return (
         f'<details class="entry{" target" if opened else ""}"{" open" if opened else ""}>'
         f'<summary><span class="num">{conversation.row}{mark}</span><span>{clipped(conversation.prompt)}</span>'
@@ -195,7 +195,7 @@ def _row(
     )
 
 
-def _row_head(say: Words, row: int, found: Sequence[Finding]) -> str:
+def _row_head(say: Words, conversation: Conversation, found: Sequence[Finding]) -> str:
     """What the checks found in an opened row, and the way to edit it."""
     chips = "".join(
         views.chip(views.CHIPS[finding.severity], say.message(CHECKS[finding.check].title))
@@ -203,7 +203,8 @@ def _row_head(say: Words, row: int, found: Sequence[Finding]) -> str:
         if finding.check in CHECKS
     )
     said = chips or f'<span class="muted small">{escape(say("data.row.clear"))}</span>'
-    edit = f'<button type="button" class="act plain" data-edit="{row}">{escape(say("edit.open"))}</button>'
+    named = f'data-edit="{conversation.row}" data-seen="{row_editing.mark(conversation)}"'
+    edit = f'<button type="button" class="act plain" {named}>{escape(say("edit.open"))}</button>'
     return f'<div class="entry-acts"><span>{said}</span>{edit}</div>'
 
 

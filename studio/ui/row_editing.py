@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -31,6 +32,17 @@ element.addEventListener('click', (event) => {
 });
 """
 """As views.CLICKS; a click inside of a form brings what its fields hold."""
+
+
+def mark(row: Conversation) -> str:
+    """By which a row on a page is told from another that has its number by now."""
+    return f"{zlib.crc32(repr((row.messages, row.tools)).encode('utf-8', 'replace')):08x}"
+
+
+def opened(seen: DatasetEntry, row: Conversation, marked: str) -> Editing:
+    """The form of a row that was clicked where it bore this mark; it says so where the rows changed since."""
+    wrong = history.changed_meanwhile(seen) if marked and marked != mark(row) else None
+    return Editing(seen, row, wrong=wrong)
 
 
 @dataclass(frozen=True)

@@ -417,6 +417,33 @@ def test_a_field_beside_the_answer_costs_no_row(tmp_path: Path) -> None:
     assert turns(read(put(tmp_path, "b.json", json.dumps([record]))).conversations[0])[0] == ("user", "P")
 
 
+@pytest.mark.parametrize(
+    ("record", "prompt", "unread"),
+    [
+        ({"指令": "翻译", "输入": "我爱你", "输出": "I love you."}, "翻译\n我爱你", []),
+        ({"instruction": "Sum.", "input": "1 2", "answer": "3"}, "Sum.\n1 2", []),
+        ({"问题": "q", "上下文": "c", "答案": "a"}, "q\nc", []),
+        ({"prompt": "P", "input": "web-form-3", "response": "R"}, "P", ["input"]),
+        ({"prompt": "P", "reasoning": "because", "response": "R"}, "P", ["reasoning"]),
+        ({"instruction": "i", "question": "q", "output": "o"}, "i", ["question"]),
+        ({"prompt": "P", "input": "i", "chosen": "c", "rejected": "r"}, "P", ["input"]),
+    ],
+)
+def test_a_field_that_is_in_no_message_is_told(
+    record: dict[str, str], prompt: str, unread: list[str], tmp_path: Path
+) -> None:
+    found = read(put(tmp_path, "a.json", json.dumps([record], ensure_ascii=False)))
+    assert turns(found.conversations[0])[0] == ("user", prompt)
+    told = [finding for finding in found.findings if finding.check == "unused_field"]
+    assert [finding.text.values["name"] for finding in told] == unread
+
+
+def test_turns_in_a_cell_as_pandas_writes_them(tmp_path: Path) -> None:
+    said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    quoted = str(said).replace('"', '""')
+    assert turns(read(put(tmp_path, "a.csv", f'messages\n"{quoted}"\n')).conversations[0]) == QA
+
+
 def test_nulls_say_nothing_of_a_format(tmp_path: Path) -> None:
     few = [*[{"prompt": "a", "response": None}] * 3, *[{"prompt": "q", "response": "a"}] * 2]
     assert len(read(put(tmp_path, "a.json", json.dumps(few))).conversations) == 5
@@ -758,7 +785,7 @@ def test_held_out_rows_are_read_by_the_mapping_or_by_their_own_columns(tmp_path:
     mapped = {"format": "columns", "columns": mapping}
     assert held_out("frage,antwort\nq,a\n", **mapped) == ([QA], [])
     own = "b.txt does not have the format or the columns that were chosen and was read in its own format, "
-    assert held_out("prompt,frage,response\nq,x,a\n", **mapped) == ([QA], [own + "prompt_completion."])
+    assert held_out("prompt,note,response\nq,x,a\n", **mapped) == ([QA], [own + "prompt_completion."])
     row = {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]}
     assert held_out(json.dumps(row), **mapped) == ([QA], [own + "messages."])
     with pytest.raises(StudioError, match=r"b\.txt has no column frage for the prompt"):

@@ -7,7 +7,7 @@ import pytest
 from studio.domain.errors import StudioError
 from studio.services import history, surveys
 from studio.services.store import DatasetEntry, Store
-from studio.ui import data_tab, survey_panel
+from studio.ui import data_tab, row_editing, survey_panel
 from studio.ui.data_tab import Place
 from studio.ui.i18n import words
 from studio.ui.page import Draft
@@ -118,3 +118,15 @@ def test_datasets_of_one_name_and_day_are_told_apart_by_the_time() -> None:
         "a · 2026-01-02 11:00:02",
         "b · 2026-01-02",
     ]
+
+
+def test_the_form_of_a_row_that_has_another_number_by_now_says_so(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    upload = tmp_path / "rows.csv"
+    upload.write_text("prompt,response\none,1\ntwo,2\nthree,3\n", encoding="utf-8")
+    entry = store.save_dataset(upload)
+    rows = data_tab.examine(store, Draft(entry.id)).dataset.conversations
+    assert row_editing.opened(entry, rows[1], row_editing.mark(rows[1])).wrong is None
+    stale = row_editing.opened(entry, rows[2], row_editing.mark(rows[1]))
+    assert stale.wrong
+    assert "changed in the meantime" in str(stale.wrong)

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import chain, islice, pairwise
+from typing import TYPE_CHECKING
 
 from studio.domain.chat import Conversation
 from studio.engine.checks.gaps import gap_in
@@ -29,11 +30,15 @@ from studio.engine.checks.registry import (
     set_check,
     without_code,
 )
-from studio.engine.checks.similar import are_alike, pieces_of
+from studio.engine.checks.similar import are_alike, contradict, pieces_of
 from studio.engine.checks.sketches import Sketches, groups, sketched
 from studio.engine.checks.sums import wrong_sum
 from studio.engine.checks.text import ends_open, is_structured, outline, plain, repair_mojibake
 from studio.engine.rows import seen
+
+if TYPE_CHECKING:
+    import numpy
+    from numpy.typing import NDArray
 
 # ---- empty, repeated, unfinished --------------------------------------------------------------------------------
 
@@ -267,7 +272,12 @@ def _unlike_the_commonest(conversations: Sequence[Conversation], group: list[int
         return []
     usual = Counter(said.values()).most_common(1)[0][0]
     pieces, others = pieces_of(usual), (position for position in group if said[position] != usual)
-    return [position for position in others if not are_alike(pieces_of(said[position]), pieces)]
+    return [position for position in others if _is_unlike(said[position], usual, pieces)]
+
+
+def _is_unlike(said: str, usual: str, pieces: NDArray[numpy.uint64]) -> bool:
+    """`pieces` are those of the usual answer."""
+    return not are_alike(pieces_of(said), pieces) or contradict(said, usual)
 
 
 def _keep_commonest(
@@ -317,8 +327,9 @@ def _any_is_unlike(conversations: Sequence[Conversation], group: list[int], repl
     others = [position for position, reply in zip(group, replies, strict=True) if reply != usual]
     if not others:
         return False
-    said = pieces_of(_reply(conversations[group[replies.index(usual)]]))
-    return any(not are_alike(pieces_of(_reply(conversations[position])), said) for position in others)
+    said = _reply(conversations[group[replies.index(usual)]])
+    pieces = pieces_of(said)
+    return any(_is_unlike(_reply(conversations[position]), said, pieces) for position in others)
 
 
 @row_check(

@@ -32,12 +32,16 @@ if TYPE_CHECKING:
 
 
 def _stripped(text: str) -> str:
-    """Without space at both ends; an indented first line of code keeps its indentation."""
+    """Without space at both ends; an indented first line of code, or of a diff, keeps its indentation."""
     body = text.rstrip().lstrip("\r\n")
     if not body[:1].isspace():
         return body
     lines = [line for line in body.split("\n") if line.strip()]
-    if len(lines) > 1 and all(line[0] in " \t" for line in lines[:2]):
+    if len(lines) > 1 and (
+        all(line[0] in " \t" for line in lines[:2]) or all(line[0] in " +-" for line in lines)
+    ):
+        return body
+    if len(lines) == 1 and body.startswith(("\t", "    ")):
         return body
     return body.lstrip()
 

@@ -62,7 +62,7 @@ _SECRETS = (
     (
         "://",
         re.compile(
-            r"(://[^\s:/@{}<>\[\]$]{2,40}:)(?=[^\s@]*[\W\d])[^\s:/@{}<>\[\]$*]{6,60}(?=@[\w.-]+)", re.ASCII
+            r"(://[^\s:/@{}<>\[\]$]{2,40}:)(?!\$[A-Z_{(])[^\s:/{}<>\[\]*\"']{6,60}(?=@\w[\w.-]*)", re.ASCII
         ),
     ),
     (
@@ -104,6 +104,8 @@ def _mark_secret(match: re.Match[str]) -> str:
         return match.group()
     if announced and _is_code(value):
         return match.group()
+    if announced.startswith("://"):  # a password may end in any sign
+        return f"{announced}<SECRET>"
     quote = value[0] if value[0] in "\"'" else ""
     end = "" if quote else value[len(value.rstrip(".,;:!?。，")) :] if announced else ""
     return f"{announced}{quote}<SECRET>{quote}{end}"
@@ -143,7 +145,7 @@ def without_secrets(text: str) -> str:
     likely = _SECRET_MARKS.lists_in(text)
     if not likely and not _holds_unmarked(text):
         return text
-    if "PRIVATE KEY" not in text and not _MIXED.search(text):
+    if "PRIVATE KEY" not in text and "hf_" not in text and not _MIXED.search(text):
         return text
     for number in likely:
         if number < len(_SECRETS):

@@ -308,7 +308,7 @@ def unanswered(conversation: Conversation) -> str:
 )
 def role_order(conversation: Conversation) -> str:
     messages = conversation.messages
-    if _in_turn(messages) or _in_turn(_without_unanswered(messages)):
+    if conversation.plain or _in_turn(messages) or _in_turn(_without_unanswered(messages)):
         return ""
     return ", ".join(message.role for message in messages) or "–"
 

@@ -6,6 +6,7 @@ Candidates come from the sketches (`near_duplicates`); whether two rows are alik
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -156,6 +157,31 @@ def are_alike(left: NDArray[numpy.uint64], right: NDArray[numpy.uint64]) -> bool
     True
     """
     return jaccard(left, right) >= ALIKE
+
+
+_NUMBER = re.compile(r"\d+")
+_NEGATION = re.compile(
+    r"\b(?:no|not|never|none|nothing|cannot|without|false|n t|\w+n t|isnt|arent|doesnt|dont|cant|wont|nicht|kein\w*|"
+    r"pas|jamais)\b|[不没沒无無非]"
+)
+_SHORT = 30
+"""Words of answers of which every other word may make the difference."""
+
+
+def contradict(left: str, right: str) -> bool:
+    """Whether two plain answers to one question, alike in most words, say different things: other numbers, a negation
+    in one of them, or in short ones another word that says something.
+
+    >>> contradict("mozart was born in 1756", "mozart was born in 1759")
+    True
+    >>> contradict("it is safe for children", "it is not safe for children"), contradict("bees dance", "the bees dance")
+    (True, False)
+    """
+    if sorted(_NUMBER.findall(left)) != sorted(_NUMBER.findall(right)):
+        return True
+    if len(_NEGATION.findall(left)) % 2 != len(_NEGATION.findall(right)) % 2:
+        return True
+    return max(left.count(" "), right.count(" ")) < _SHORT and not differ_in_form_only(left, right)
 
 
 def differ_in_form_only(left: str, right: str) -> bool:

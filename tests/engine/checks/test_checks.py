@@ -196,6 +196,9 @@ BAD = {
         talk("q", "aws_access_key_id = AKIAIOSFODNN7EXAMPLE"),
         talk("q", 'key="sk-test-9f3bQ7xLm2Vt8RkYw4Zc1HdP6sNa0Ue5"'),
         talk("q", "ghp_16C7e42F292c6912E7710c838347Ae178B4a"),
+        talk("q", "hf_" + "kQzRtWmNpLxVbYcJdHsGfTqKwZrMnPvXbS"),
+        talk("q", "postgres://admin:Sup3r$ecr3t!@db.acme.io/prod"),
+        talk("q", "mysql://root:p@ssw0rd#1@10.0.0.5:3306/app"),
         talk("-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----", "a"),
         talk("q", "password: correct7horse8battery"),
         talk("q", "Authorization: Bearer 8f7d6a5s4d3f2g1h0j9k8l7z"),
@@ -519,6 +522,32 @@ def test_ten_thousand_rows_are_compared_quickly() -> None:
     start = time.perf_counter()
     assert flagged("duplicate_near", *rows) == []
     assert time.perf_counter() - start < 20
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (
+            "You can send goods back within 14 days of delivery.",
+            "You can send goods back within 30 days of delivery.",
+        ),
+        (
+            "Yes, the cream is safe for children of all ages.",
+            "No, the cream is not safe for children of all ages.",
+        ),
+        ("It was founded by Maria Schmidt near Hamburg.", "It was founded by Klaus Weber near Hamburg."),
+        ("Parking at the door is allowed all week.", "Parking at the door is forbidden all week."),
+        ("Mozart was born in 1756.", "Mozart was born in 1759."),
+        ("儿童可以使用这种药膏。", "儿童不可以使用这种药膏。"),
+    ],
+)
+def test_answers_that_are_alike_and_contradict_each_other(one: str, other: str) -> None:
+    assert flagged("conflicting_responses", talk("q", one), talk("q", other)) == [1, 2]
+
+
+def test_answers_that_differ_in_form_do_not_conflict() -> None:
+    rows = [talk("q", "Bees dance to show the way."), talk("q", "The bees dance, to show the way!")]
+    assert flagged("conflicting_responses", *rows) == []
 
 
 def test_conflicting_responses_keep_the_commonest() -> None:
