@@ -50,6 +50,11 @@ def clean(options: argparse.Namespace, store: Store) -> int:
     dropped = [change.row for change in made if change.dropped]
     left = len(data.conversations) - len(dropped)
     if not options.dry_run:
+        if not left:
+            raise StudioError(
+                "These repairs would leave no row, so nothing is written.",
+                "Name fewer of them; --dry-run shows what each would do.",
+            )
         out = parsing.other_file(options.out, options.file)
         dataset.write_messages(amended(data.conversations, made), out)
     if options.json:

@@ -172,7 +172,7 @@ def _said(text: Text, translations: Mapping[str, str]) -> str:
         key: _said(value, translations)
         if isinstance(value, Text)
         else translations.get(value, value)
-        if key == "reason"
+        if key in ("reason", "kind")
         else value
         for key, value in text.values.items()
     }
