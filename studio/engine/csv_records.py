@@ -6,6 +6,7 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from io import StringIO
 from typing import Any
 
@@ -179,8 +180,28 @@ class _Table:
         if not self.named:
             self.waiting.extendleft(reversed(ahead.lines[position:]))
             return given_names(len(names)), position + 1
+        if len(names) == 1:
+            names, position, end = self._below_titles(ahead, names, position, end)
         self.waiting.extendleft(reversed(ahead.lines[end:]))
         return checked_names(names, self.source.name, position + 1), end + 1
+
+    def _below_titles(
+        self, ahead: _Ahead, names: list[str], position: int, end: int
+    ) -> tuple[list[str], int, int]:
+        """The names of the columns below a title, where there is one, and the lines where they begin and end."""
+        records, after = [(names, position, end)], end
+        with suppress(csv.Error):
+            while len(records) < TITLE_ROWS + 2 and (line := ahead.line(after)):
+                if line.strip():
+                    cells, following = _parse_record(ahead, after, self.delimiter)
+                    records.append((cells, after, following))
+                    after = following
+                else:
+                    after += 1
+        titles = titles_above([cells for cells, _, _ in records])
+        if titles:
+            self.part.findings.append(about_titles(self.source.name, titles))
+        return records[titles]
 
     def _lost(self, width: int) -> list[str]:
         """The lines of the broken record in hand; those after them are read again."""
@@ -226,6 +247,46 @@ def about_unnamed(file: str, rows: int) -> Finding:
         "Give these columns a name in the first row, if their cells are needed.",
         file=file,
         unread=rows,
+    )
+
+
+TITLE_ROWS = 5
+"""Rows above the names of the columns, at most."""
+_LONGEST_NAME = 60
+
+
+def titles_above(records: Sequence[Sequence[Any]]) -> int:
+    """How many of a table's first records are a title above the names of its columns: they have one cell each, and what
+    follows looks like names and a row below them.
+
+    >>> titles_above([["FAQ 2024"], ["question", "answer"], ["Why?", "So."]]), titles_above([["text"], ["a"]])
+    (1, 0)
+    """
+    filled = [[str(cell).strip() for cell in record] for record in records]
+    place = next((place for place, cells in enumerate(filled) if any(cells[1:]) or not cells[0]), 0)
+    if not 0 < place <= TITLE_ROWS or len(records) < place + 2:
+        return 0
+    names, below = filled[place], filled[place + 1]
+    are_names = (
+        len(names) > 1
+        and all(names)
+        and len(set(names)) == len(names)
+        and max(map(len, names)) <= _LONGEST_NAME
+    )
+    return place if are_names and 1 < len(below) <= len(names) else 0
+
+
+def about_titles(file: str, rows: int) -> Finding:
+    """That what stands above the names of the columns was not read."""
+    return finding(
+        "title_rows",
+        "file",
+        "info",
+        (),
+        "Above the column names of {file} stands a title. It is not read; its rows: {titles}.",
+        "Nothing needs to be done.",
+        file=file,
+        titles=rows,
     )
 
 

@@ -19,7 +19,14 @@ from studio.domain.errors import StudioError
 from studio.domain.finding import finding
 from studio.domain.text import Text
 from studio.engine.archives import DAMAGE as DAMAGED_ARCHIVE
-from studio.engine.csv_records import about_unnamed, checked_names, given_names
+from studio.engine.csv_records import (
+    TITLE_ROWS,
+    about_titles,
+    about_unnamed,
+    checked_names,
+    given_names,
+    titles_above,
+)
 from studio.engine.formats import recognise
 from studio.engine.records import Malformed, Part
 from studio.engine.text_files import Told, shortened
@@ -95,6 +102,12 @@ def _records(book: _Book, place: str, part: Part, told: Told | None, header: boo
         names = given_names(max((len(cells) for _, cells in first), default=0))
         part.header = tuple(names)
         rows = chain(first, rows)
+    else:
+        first = list(islice(rows, TITLE_ROWS + 2))
+        titles = titles_above([cells for _, cells in first])
+        if titles:
+            part.findings.append(about_titles(book.name, titles))
+        rows = chain(first[titles:], rows)
     for line, cells in rows:
         if names is None:
             names = checked_names(map(str, cells), book.name, line)

@@ -438,6 +438,19 @@ def test_a_field_that_is_in_no_message_is_told(
     assert [finding.text.values["name"] for finding in told] == unread
 
 
+def test_a_title_above_the_names_of_the_columns_is_told_and_not_read(tmp_path: Path) -> None:
+    for text in ("FAQ of 2024\n\nprompt,response\nq,a\n", "FAQ\nMarch\nprompt,response\nq,a\n"):
+        found = read(put(tmp_path, "a.csv", text))
+        assert turns(found.conversations[0]) == QA
+        assert [finding.check for finding in found.findings if finding.check == "title_rows"] == [
+            "title_rows"
+        ]
+    numbered = read(put(tmp_path, "c.csv", ",text\n0,hello\n1,there\n"), format="text")
+    assert len(numbered.conversations) == 2
+    alone = read(put(tmp_path, "b.csv", "text\none\ntwo, three\n"), format="text")
+    assert "title_rows" not in {finding.check for finding in alone.findings}
+
+
 def test_turns_in_a_cell_as_pandas_writes_them(tmp_path: Path) -> None:
     said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     quoted = str(said).replace('"', '""')
