@@ -9,7 +9,7 @@ from studio.engine.checks.text import outline
 
 _EMAIL = re.compile(r"(?<![\w.+/%-])[A-Za-z0-9][\w.+-]*@(?:[a-zA-Z0-9-]+\.)+[a-zA-Z]{2,}\b", re.ASCII)
 _ROLE_ADDRESS = re.compile(
-    r"(?:info|support|contact|hello|help|sales|office|service|no-?reply|admin|webmaster|press)@", re.I
+    r"(?:info|support|contact|hello|help|sales|office|service|no-?reply|admin|webmaster|press|git)@", re.I
 )
 _IP = re.compile(
     r"(?<![\w.-])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\w-]|\.\d)", re.ASCII

@@ -11,7 +11,7 @@ _NUMBER = r"[$€£¥]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"
 _SIGN = r"[-+*/×÷·−–x]"
 _EQUATION = re.compile(
     r"(?<![0-9A-Za-z_.,:^%°)\]²³√$€£¥])(?<![-+*/×÷·^(=x−–<>≤≥≈][ "
-    r"])(?<![-+*/×÷·^=−–<>≤≥≈])(?<!\b[b-hj-zB-HJ-Z][ ])"
+    r"])(?<![-+*/×÷·^=−–<>≤≥≈])(?<!\b[b-hj-zB-HJ-Z][ ])(?<!% of )"
     rf"(?P<left>{_NUMBER}(?:\s*{_SIGN}\s*{_NUMBER}){{1,8}})\s*=\s*(?P<right>[-−]?{_NUMBER})"
     r"(?!\s?[%°²³^!])(?!\d|[a-zA-Z])(?!\s?[-+*/×÷·−–=^(]\s?[\d(a-z])(?!\s[a-zA-Z]\b)(?![.,:]\d)",
 )
@@ -34,7 +34,7 @@ _SUM_WORDS = Marks(" plus | minus | times | multiplied by | divided by |加|减|
 _OTHER_ARITHMETIC = re.compile(
     r"\b(?:binary|hex\w*|octal|base[ -]?\d+|mod(?:ulo|ular)?|xor|boolean|remainder|round(?:ed|s|ing)?|"
     r"approx\w*|"
-    r"matrix|vector|fraction)\b|二进制|十六进制|余数|约等于|四舍五入",
+    r"matrix|vector|fraction|clock|o'clock|weekday)\b|二进制|十六进制|余数|约等于|四舍五入",
     re.IGNORECASE,
 )
 _ON_PURPOSE = re.compile(
