@@ -121,10 +121,10 @@ def _cramp(rows: int) -> None:
 
     collate = trainee.Trainee.collate
 
-    def short(self: Any, batch: Any) -> Any:
+    def short(self: Any, batch: Any, **filled: Any) -> Any:
         if self.model.training and len(batch) >= rows:
             raise MemoryError
-        return collate(self, batch)
+        return collate(self, batch, **filled)
 
     trainee.Trainee.collate = short  # type: ignore[method-assign]
 

@@ -66,6 +66,8 @@ def test_the_template_tab_is_used_with_the_keyboard_alone(
     page.locator("#data-summary").get_by_text("No data yet").wait_for()  # the page listens
     page.locator("#upload input[type=file]").set_input_files(str(tmp_path / "keys.jsonl"))
     page.locator("#data-summary").get_by_text("keys.jsonl").first.wait_for()
+    page.locator("#mode-choice").get_by_text("Domain", exact=True).click()  # these rows alone
+    page.locator("#mode-about").get_by_text("one field or task", exact=False).wait_for()
     press, tokens = page.keyboard.press, page.locator("#tokens")
 
     def shows(row: int) -> None:

@@ -71,7 +71,9 @@ class Fed:
                 part = slice(start, start + length)
                 yield self.ids[0][part], self.places[0][part], self.predicts[0][part]
                 start += length
-            assert start == len(self.ids[0]), "packed rows lie end to end, without padding"
+            assert set(self.ids[0][start:]) <= {pad_id}, "packed rows lie end to end"
+            assert not any(self.predicts[0][start:]), "what fills up is in the loss"
+            assert len(self.ids[0]) - start < 64
             return
         for ids, places, mask, predicts in zip(self.ids, self.places, self.mask, self.predicts, strict=True):
             length = sum(mask)
