@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import torch
 
@@ -63,11 +64,14 @@ def collate(
     mask = None
     filling = 0
     if packing and fills:
-        filling = filled_up(offset - lengths[-1] + rounded(lengths[-1])) - offset
+        starts = accumulate(lengths, initial=0)
+        filling = (
+            filled_up(max(start + rounded(n) for start, n in zip(starts, lengths, strict=False))) - offset
+        )
     if packing:
         ids, places = (
             [[token for row_ids in ids for token in row_ids] + [pad_id] * filling],
-            [[place for row in places for place in row] + [*range(filling)]],
+            [[place for row in places for place in row] + [0] * filling],
         )
     else:
         mask = torch.tensor([[1] * length + [0] * (width - length) for length in lengths], device=device)

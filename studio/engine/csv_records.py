@@ -14,6 +14,7 @@ from studio.domain.errors import StudioError
 from studio.domain.finding import Finding, finding
 from studio.domain.text import Text
 from studio.engine.encodings import DAMAGE, readable
+from studio.engine.formats import recognise, says_nothing
 from studio.engine.records import LONGEST, Malformed, Part
 from studio.engine.text_files import TextFile, damaged, lines, shortened
 
@@ -180,7 +181,7 @@ class _Table:
         if not self.named:
             self.waiting.extendleft(reversed(ahead.lines[position:]))
             return given_names(len(names)), position + 1
-        if len(names) == 1:
+        if not any(name.strip() for name in names[1:]):
             names, position, end = self._below_titles(ahead, names, position, end)
         self.waiting.extendleft(reversed(ahead.lines[end:]))
         return checked_names(names, self.source.name, position + 1), end + 1
@@ -252,28 +253,21 @@ def about_unnamed(file: str, rows: int) -> Finding:
 
 TITLE_ROWS = 5
 """Rows above the names of the columns, at most."""
-_LONGEST_NAME = 60
 
 
 def titles_above(records: Sequence[Sequence[Any]]) -> int:
-    """How many of a table's first records are a title above the names of its columns: they have one cell each, and what
-    follows looks like names and a row below them.
+    """How many of a table's first records are a title above the names of its columns: they have one cell each, which is
+    no column's name, and what follows are names that make a format.
 
-    >>> titles_above([["FAQ 2024"], ["question", "answer"], ["Why?", "So."]]), titles_above([["text"], ["a"]])
+    >>> titles_above([["FAQ 2024"], ["question", "answer"], ["Why?"]]), titles_above([["text"], ["a"], ["b", "c"]])
     (1, 0)
     """
     filled = [[str(cell).strip() for cell in record] for record in records]
     place = next((place for place, cells in enumerate(filled) if any(cells[1:]) or not cells[0]), 0)
     if not 0 < place <= TITLE_ROWS or len(records) < place + 2:
         return 0
-    names, below = filled[place], filled[place + 1]
-    are_names = (
-        len(names) > 1
-        and all(names)
-        and len(set(names)) == len(names)
-        and max(map(len, names)) <= _LONGEST_NAME
-    )
-    return place if are_names and 1 < len(below) <= len(names) else 0
+    named = any(not says_nothing({cells[0]: ""}, None) for cells in filled[:place])
+    return place if not named and recognise(filled[place], ()) else 0
 
 
 def about_titles(file: str, rows: int) -> Finding:

@@ -95,7 +95,9 @@ def as_list(value: Any) -> list[Any] | None:
         read = ast.literal_eval if _WRITTEN_BY_PYTHON.match(value) else json.loads
         try:
             value = read(value)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            if read is not json.loads:  # only what JSON could hold, with names that are text
+                value = json.loads(json.dumps(value))
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
             return None
     return list(value) if isinstance(value, (list, tuple)) else None
 

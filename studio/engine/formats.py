@@ -328,10 +328,9 @@ def unread_fields(record: Mapping[str, Any], format: str) -> list[str]:
 @lru_cache(maxsize=256)
 def _unread(names: tuple[str, ...], format: str) -> tuple[str, ...]:
     if format == "preference":
-        beside = (
-            {"context"} if key_of(dict.fromkeys(names), *PROMPTS) == "instruction" else {"context", "input"}
-        )
-        return tuple(name for name in names if name.strip().lower() in beside)
+        asked = key_of(dict.fromkeys(names), *PROMPTS) or ""
+        beside = {"context"} if asked.strip().lower() == "instruction" else {"context", "input"}
+        return tuple(name for name in names if name != asked and name.strip().lower() in beside)
     read = {*(_alpaca_names(names) if format == "alpaca" else _pair_of(names) or ())}
     read.add(key_of(dict.fromkeys(names), *_SYSTEM))
     return tuple(name for name in names if name not in read and name.strip().lower() in _SAYING)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
 from collections.abc import Mapping
+from html import escape
 from typing import Any, TextIO
 
 MARK = "[secret]"
@@ -34,7 +36,12 @@ def known(environment: Mapping[str, str] | None = None) -> list[str]:
 def without_known(text: str) -> str:
     """`text` without the secrets of this process's environment: for what must stay as it is but for them."""
     for value in known():
-        text = text.replace(value, MARK)
+        for written in {
+            value,
+            json.dumps(value, ensure_ascii=False)[1:-1],
+            escape(value),
+        }:  # as JSON or HTML has it
+            text = text.replace(written, MARK)
     return text
 
 

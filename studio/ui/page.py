@@ -70,7 +70,7 @@ class Draft:
     general: str = ""
     """The dataset that general rows are drawn from, or empty for the set that comes with the studio."""
     broad: bool = False
-    """Whether the rows are said to be general ones themselves; it explains, and changes nothing in the run."""
+    """Whether the rows are said to be general ones themselves: then none are mixed in by default."""
     version: int = 0
     """Grows with each change that the server makes: what was sent off before it arrived is known by it."""
 

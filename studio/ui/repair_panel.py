@@ -220,7 +220,7 @@ def head_html(say: Words, found: Proposal) -> str:
     several = len(found.offered) > 1
     title = say("repair.title.all") if several else say("repair.title", title=_title(say, found.offered[0]))
     boxes = "".join(_check_box(say, check, found) for check in found.offered) if several else ""
-    told = say("repair.safe" if set(found.checks) <= set(SAFE) else "repair.all")
+    told = say("repair.all" if set(found.checks) - set(SAFE) else "repair.safe")
     about = (
         f'<p class="muted small">{escape(told)}</p>{_check_picks(say)}'
         f'<div class="repair-checks">{boxes}</div>'

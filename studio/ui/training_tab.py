@@ -214,7 +214,8 @@ def view_controls() -> tuple[gr.Slider, gr.Checkbox]:
 
 def wanted(draft: Draft) -> dict[str, Any]:
     """As much of a draft as says what could be started."""
-    return {"dataset": draft.dataset, "values": dict(draft.values), "held_out": draft.held_out}
+    said = {"dataset": draft.dataset, "values": dict(draft.values), "held_out": draft.held_out}
+    return {**said, "general": draft.general, "share": draft.general_share}
 
 
 def chosen(jobs: Jobs, draft: Draft) -> Run | None:

@@ -4,8 +4,10 @@ import pytest
 import torch
 from torch.nn import functional
 
+from studio.domain.encoded import Encoded
 from studio.engine import attention
 from studio.engine.attention import rows_attention
+from studio.engine.batches import collate
 
 
 def reference(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, window: int | None) -> torch.Tensor:
@@ -95,3 +97,11 @@ def test_what_stands_behind_the_last_row_neither_sees_nor_is_seen(window: int | 
         strict=True,
     ):
         torch.testing.assert_close(ours, theirs)
+
+
+def test_what_fills_a_batch_up_has_no_position_beyond_its_rows() -> None:
+    rows = [Encoded((*range(65),), (*range(65),), (), "", number) for number in range(64)]
+    batch = collate(rows, packing=True, pad_id=0, device="cpu", fills=True)
+    assert batch.input_ids.shape[1] > batch.tokens
+    assert int(batch.position_ids.max()) == 64
+    assert batch.row_lengths == (65,) * 64

@@ -447,6 +447,10 @@ def test_a_title_above_the_names_of_the_columns_is_told_and_not_read(tmp_path: P
         ]
     numbered = read(put(tmp_path, "c.csv", ",text\n0,hello\n1,there\n"), format="text")
     assert len(numbered.conversations) == 2
+    padded = read(put(tmp_path, "d.csv", "FAQ,\nquestion,answer\nq,a\n"))
+    assert turns(padded.conversations[0]) == QA
+    listed = "text\nWell, yes\nNo, thanks\nI am here\n"
+    assert len(read(put(tmp_path, "e.csv", listed), format="text").conversations) == 1
     alone = read(put(tmp_path, "b.csv", "text\none\ntwo, three\n"), format="text")
     assert "title_rows" not in {finding.check for finding in alone.findings}
 
@@ -455,6 +459,17 @@ def test_turns_in_a_cell_as_pandas_writes_them(tmp_path: Path) -> None:
     said = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
     quoted = str(said).replace('"', '""')
     assert turns(read(put(tmp_path, "a.csv", f'messages\n"{quoted}"\n')).conversations[0]) == QA
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["[{'role': {[]: 1}}]", "[{'role': b'user', 'content': ...}]", "[{'a': {1, 2}}]", "[{'role': 'user'"],
+)
+def test_a_cell_that_only_looks_like_turns_costs_its_row_alone(cell: str, tmp_path: Path) -> None:
+    good = json.dumps([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}])
+    rows = "\n".join('"' + text.replace('"', '""') + '"' for text in (good, cell))
+    found = read(put(tmp_path, "a.csv", f"messages\n{rows}\n"))
+    assert [turns(row) for row in found.conversations] == [QA]
 
 
 def test_nulls_say_nothing_of_a_format(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import os
 import subprocess
@@ -54,6 +55,13 @@ def test_the_report_on_a_file_holds_none(ending: str, tmp_path: Path) -> None:
     text = target.read_text(encoding="utf-8")
     assert "rows of [secret].jsonl" in text
     assert HUB not in text
+
+
+def test_a_secret_with_signs_that_json_and_html_write_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    key = 'a"b\\c&d<e-of-nobody'
+    monkeypatch.setenv("MY_TOKEN", key)
+    for text in (key, json.dumps({"x": key}), html.escape(key)):
+        assert "of-nobody" not in redaction.without_known(text)
 
 
 def test_events_hold_none_and_those_of_failures_no_key_of_anybody(tmp_path: Path) -> None:

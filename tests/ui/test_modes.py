@@ -50,6 +50,11 @@ def test_rows_that_teach_one_field_are_mixed_unless_something_else_is_chosen() -
     assert Draft("rows", {ADAPTER: "run", SHARE: 0.05}).general_share == 0.05
 
 
+def test_continual_keeps_the_general_rows_of_the_default() -> None:
+    assert modes.with_mode(Draft("rows"), "continual").values == {SHARE: 0.1}
+    assert modes.with_mode(Draft("rows", {SHARE: 0.0}), "continual").values == {SHARE: 0.0}
+
+
 def test_continual_takes_the_base_model_of_the_run_and_keeps_the_general_rows() -> None:
     config = parse_config({"data": {"path": "x"}, "model": {"id": "other/model", "revision": "abc"}})
     draft = modes.continuing(Draft("rows", {SHARE: 0.05}, broad=True), "20260101-x", config)

@@ -31,15 +31,20 @@ if TYPE_CHECKING:
 # ---- white space --------------------------------------------------------------------------------------------------
 
 
+def _is_diff(lines: Sequence[str]) -> bool:
+    """Whether some lines go and others come, none of them an item of a list, and the rest is indented."""
+    changed = [line for line in lines if line[0] in "+-"]
+    both = {line[0] for line in changed} == {"+", "-"}
+    return both and all(line[0] in " +-" for line in lines) and all(line[1:2] != " " for line in changed)
+
+
 def _stripped(text: str) -> str:
     """Without space at both ends; an indented first line of code, or of a diff, keeps its indentation."""
     body = text.rstrip().lstrip("\r\n")
     if not body[:1].isspace():
         return body
     lines = [line for line in body.split("\n") if line.strip()]
-    if len(lines) > 1 and (
-        all(line[0] in " \t" for line in lines[:2]) or all(line[0] in " +-" for line in lines)
-    ):
+    if len(lines) > 1 and (all(line[0] in " \t" for line in lines[:2]) or _is_diff(lines)):
         return body
     if len(lines) == 1 and body.startswith(("\t", "    ")):
         return body

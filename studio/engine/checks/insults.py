@@ -188,17 +188,23 @@ _TOXIC_CHINESE = re.compile(
 
 
 _OF_DOGS = re.compile(
-    r"\b(?:pupp(?:y|ies)|pups?|whelp\w*|litters?|kennels?|breeders?|breeding|stud dogs?|spay(?:ed|ing)?|neuter\w*)\b"
+    r"\b(?:pupp(?:y|ies)|pups?|whelp\w*|litters?(?! (?:box|tray))|breeders?|breeding|stud dogs?|spay(?:ed|ing)?|"
+    r"neuter\w*)\b"
 )
-_AT_SOMEONE = re.compile(rf"\b(?:you|son of an?|what an?|such an?|{_FOUL})\W+$")
+_A_BREEDERS = re.compile(
+    r"(?:^|[.!?:]\s+|\b(?:for|of|with|if|when|by) )(?:the|an?|each|every|our|her|his)\s(?:\w+\s)?$"
+)
+_NEAR_DOGS = 80
+"""Letters around the word in which it has to be said that it is of dogs."""
 
 
 def _of_a_dog(match: re.Match[str]) -> bool:
-    """Whether the word is a breeder's: said of no one, where it is of dogs."""
+    """Whether the word is a breeder's: `a bitch`, said of no one, close to what it is said of."""
     if not match.group().startswith("bitch"):
         return False
-    before = match.string[max(0, match.start() - 20) : match.start()]
-    return not _AT_SOMEONE.search(before) and bool(_OF_DOGS.search(match.string))
+    text, start, end = match.string, match.start(), match.end()
+    near = text[max(0, start - _NEAR_DOGS) : end + _NEAR_DOGS]
+    return bool(_A_BREEDERS.search(text[:start][-30:]) and _OF_DOGS.search(near))
 
 
 def insult_in(text: str) -> str:

@@ -159,29 +159,42 @@ def are_alike(left: NDArray[numpy.uint64], right: NDArray[numpy.uint64]) -> bool
     return jaccard(left, right) >= ALIKE
 
 
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"\d+(?: \d{3}\b)*")
 _NEGATION = re.compile(
-    r"\b(?:no|not|never|none|nothing|cannot|without|false|n t|\w+n t|isnt|arent|doesnt|dont|cant|wont|nicht|kein\w*|"
-    r"pas|jamais)\b|[不没沒无無非]"
+    r"\b(?:no(?! doubt)|not(?! only)|never|none|nothing|cannot|without|false|isnt|arent|doesnt|dont|cant|wont|"
+    r"(?:is|are|do|does|can|wo|was)n? t|nicht(?! nur)|kein\w*|pas|jamais)\b|"
+    r"不(?![仅但只])|没|沒|非(?![常洲])|無(?!論)|无(?!论)"
 )
-_SHORT = 30
-"""Words of answers of which every other word may make the difference."""
+_SHORT, _SHORT_UNSPACED = 30, 60
+"""Words, or letters of a script without spaces, of answers of which every other word may make the difference."""
 
 
 def contradict(left: str, right: str) -> bool:
-    """Whether two plain answers to one question, alike in most words, say different things: other numbers, a negation
-    in one of them, or in short ones another word that says something.
+    """Whether two plain answers to one question, alike in most words, say different things: each another number, a
+    negation in one of them, or in short ones another word that says something.
 
     >>> contradict("mozart was born in 1756", "mozart was born in 1759")
     True
     >>> contradict("it is safe for children", "it is not safe for children"), contradict("bees dance", "the bees dance")
     (True, False)
     """
-    if sorted(_NUMBER.findall(left)) != sorted(_NUMBER.findall(right)):
+    ours, theirs = (_numbers(text) for text in (left, right))
+    if ours - theirs and theirs - ours:
         return True
     if len(_NEGATION.findall(left)) % 2 != len(_NEGATION.findall(right)) % 2:
         return True
-    return max(left.count(" "), right.count(" ")) < _SHORT and not differ_in_form_only(left, right)
+    words = max(left.count(" "), right.count(" "))
+    short = words < _SHORT and max(len(left), len(right)) < _SHORT_UNSPACED * (1 + words)
+    return short and not differ_in_form_only(_digits_joined(left), _digits_joined(right))
+
+
+def _numbers(text: str) -> Counter[str]:
+    return Counter(number.replace(" ", "") for number in _NUMBER.findall(text))
+
+
+def _digits_joined(text: str) -> str:
+    """Thousands as one number again: punctuation between them is a space in a plain text."""
+    return _NUMBER.sub(lambda number: number.group().replace(" ", ""), text)
 
 
 def differ_in_form_only(left: str, right: str) -> bool:

@@ -330,7 +330,7 @@ def _chinese_breaks_off(line: str) -> bool:
     begun = re.split("[。！？；]", line)[-1]
     if len(begun) > 30 or "，" in begun or line.count("“") > line.count("”"):
         return True
-    return ("。" in line and (len(begun) == 1 or len(begun) >= 5)) or line.count("。") >= 3
+    return ("。" in line and len(begun) >= 5) or line.count("。") >= 3
 
 
 _CLOSING = frozenset(
@@ -371,13 +371,7 @@ def _others_end_in_marks(lines: list[str], last: str) -> bool:
     if others:
         ended = sum(bool(_SENTENCE_END.search(line)) for line in others)
         return ended >= 0.7 * len(others)
-    return len(begun) > 1 and (len(last) >= 100 or _is_a_clause(begun[-1]))
-
-
-def _is_a_clause(text: str) -> bool:
-    """Whether some words begin a sentence, rather than being a name or a title."""
-    words = text.split()
-    return len(words) >= 4 and sum(word.islower() for word in words) >= 3
+    return len(begun) > 1 and len(last) >= 100
 
 
 # ---- scripts and languages ----------------------------------------------------------------------------------------
