@@ -18,6 +18,10 @@ _RUNTIME = {"cpu": 480_000_000, "mps": 1_000_000_000, "cuda": 600_000_000}
 _HEAP = {"cpu": 1.2, "mps": 1.0, "cuda": 1.1}
 """What activations take of the heap, over their own size: freed blocks that are not given back. A CPU's is measured
 (`tests.bench.memory`; docs/estimates.md has the table); a GPU's is not."""
+_OF_VARIED_ROWS = 1.3
+"""How much more that is on a CPU where rows differ in length: what a step frees seldom fits the next one's tensors."""
+_ALIKE = 1.1
+"""The longest row over the shortest, up to which rows count as equally long."""
 _HEAP_4_BIT = 1.35
 """The same of QLoRA on a CPU, whose layers' weights are made anew each time."""
 _LAYERS_AT_ONCE, _OF_LAYERS, _OF_LAYERS_4_BIT = 3.0, 1 / 6, 0.4
@@ -140,7 +144,7 @@ def parts(train: TrainConfig, machine: Machine, model: ModelFacts, lengths: Sequ
         "adapter": 0 if full else 4 * (trainable + held),
         "gradients": 4 * trainable,
         "optimizer": _optimizer(train, trainable),
-        "activations": _activations(train, machine, model, rows),
+        "activations": _activations(train, machine, model, rows, _varied(lengths)),
         "logits": _logits(train, model, tokens),
         "runtime": _RUNTIME[machine.device],
     }
@@ -193,7 +197,13 @@ def _largest_micro_batch(train: TrainConfig, lengths: Sequence[int]) -> list[int
     return largest
 
 
-def _activations(train: TrainConfig, machine: Machine, model: ModelFacts, rows: Sequence[int]) -> int:
+def _varied(lengths: Sequence[int]) -> bool:
+    return bool(lengths) and max(lengths) > _ALIKE * min(lengths)
+
+
+def _activations(
+    train: TrainConfig, machine: Machine, model: ModelFacts, rows: Sequence[int], varied: bool
+) -> int:
     """What the backward pass needs, and the heap that this takes; see docs/estimates.md.
 
     With checkpointing only each layer's input is kept, and one layer's activations at a time.
@@ -202,6 +212,8 @@ def _activations(train: TrainConfig, machine: Machine, model: ModelFacts, rows: 
     working, tokens = _BYTES.get(train.dtype, 4), sum(rows)
     on_cpu, in_4_bit = machine.device == "cpu", train.method == "qlora"
     heap = _HEAP_4_BIT if on_cpu and in_4_bit else _HEAP[machine.device]
+    if on_cpu and varied and not in_4_bit:
+        heap *= _OF_VARIED_ROWS
     if not train.gradient_checkpointing:
         return int(heap * model.layers * layer) + (_passing(train, model, rows) if on_cpu else 0)
     inputs = tokens * model.layers * working * model.hidden
