@@ -131,11 +131,11 @@ def preview(url: str, home: Mapping[str, str], heard: Heard, over: threading.Eve
 
 def chat(url: str, home: Mapping[str, str], heard: Heard, over: threading.Event) -> None:
     person = Person(url, {"dataset": home["dataset"], "run": home["tuned"]})
-    person.call(person.event("tab-chat", "select"), None)
+    person.call(person.event("tab-chat", "select"), None, [])
     send = person.event("chat-send", "click")
 
     def asked() -> str:
-        wrong, answered = person.call(send, None, "What is bread made of?", "", 0, 0.0, 1.0, 12)
+        wrong, answered = person.call(send, None, [], "What is bread made of?", "", 0, 0.0, 1.0, 12)
         return wrong or ("" if "bread" in answered else "no answer")
 
     while not over.wait(ASK_EVERY):
