@@ -81,34 +81,15 @@ class Gauge:
 def begin(model: Trainee, general: General, size: int, seed: int, should_stop: ShouldStop) -> Gauge:
     """The gauge of a run at its start; the model is in evaluation mode. Raises Stopped once `should_stop()` is true."""
     answers = _answers(model, general, seed, should_stop)
-    likely, probabilities = _likeliest(model, answers, size, should_stop)
-    start = Gauged(_loss(model, general.gauged, size, should_stop))
-    return Gauge(general.gauged, answers, likely, probabilities, start)
-
-
-@torch.no_grad()
-def _likeliest(
-    model: Trainee, answers: Sequence[Encoded], size: int, should_stop: ShouldStop
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and log-probabilities of the likeliest tokens, (answer tokens, `LIKELIEST`) each.
-
-    They are given their places before the first pass: small tensors that stay, put between the large ones that come and
-    go, would leave the heap with holes that the next large ones do not fit into.
-    """
-    tokens = sum(row.trained for row in answers)
-    kept: tuple[torch.Tensor, torch.Tensor] | None = None
-    place = 0
+    likely, probabilities = [], []
     for rows in micro_batches(answers, size):
         _heed(should_stop)
         for then in model.log_probabilities(model.collate(rows, fills=True)):
-            count = min(LIKELIEST, then.shape[-1])
-            kept = kept or (torch.empty(tokens, count, dtype=torch.long), torch.empty(tokens, count))
-            found = then.topk(count)
-            part = slice(place, place + len(then))
-            kept[0][part], kept[1][part] = found.indices, found.values
-            place = part.stop
-    assert kept is not None
-    return kept
+            top = then.topk(min(LIKELIEST, then.shape[-1]))
+            likely.append(top.indices.cpu())
+            probabilities.append(top.values.cpu())
+    start = Gauged(_loss(model, general.gauged, size, should_stop))
+    return Gauge(general.gauged, answers, torch.cat(likely), torch.cat(probabilities), start)
 
 
 def load(file: Path) -> Gauge:

@@ -41,8 +41,6 @@ def mode_of(draft: Draft) -> str:
 
 def with_mode(draft: Draft, mode: str) -> Draft:
     """The draft with the settings of a mode; one that is continual keeps its general rows, as they help there too."""
-    if mode == "continual" and draft.general_share:
-        draft = draft.with_value(SHARE, draft.general_share)
     draft = replace(draft, broad=mode == "general")
     if mode != "continual":
         draft = draft.with_value(ADAPTER, None)

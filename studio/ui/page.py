@@ -119,7 +119,7 @@ class Draft:
         chosen = self.values.get("data.general_share")
         if isinstance(chosen, (int, float)):
             return float(chosen)
-        return 0.0 if self.broad or self.values.get("model.adapter") else RECOMMENDED_SHARE
+        return 0.0 if self.broad else RECOMMENDED_SHARE
 
     def config(self, store: Store, source: str = "config") -> RunConfig:
         """The run that this draft describes. StudioError where no dataset is chosen or a value is wrong."""

@@ -120,7 +120,7 @@ def preview(url: str, home: Mapping[str, str], heard: Heard, over: threading.Eve
     place = random.Random(person.caller.session)
 
     def turned() -> str:
-        first = place.randrange(300)
+        first = place.randrange(1, 300)
         asked = {"draft": person.draft, "other": "", "limit": None, "places": [first, first + 1]}
         answer = person.caller.ask(viewer, "rows", asked)
         return "" if answer.status_code == 200 and len(answer.json()) == 2 else answer.text

@@ -46,13 +46,13 @@ def test_mixed_begins_at_the_recommended_share_and_keeps_one_that_was_chosen() -
 def test_rows_that_teach_one_field_are_mixed_unless_something_else_is_chosen() -> None:
     assert Draft("rows").general_share == 0.1
     assert Draft("rows", broad=True).general_share == 0
-    assert Draft("rows", {ADAPTER: "run"}).general_share == 0
+    assert Draft("rows", {ADAPTER: "run"}).general_share == 0.1
     assert Draft("rows", {ADAPTER: "run", SHARE: 0.05}).general_share == 0.05
 
 
 def test_continual_keeps_the_general_rows_of_the_default() -> None:
-    assert modes.with_mode(Draft("rows"), "continual").values == {SHARE: 0.1}
-    assert modes.with_mode(Draft("rows", {SHARE: 0.0}), "continual").values == {SHARE: 0.0}
+    assert modes.with_mode(Draft("rows"), "continual").general_share == 0.1
+    assert modes.with_mode(Draft("rows", {SHARE: 0.0}), "continual").general_share == 0
 
 
 def test_continual_takes_the_base_model_of_the_run_and_keeps_the_general_rows() -> None:

@@ -330,7 +330,7 @@ def _chinese_breaks_off(line: str) -> bool:
     begun = re.split("[。！？；]", line)[-1]
     if len(begun) > 30 or "，" in begun or line.count("“") > line.count("”"):
         return True
-    return ("。" in line and len(begun) >= 5) or line.count("。") >= 3
+    return (len(begun) >= 5 and "。" in line) or line.count("。") >= 3
 
 
 _CLOSING = frozenset(
@@ -362,16 +362,16 @@ def _looks_like_code(line: str) -> bool:
 
 def _others_end_in_marks(lines: list[str], last: str) -> bool:
     """Whether a last line without an end mark stands out: the text's other sentences have one."""
-    begun = re.split(r"[.!?][\"'”’)]* +(?=[A-ZÀ-ÞΑ-ΩА-Я])", last)
+    inner = len(re.findall(r"[.!?] +[A-ZÀ-ÞΑ-ΩА-Я]", last))
     if _LIST_ITEM.match(lines[-1]) and len(last.split()) < 25:
         items = [line.strip() for line in lines[:-1] if _LIST_ITEM.match(line)]
         ended = sum(bool(_SENTENCE_END.search(item)) for item in items)
-        return len(items) >= 3 and ended == len(items)
+        return len(items) >= 3 and ended == len(items) and len(last.split()) >= _PROSE_WORDS
     others = [line.strip() for line in lines[:-1] if not _LIST_ITEM.match(line) and len(line.split()) >= 4]
     if others:
         ended = sum(bool(_SENTENCE_END.search(line)) for line in others)
         return ended >= 0.7 * len(others)
-    return len(begun) > 1 and len(last) >= 100
+    return inner >= 1 and len(last) >= 100
 
 
 # ---- scripts and languages ----------------------------------------------------------------------------------------
