@@ -107,6 +107,9 @@ def check(options: argparse.Namespace, store: Store) -> int:
             }
         )
     print(f"{options.file}: {rows(data.total)}, format {data.format}")
+    if len(data.sources) > 1:
+        for part in data.sources:
+            print(f"  {part.file}: rows {part.first:,} to {part.last:,}")
     print("score  " + "  ".join(f"{name} {score:.0f}" for name, score in report.scores.items()))
     for found in report.findings:
         print_finding(found)

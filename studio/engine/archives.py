@@ -20,7 +20,7 @@ ZSTD = b"\x28\xb5\x2f\xfd"
 ZIP = b"PK\x03\x04"
 EMPTY_ZIP = b"PK\x05\x06"
 _NAMES = {GZIP: "gzip archive", ZSTD: "zstd archive", ZIP: "zip archive"}
-SEVERAL = b"several files, read as one set"
+UPLOADED_TOGETHER = b"several files, read as one set"
 """The comment of a zip archive that the studio made of files: nobody has seen it, so its name says nothing."""
 _CHUNK = 2**20
 DAMAGE = (
@@ -97,7 +97,9 @@ class Unpacker:
                 with archive.open(entry) as stream:
                     written = self._write(stream, name, max(entry.compress_size, 1))
                 inside = _printable(entry.filename)
-                members.append(Member(inside if archive.comment == SEVERAL else f"{name}/{inside}", written))
+                members.append(
+                    Member(inside if archive.comment == UPLOADED_TOGETHER else f"{name}/{inside}", written)
+                )
         return members
 
     def _write(self, stream: IO[bytes] | Any, name: str, packed: int) -> Path:
@@ -160,7 +162,7 @@ def _opened(path: Path, name: str) -> zipfile.ZipFile:
     except DAMAGE:
         raise StudioError(
             "{file} is {kind}, not a data file.",
-            "Unpack it, or save the table as CSV, JSON, JSONL or Parquet.",
+            "Pack or download it again, or save the table as CSV, JSON, JSONL or Parquet.",
             file=name,
             kind="a zip archive or an Excel workbook",
         ) from None

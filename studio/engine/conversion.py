@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,7 @@ from studio.engine.formats import (
     unread_fields,
     unused_fields,
 )
-from studio.engine.records import Problem, Record
+from studio.engine.records import KEPT, LONE_SURROGATE, TEXTS_KEPT, Quarantined, Record
 from studio.engine.turns import INLINE_REASONING, REASONING, without_padding
 
 SHOWN_PROBLEMS = 20
@@ -34,7 +35,7 @@ _NAMED, _SHOWN = 8, 60
 
 
 @dataclass(frozen=True)
-class Reading:
+class RowFormat:
     """How records are read: in the `format` of the file; where that is `free`, one that has another in its own.
 
     `columns` are those mapped by hand, `names` those of the whole file; `padded` says whether records are rows of a
@@ -63,7 +64,9 @@ class Converted:
     """What became of some records. Those of the parts of a file are `joined` in their order."""
 
     conversations: list[Conversation] = field(default_factory=list)
-    problems: list[Problem] = field(default_factory=list)
+    quarantined: list[Quarantined] = field(default_factory=list)
+    kept: int = 0
+    """Characters of quarantined records of the parts that were joined."""
     unused: dict[str, list[int]] = field(default_factory=dict)
     """Numbers of the rows whose field of that name no conversation can hold."""
     unread: dict[str, list[int]] = field(default_factory=dict)
@@ -75,7 +78,9 @@ class Converted:
 
     def take(self, other: Converted) -> None:
         """Add what was found in the part that follows, but for its conversations."""
-        self.problems += other.problems
+        for item in other.quarantined:
+            self.kept += len(item.text)
+            self.quarantined.append(item if self.kept <= TEXTS_KEPT else replace(item, text=""))
         self.thoughtful += other.thoughtful
         self.formats += other.formats
         for name, rows in other.unused.items():
@@ -96,8 +101,8 @@ class Converted:
         return [*_about_formats(self.formats), *unused, *unread, *_about_inline_reasoning(self.thoughtful)]
 
 
-def converted(records: Iterable[Record], reading: Reading) -> Converted:
-    """Each record as a conversation, or as a problem."""
+def converted(records: Iterable[Record], reading: RowFormat) -> Converted:
+    """Each record as a conversation, or as one that is none."""
     result = Converted()
     for number, line, value, file in records:
         record = without_padding(value) if reading.padded else value
@@ -110,7 +115,7 @@ def converted(records: Iterable[Record], reading: Reading) -> Converted:
         except Unconvertible as error:
             unknown = reading.free and says_nothing(record, reading.columns)
             told = _of_no_format(record) if unknown else error
-            result.problems.append(_located(told, file, number, line))
+            result.quarantined.append(_quarantined(told, file, number, line, value))
             continue
         result.conversations.append(conversation)
         result.formats[form] += 1
@@ -130,7 +135,7 @@ def settle(
     names: tuple[str, ...],
     rows: Sequence[dict[str, Any]],
     padded: bool = False,
-) -> Reading:
+) -> RowFormat:
     """How to read a file, once it is certain that it has the columns for it. `rows` are its first ones."""
     if format not in ("auto", *FORMATS):
         raise StudioError(
@@ -159,7 +164,7 @@ def settle(
             columns=", ".join(str(name)[:_SHOWN] for name in names) or "none",
         )
     check_columns(format, names, columns, file)
-    return Reading(format, columns, names, padded, free)
+    return RowFormat(format, columns, names, padded, free)
 
 
 def _of_no_format(record: Mapping[str, Any]) -> Unconvertible:
@@ -170,14 +175,16 @@ def _of_no_format(record: Mapping[str, Any]) -> Unconvertible:
     )
 
 
-def _located(error: Unconvertible, file: str, row: int, line: int) -> Problem:
+def _quarantined(
+    error: Unconvertible, file: str, row: int, line: int, record: Mapping[str, Any]
+) -> Quarantined:
     place = f"{file}:{line}" if line else file
-    return Problem(
-        row, replace(error.text, values={**error.text.values, "row": row, "place": place}), error.check
-    )
+    reason = replace(error.text, values={**error.text.values, "row": row, "place": place})
+    written = json.dumps(record, ensure_ascii=False, default=str)
+    return Quarantined(file, line, 0, reason, LONE_SURROGATE.sub("\ufffd", written[:KEPT]), row, error.check)
 
 
-def about_problems(problems: Sequence[Problem]) -> list[Finding]:
+def about_problems(problems: Sequence[Quarantined]) -> list[Finding]:
     """A Finding for each of those that cost most, and one for all others."""
     remedy = Text("Correct the row in the file and read it again. It is left out; the other rows are used.")
     # Those that cost the most lines are among them, wherever they stand.
@@ -185,7 +192,7 @@ def about_problems(problems: Sequence[Problem]) -> list[Finding]:
         problem.row for problem in sorted(problems, key=lambda problem: -problem.lines)[:SHOWN_PROBLEMS]
     }
     shown = [problem for problem in problems if problem.row in costly]
-    findings = [Finding(item.check, "file", "error", (item.row,), item.text, remedy) for item in shown]
+    findings = [Finding(item.check, "file", "error", (item.row,), item.reason, remedy) for item in shown]
     rest = [problem for problem in problems if problem.row not in costly]
     if rest:
         findings.append(

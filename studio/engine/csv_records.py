@@ -68,12 +68,12 @@ def evenness(widths: list[int]) -> float:
     return sum(width == widths[0] for width in widths) / len(widths)
 
 
-def table_widths(text: str, delimiter: str) -> list[int]:
+def table_widths(text: str, delimiter: str, quote: str = '"') -> list[int]:
     """So many cells has each of the first 50 records."""
     csv.field_size_limit(LONGEST)
     widths: list[int] = []
     try:
-        for cells in csv.reader(StringIO(text, newline=""), delimiter=delimiter):
+        for cells in csv.reader(StringIO(text, newline=""), delimiter=delimiter, quotechar=quote):
             if cells:
                 widths.append(len(cells))
             if len(widths) == 50:
@@ -84,7 +84,8 @@ def table_widths(text: str, delimiter: str) -> list[int]:
 
 
 class _Table:
-    """A table in text. Where most quotes in cells are written as \\", they are read as doubled ones."""
+    """A table in text. Where most quotes in cells are written as \\", they are read as doubled ones; where cells stand
+    in single quotes, these part them."""
 
     def __init__(self, source: TextFile, delimiter: str | None, part: Part, named: bool) -> None:
         self.source = source
@@ -96,6 +97,7 @@ class _Table:
         self.delimiter = delimiter or (declared[1] if declared else None) or sniff_delimiter(head) or ","
         part.delimiter = self.delimiter
         self.escaped = _escapes_quotes(head, self.delimiter)
+        self.quote = _quote(head, self.delimiter)
         self.waiting: deque[str] = deque()
         self.taken: list[str] = []
         self.physical: Iterator[str] = iter(())
@@ -118,7 +120,7 @@ class _Table:
                     cells = next(reader, None)
                 except csv.Error as error:
                     lost = self._lost(width)
-                    yield line, _unclosed(lost, line, self.delimiter, str(error))
+                    yield line, _unclosed(lost, line, self.delimiter, self.quote, str(error))
                     line += len(lost)
                     reader = self._reader()
                     continue
@@ -138,7 +140,7 @@ class _Table:
                 if DAMAGE in taken[0] or (len(taken) > 1 and any(DAMAGE in piece for piece in taken)):
                     yield start, damaged("".join(taken), start, self.source.encoding)
                     continue
-                self.quoted.append(taken[0].startswith('"'))
+                self.quoted.append(taken[0].startswith(self.quote))
                 if unnamed:
                     unread += any(cells[place] for place in unnamed)
                     yield start, {name: cell for name, cell in zip(names, cells, strict=True) if name}
@@ -148,7 +150,7 @@ class _Table:
                 self.part.findings.append(about_unnamed(self.source.name, unread))
 
     def _reader(self) -> Iterator[list[str]]:
-        return csv.reader(self._feed(), delimiter=self.delimiter, strict=True)
+        return csv.reader(self._feed(), delimiter=self.delimiter, quotechar=self.quote, strict=True)
 
     def _feed(self) -> Iterator[str]:
         """The lines for one record after the other; `taken` holds those of the one in hand."""
@@ -164,7 +166,7 @@ class _Table:
 
     def _header(self) -> tuple[list[str], int]:
         """The names of the columns, and the number of the line where the records begin."""
-        ahead = _Ahead([], self.waiting, self.physical)
+        ahead = _Ahead([], self.waiting, self.physical, self.quote)
         position = 1 if self.declared else 0
         while (line := ahead.line(position)) and not line.strip():
             position += 1
@@ -206,7 +208,7 @@ class _Table:
 
     def _lost(self, width: int) -> list[str]:
         """The lines of the broken record in hand; those after them are read again."""
-        ahead = _Ahead(list(self.taken), self.waiting, self.physical)
+        ahead = _Ahead(list(self.taken), self.waiting, self.physical, self.quote)
         all_quoted = len(self.quoted) >= 3 and all(self.quoted)
         end = _resume(ahead, self.delimiter, width, all_quoted)
         self.waiting.extendleft(reversed(ahead.lines[end:]))
@@ -299,7 +301,7 @@ def _wrong_width(taken: Sequence[str], start: int, cells: int, columns: int) -> 
     return Malformed(reason, start, 1, shortened("".join(taken)))
 
 
-def _unclosed(lost: Sequence[str], start: int, delimiter: str, problem: str) -> Malformed:
+def _unclosed(lost: Sequence[str], start: int, delimiter: str, quote: str, problem: str) -> Malformed:
     if len(lost) == 1:
         reason = Text(
             "Row {row} (line {line}) cannot be read: its quotes do not close properly ({problem}).",
@@ -311,7 +313,7 @@ def _unclosed(lost: Sequence[str], start: int, delimiter: str, problem: str) -> 
             "these lines are left out.",
             {"line": start, "last": start + len(lost) - 1, "problem": problem},
         )
-    line, column = _wrong_quote(lost, delimiter)
+    line, column = _wrong_quote(lost, delimiter, quote)
     return Malformed(reason, start + line, column, shortened("".join(lost[:_SHOWN])))
 
 
@@ -319,22 +321,22 @@ _SHOWN = 100
 """Lines of a broken record that are looked at to say where, and characters of a column's name that are said."""
 
 
-def _wrong_quote(lost: Sequence[str], delimiter: str) -> tuple[int, int]:
+def _wrong_quote(lost: Sequence[str], delimiter: str, quote: str) -> tuple[int, int]:
     """Line (from 0) and column (from 1) of the quote that closes too early, or else of the last that opens."""
     opened, inside, after = (0, 1), False, False
     for line, text in enumerate(lost[:_SHOWN]):
         fresh = not inside
         for column, character in enumerate(text, start=1):
             if inside and after:
-                if character == '"':
+                if character == quote:
                     after = False
                     continue
                 if character not in (delimiter, "\r", "\n"):
                     return line, column - 1
                 inside = after = False
             if inside:
-                after = character == '"'
-            elif character == '"' and fresh:
+                after = character == quote
+            elif character == quote and fresh:
                 inside, opened = True, (line, column)
             fresh = not inside and character == delimiter
     return opened
@@ -343,8 +345,9 @@ def _wrong_quote(lost: Sequence[str], delimiter: str) -> tuple[int, int]:
 class _Ahead:
     """Lines that are looked at before they are read."""
 
-    def __init__(self, taken: list[str], waiting: deque[str], physical: Iterator[str]) -> None:
+    def __init__(self, taken: list[str], waiting: deque[str], physical: Iterator[str], quote: str) -> None:
         self.lines = taken
+        self.quote = quote
         self.waiting = waiting
         self.physical = physical
         self.most = len(taken) + _MOST_LINES
@@ -371,7 +374,7 @@ def _parse_record(ahead: _Ahead, start: int, delimiter: str) -> tuple[list[str],
             position += 1
             yield line
 
-    return next(csv.reader(feed(), delimiter=delimiter, strict=True), []), position
+    return next(csv.reader(feed(), delimiter=delimiter, quotechar=ahead.quote, strict=True), []), position
 
 
 def _resume(ahead: _Ahead, delimiter: str, width: int, all_quoted: bool) -> int:
@@ -382,7 +385,7 @@ def _resume(ahead: _Ahead, delimiter: str, width: int, all_quoted: bool) -> int:
     if all_quoted:
         index = 1
         while line := ahead.line(index):
-            if line.startswith('"') and _begins_whole(ahead, index, delimiter, width):
+            if line.startswith(ahead.quote) and _begins_whole(ahead, index, delimiter, width):
                 return index
             index += 1
     index = 1
@@ -402,7 +405,7 @@ def _begins_whole(ahead: _Ahead, start: int, delimiter: str, width: int) -> bool
         cells, end = _parse_record(ahead, start, delimiter)
     except csv.Error:
         return False
-    if len(cells) != width or sum(line.count('"') for line in ahead.lines[start:end]) % 2:
+    if len(cells) != width or sum(line.count(ahead.quote) for line in ahead.lines[start:end]) % 2:
         return False
     after = end
     while (line := ahead.line(after)) and not line.strip():
@@ -428,6 +431,15 @@ def _escapes_quotes(head: str, delimiter: str) -> bool:
         return False
     physical = list(StringIO(head, newline=""))
     return not _whole(physical, delimiter) and _whole(map(_with_doubled_quotes, physical), delimiter)
+
+
+def _quote(head: str, delimiter: str) -> str:
+    """What cells are quoted with: a single quote where many are, and more records are as wide as the first with it."""
+    cells = head.count(f"{delimiter}'") + head.count("\n'")
+    if 2 * cells < head.count("\n"):
+        return '"'
+    double, single = (evenness(table_widths(head, delimiter, quote) or [0]) for quote in "\"'")
+    return "'" if single > double else '"'
 
 
 def _whole(physical: Iterable[str], delimiter: str) -> bool:

@@ -22,7 +22,6 @@ from studio.engine.conversion import about_own_format, about_problems, settle
 from studio.engine.formats import recognise
 from studio.engine.leakage import Groups, about_leakage, about_learnt, across, between, prompt_key, twins
 from studio.engine.readers import (
-    Problem,
     Quarantined,
     Record,
     Records,
@@ -46,7 +45,7 @@ class Dataset:
 
     `row_numbers[i]` is the 1-based number in the file of `rows[i]`; records that could not be parsed have a number too,
     but no row. Of a file that was surveyed, `rows` are the first ones. `findings` names every record that became no
-    conversation, and `quarantined` holds those that could not be parsed, with their place and their text.
+    conversation, and `quarantined` holds them with their place and their text.
     """
 
     path: Path
@@ -129,7 +128,7 @@ def draw(
 
 def _dataset(records: Records, path: Path, format: str, columns: dict[str, str] | None) -> Dataset:
     if not records.rows:
-        raise _nothing_usable(path, records.problems)
+        raise _nothing_usable(path, records.quarantined)
     names = records.columns
     how = settle(path.name, format, columns, names, records.rows, records.padded)
     rows = (
@@ -137,7 +136,7 @@ def _dataset(records: Records, path: Path, format: str, columns: dict[str, str] 
         for record in zip(records.row_numbers, records.lines, records.rows, records.files, strict=True)
     )
     found = conversion.converted(rows, how)
-    problems = sorted([*records.problems, *found.problems], key=lambda problem: problem.row)
+    problems = sorted([*records.quarantined, *found.quarantined], key=lambda problem: problem.row)
     if not found.conversations:
         raise _nothing_usable(path, problems)
     findings = [
@@ -154,18 +153,18 @@ def _dataset(records: Records, path: Path, format: str, columns: dict[str, str] 
         records.row_numbers,
         found.conversations,
         findings,
-        records.quarantined,
+        problems,
         records.encoding,
         records.sources,
     )
 
 
-def _nothing_usable(path: Path, problems: Sequence[Problem]) -> StudioError:
+def _nothing_usable(path: Path, problems: Sequence[Quarantined]) -> StudioError:
     return StudioError(
         "No row of {file} can be used. {first}",
         "Correct the rows, or choose another format.",
         file=path.name,
-        first=str(problems[0].text),
+        first=str(problems[0].reason),
     )
 
 

@@ -28,6 +28,11 @@ KEYS_OF_ONE_ROW = {"messages", "conversations", "conversation", "prompt", "compl
 _TURN = ({"role", "content"}, {"from", "value"})
 """What every turn of a conversation has at least."""
 _SPLITS = {"train", "training", "test", "validation", "valid", "val", "dev", "eval"}
+_SPLITS_INSIDE = re.compile(
+    r'\{\s*(?:"[^"\\]*"\s*:\s*(?:"[^"\\]*"|[\w.+-]+)\s*,\s*)*"[^"\\]*"\s*:\s*'
+    rf'(?=\{{\s*"(?i:{"|".join(_SPLITS)})"\s*:\s*\[)'
+)
+"""The beginning of an object whose splits stand in an object of their own."""
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
 _CHUNK = 2**20
 _LOOKED_THROUGH = 8 * 2**20
@@ -64,6 +69,9 @@ def _rows(source: TextFile, part: Part, split: str | None) -> Rows:
 def _objects(window: Window, source: TextFile, part: Part, start: int, split: str | None) -> Rows | None:
     """What a file that opens with an object holds; None where it is one object a line."""
     sequence = _Sequence(window, source, part)
+    splits = _SPLITS_INSIDE.match(window.text, start)
+    if splits and not _has_object_lines(window.text[start:]):
+        return _long_object(source, part, split, splits.end())
     try:
         value, end = window.value(start)
     except ValueError:
@@ -102,16 +110,17 @@ def _lists_of_rows(value: dict[str, Any], file: str, part: Part, split: str | No
     return lists if len(lists) < 2 or len(lists) == len(value) else []
 
 
-def _long_object(source: TextFile, part: Part, split: str | None) -> Rows:
-    """The rows of the lists of an object that is longer than a record, or that breaks in one of its lists.
+def _long_object(source: TextFile, part: Part, split: str | None, start: int = 0) -> Rows:
+    """The rows of the lists of the object that opens at `start`, which is longer than a record, breaks in one of its
+    lists or stands in another one.
 
     Where its lists may be splits it is gone through twice, as which is wanted depends on which there are.
     """
     wanted: list[str] | None = None
-    if _first_list(source).strip().lower() in _SPLITS:
-        names = [name for name, _ in _lists(source, Part("json", iter(())))]
+    if _first_list(source, start).strip().lower() in _SPLITS:
+        names = [name for name, _ in _lists(source, Part("json", iter(())), start)]
         wanted = _wanted(names, source.name, part, split) if _are_splits(names) else names
-    for name, rows in _lists(source, part):
+    for name, rows in _lists(source, part, start):
         if wanted is None or name in wanted:
             yield from rows
         else:
@@ -121,14 +130,14 @@ def _long_object(source: TextFile, part: Part, split: str | None) -> Rows:
             del part.slips[before:]
 
 
-def _lists(source: TextFile, part: Part) -> Iterator[tuple[str, Iterable[tuple[int, Any]]]]:
+def _lists(source: TextFile, part: Part, start: int) -> Iterator[tuple[str, Iterable[tuple[int, Any]]]]:
     with source.open("") as file:
         window = Window(file)
-        yield from _Sequence(window, source, part).members(window.skip(0))
+        yield from _Sequence(window, source, part).members(window.skip(start))
 
 
-def _first_list(source: TextFile) -> str:
-    lists = _lists(source, Part("json", iter(())))
+def _first_list(source: TextFile, start: int) -> str:
+    lists = _lists(source, Part("json", iter(())), start)
     name, _ = next(lists, ("", None))
     lists.close()  # type: ignore[attr-defined]
     return name

@@ -29,9 +29,9 @@ from studio.engine.plain_text import SUFFIXES as TEXTS
 from studio.engine.plain_text import looks_like_table, read_plain_text
 from studio.engine.records import (
     PADDED,
+    TEXTS_KEPT,
     Malformed,
     Part,
-    Problem,
     Quarantined,
     Record,
     Records,
@@ -46,7 +46,6 @@ from studio.engine.text_files import TextFile
 from studio.engine.wheel import Progress
 
 __all__ = [
-    "Problem",
     "Quarantined",
     "Reading",
     "Record",
@@ -59,8 +58,6 @@ __all__ = [
 ]
 
 Source = str | Path | Sequence[str | Path]
-TEXTS_KEPT = 20_000_000
-"""So many characters of quarantined records are kept; of those after them their place and reason."""
 HOPELESS = 100_000
 """After so many quarantined records, more than can be read, a file is given up."""
 _JSON_START = re.compile(r'\s*(?:\[\s*[\[{\]"]|\{\s*["}])')
@@ -375,6 +372,8 @@ def _open_text(source: TextFile, options: Options) -> Part:
         raise StudioError("{file} is empty.", "Choose a file with at least one row.", file=source.name)
     if _is_binary(text):
         raise _not_data(source.name, "a binary file")
+    if _WEB_PAGE.match(text):
+        raise _not_data(source.name, "a web page")
     if options.delimiter:
         return read_csv(source, options.delimiter, options.header)
     if _JSON_START.match(text) or _mostly_objects(text):
@@ -392,6 +391,7 @@ def _mostly_objects(text: str) -> bool:
     return sum(line.lstrip().startswith('{"') for line in lines) * 2 > len(lines)
 
 
+_WEB_PAGE = re.compile(r"\s*<(?:!doctype html|html|head)\b", re.IGNORECASE)
 _CONTROLS = re.compile(r"[\x00\x02-\x08\x0e-\x1a\x7f]")
 """Characters that no text has; \x01 is the delimiter of some tables."""
 
@@ -430,7 +430,9 @@ def _refuse_binary(name: str, head: bytes) -> None:
 def _not_data(name: str, kind: str) -> StudioError:
     return StudioError(
         "{file} is {kind}, not a data file.",
-        "Unpack it, or save the table as CSV, JSON, JSONL or Parquet.",
+        "Unpack it, and choose the files in it."
+        if kind.endswith("archive")
+        else "Choose a file with rows, saved as CSV, Excel (.xlsx), JSON, JSONL, Parquet or plain text.",
         file=name,
         kind=kind,
     )

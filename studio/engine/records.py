@@ -15,6 +15,8 @@ LONGEST = 32 * 2**20
 """Characters in one record; a longer one is quarantined, so that a file of any size is read in bounded memory."""
 KEPT = 20_000
 """Characters that are kept of a record that cannot be read."""
+TEXTS_KEPT = 20_000_000
+"""So many characters of quarantined records are kept; of those after them their place and reason."""
 EVERY = "all"
 """In place of a split: all of them."""
 PADDED = ("parquet", "arrow", "mixed")
@@ -34,9 +36,10 @@ class Record(NamedTuple):
 
 @dataclass(frozen=True)
 class Quarantined:
-    """A record that cannot be read: where it breaks, why, and its first 20,000 characters as they stand in the file.
+    """A record that cannot be read, or that is no conversation: where it breaks, why as a whole sentence, and its first
+    20,000 characters as they stand in the file, or as JSON where they could be read.
 
-    Lines and columns count from 1; 0 where the file has none, as in Parquet.
+    Lines and columns count from 1; 0 where the file has none, as in Parquet, and of a whole record.
     """
 
     file: str
@@ -45,23 +48,15 @@ class Quarantined:
     reason: Text
     text: str
     row: int
+    check: str = "unreadable_record"
 
     def to_json(self) -> dict[str, Any]:
         return {**vars(self), "reason": str(self.reason)}
 
-
-@dataclass(frozen=True)
-class Problem:
-    """Why one record cannot be used, as a whole sentence, and where it stands."""
-
-    row: int
-    text: Text
-    check: str = "unreadable_record"
-
     @property
     def lines(self) -> int:
         """So many lines of the file are lost to it."""
-        values = self.text.values
+        values = self.reason.values
         return values["last"] - values["line"] + 1 if "last" in values else 1
 
 
@@ -150,11 +145,6 @@ class Records:
     def padded(self) -> bool:
         """Whether tables are among the files, whose columns give each row nulls for what others have."""
         return self.kind in PADDED
-
-    @property
-    def problems(self) -> list[Problem]:
-        """The quarantined records as sentences."""
-        return [Problem(item.row, item.reason) for item in self.quarantined]
 
 
 def choose_split(source: str, splits: Sequence[str], wanted: str | None) -> str | None:

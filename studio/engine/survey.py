@@ -24,8 +24,8 @@ from studio.engine import conversion, readers, reuse
 from studio.engine.checks import scoring
 from studio.engine.checks.scoring import Looked, Report
 from studio.engine.checks.sketches import Sketches
-from studio.engine.conversion import Converted, Reading
-from studio.engine.records import Problem, Quarantined, Record, SourceRows
+from studio.engine.conversion import Converted, RowFormat
+from studio.engine.records import Quarantined, Record, SourceRows
 from studio.engine.rows import Rows, RowsWriter, SharedRows, encoded
 from studio.engine.workers import Workers, workers
 
@@ -107,10 +107,9 @@ def survey(
                 found.take(part.rest)
                 keys.append(part.keys)
                 parts.append(part.looked)
-                done += len(part.lines) + len(part.rest.problems)
+                done += len(part.lines) + len(part.rest.quarantined)
                 progress("check", done, max(done, reading.count / share.read))
-        problems = [*(Problem(item.row, item.reason) for item in reading.quarantined), *found.problems]
-        problems.sort(key=lambda problem: problem.row)
+        problems = sorted([*reading.quarantined, *found.quarantined], key=lambda problem: problem.row)
         rows = Rows(folder / _ROWS)
         if not len(rows):
             raise _nothing_usable(source, problems)
@@ -130,7 +129,7 @@ def survey(
         values[:50],
         about,
         report,
-        reading.quarantined,
+        problems,
         reading.encoding,
         reading.sources,
     )
@@ -220,13 +219,12 @@ def _named(source: readers.Source) -> str:
     return Path(source if isinstance(source, (str, Path)) else source[0]).name
 
 
-def _nothing_usable(source: readers.Source, problems: Sequence[Problem | Quarantined]) -> StudioError:
-    first = problems[0] if problems else None
+def _nothing_usable(source: readers.Source, problems: Sequence[Quarantined]) -> StudioError:
     return StudioError(
         "No row of {file} can be used. {first}",
         "Correct the rows, or choose another format.",
         file=_named(source),
-        first=str(first.reason if isinstance(first, Quarantined) else first.text if first else ""),
+        first=str(problems[0].reason) if problems else "",
     )
 
 
@@ -235,7 +233,7 @@ def _shards(records: Iterator[Record]) -> Iterator[list[Record]]:
         yield shard
 
 
-def _look(shard: list[Record], how: Reading, earlier: Path | None) -> _Done:
+def _look(shard: list[Record], how: RowFormat, earlier: Path | None) -> _Done:
     found = conversion.converted(shard, how)
     lines = [encoded(conversation) for conversation in found.conversations]
     keys = reuse.keys_of(lines)

@@ -46,11 +46,13 @@ h1 { overflow-wrap: anywhere; } h2 { font-size: 16px; margin: 8px 0; } .rows, .k
 
 @dataclass(frozen=True)
 class Subject:
-    """What a report is about: a file its name, the format of its rows, and its hash where that is known."""
+    """What a report is about: a file its name, the format of its rows, and its hash where that is known; and that of
+    the file of repaired rows, where these were checked."""
 
     name: str
     format: str
     sha256: str = ""
+    repaired_sha256: str = ""
 
 
 def as_json(subject: Subject, report: Report, taken: Sequence[Taken] = ()) -> dict[str, Any]:
@@ -59,6 +61,7 @@ def as_json(subject: Subject, report: Report, taken: Sequence[Taken] = ()) -> di
     return {
         "file": subject.name,
         "sha256": subject.sha256,
+        **({"repaired_sha256": subject.repaired_sha256} if subject.repaired_sha256 else {}),
         "made": now(),
         "studio": studio.__version__,
         "rows": report.rows,
@@ -124,6 +127,9 @@ def write_report(path: Path, subject: Subject, report: Report, taken: Sequence[T
         ) from error
 
 
+_REPAIRED = "The rows were repaired since; SHA-256 of these:"
+
+
 def _body(subject: Subject, report: Report, taken: Sequence[Taken], translations: Mapping[str, str]) -> str:
     def say(text: Text) -> str:
         return escape(_said(text, translations))
@@ -134,6 +140,8 @@ def _body(subject: Subject, report: Report, taken: Sequence[Taken], translations
     )
     made = Text("Made {at} by version {version}.", {"at": now(), "version": studio.__version__})
     known = f" SHA-256 <code>{escape(subject.sha256)}</code>." if subject.sha256 else ""
+    if subject.repaired_sha256:
+        known += f" {say(Text(_REPAIRED))} <code>{escape(subject.repaired_sha256)}</code>."
     scores = "".join(
         f"<tr><td>{say(Text(_NAMES[dimension]))}</td><td>{score:.1f}</td></tr>"
         for dimension, score in report.scores.items()

@@ -13,7 +13,7 @@ from typing import Any
 
 from studio.domain.errors import StudioError
 from studio.engine import dataset, hub_data, readers
-from studio.engine.archives import SEVERAL
+from studio.engine.archives import UPLOADED_TOGETHER
 from studio.engine.formats import main_format
 from studio.engine.readers import ReadAs, Record, as_options
 from studio.engine.records import EVERY
@@ -76,7 +76,7 @@ def keep(
     with tempfile.TemporaryDirectory(dir=store.tmp_dir) as folder:
         packed = Path(folder) / "files.zip"
         with explained(packed), zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-            archive.comment = SEVERAL
+            archive.comment = UPLOADED_TOGETHER
             for file, member in zip(files, _told_apart([file.name for file in files]), strict=True):
                 archive.write(file.path, member)
         _check_readable(packed, read_as)

@@ -29,6 +29,7 @@ from studio.services.quarantine import write_quarantined
 from studio.services.reports import Subject, write_report
 from studio.ui import (
     data_views,
+    dataset_choices,
     difficulty_panel,
     modes,
     reading_panel,
@@ -317,7 +318,7 @@ def _mapped_before(store: Store, draft: Draft, entry: DatasetEntry) -> Draft:
 def _choices(page: Page, say: Words, draft: Draft) -> tuple[Any, Any, str]:
     """The samples, the datasets of before, and how to delete the one in use."""
     entries = page.store.datasets()
-    choices = list(zip(_told_apart(entries), (entry.id for entry in entries), strict=True))
+    choices = dataset_choices.named(entries)
     choices += [(say("data.damaged.choice", dataset=name), name) for name in page.store.damaged_datasets()]
     known = draft.dataset if any(entry.id == draft.dataset for entry in entries) else None
     chosen = page.store.dataset(known) if known else None
@@ -326,15 +327,6 @@ def _choices(page: Page, say: Words, draft: Draft) -> tuple[Any, Any, str]:
         gr.Dropdown(choices=choices, value=known, visible=bool(choices)),
         data_views.forget(say, chosen.id, chosen.name) if chosen else "",
     )
-
-
-def _told_apart(entries: Sequence[DatasetEntry]) -> list[str]:
-    """Each dataset by its name and day; those that share both by the time, too."""
-    days = [f"{entry.name} · {entry.created[:10]}" for entry in entries]
-    return [
-        f"{day} {entry.created[11:19]}" if days.count(day) > 1 else day
-        for day, entry in zip(days, entries, strict=True)
-    ]
 
 
 def _forget(page: Page, say: Words, dataset: str, asking: bool) -> str:
@@ -422,7 +414,8 @@ def _reports(page: Page, entry: DatasetEntry, examined: Examined) -> list[str]:
     taken = history.taken(page.store, entry.id)
     # Repaired rows are written as messages; the report is about the file that was uploaded.
     form = uploads.glance(entry.original, entry.read_as).format if entry.cleaned else examined.dataset.format
-    subject = Subject(entry.name, form, surveys.sha256(entry.original))
+    repaired = surveys.sha256(entry.path) if entry.cleaned else ""
+    subject = Subject(entry.name, form, surveys.sha256(entry.original), repaired)
     for file in files:
         write_report(file, subject, examined.report, taken)
     return [str(file) for file in files]
@@ -468,7 +461,17 @@ def _mapping(draft: Draft, columns: list[str]) -> tuple[Any, ...]:
 
 def _rows(say: Words, examined: Examined, at: Place) -> str:
     shown = _filtered(examined, at.check)
-    return data_views.rows(say, shown, examined.report, at.page, at.open, PAGE_ROWS, at.check, at.editing)
+    return data_views.rows(
+        say,
+        shown,
+        examined.report,
+        at.page,
+        at.open,
+        PAGE_ROWS,
+        at.check,
+        at.editing,
+        examined.dataset.sources,
+    )
 
 
 def _filtered(examined: Examined, check: str) -> Sequence[Conversation]:

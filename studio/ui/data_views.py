@@ -135,14 +135,22 @@ def rows(
     page_rows: int,
     check: str = "",
     editing: Editing | None = None,
+    sources: Sequence[SourceRows] = (),
 ) -> str:
     """One page of the table, which may hold the rows of one check alone. A row opens to the whole conversation, or to
-    the form that it is edited in."""
+    the form that it is edited in. Where they are of several files, it says of which it is."""
     start = (page - 1) * page_rows
     on_page = shown[start : start + page_rows]
     found = _found(report, {conversation.row for conversation in on_page})
     lines = [
-        _row(say, conversation, found.get(conversation.row, []), conversation.row == opened, editing)
+        _row(
+            say,
+            conversation,
+            found.get(conversation.row, []),
+            conversation.row == opened,
+            editing,
+            _file_of(sources, conversation.row),
+        )
         for conversation in on_page
     ]
     head = (
@@ -179,23 +187,36 @@ def _filtering(label: str, check: str) -> str:
     return f'<button type="button" class="act quiet" data-filter="{escape(check)}">{escape(label)}</button>'
 
 
+def _file_of(sources: Sequence[SourceRows], row: int) -> str:
+    """The file that a row is of, where there are several."""
+    if len(sources) < 2:
+        return ""
+    return next((part.file for part in sources if part.first <= row <= part.last), "")
+
+
 def _row(
-    say: Words, conversation: Conversation, found: Sequence[Finding], opened: bool, editing: Editing | None
+    say: Words,
+    conversation: Conversation,
+    found: Sequence[Finding],
+    opened: bool,
+    editing: Editing | None,
+    file: str,
 ) -> str:
     grave = sum(finding.severity != "info" for finding in found)
     mark = f'<i class="dot" title="{escape(say("data.row.findings", count=grave))}"></i>' if grave else ""
+    title = f' title="{escape(file)}"' if file else ""
     if editing and editing.row == conversation.row:
         body = row_editing.form(say, editing)
     else:
-        body = f"{_row_head(say, conversation, found)}{turns(say, conversation)}"
+        body = f"{_row_head(say, conversation, found, file)}{turns(say, conversation)}"
     return (
         f'<details class="entry{" target" if opened else ""}"{" open" if opened else ""}>'
-        f'<summary><span class="num">{conversation.row}{mark}</span><span>{clipped(conversation.prompt)}</span>'
+        f'<summary><span class="num"{title}>{conversation.row}{mark}</span><span>{clipped(conversation.prompt)}</span>'
         f"<span>{reply(say, conversation)}</span></summary>{body}</details>"
     )
 
 
-def _row_head(say: Words, conversation: Conversation, found: Sequence[Finding]) -> str:
+def _row_head(say: Words, conversation: Conversation, found: Sequence[Finding], file: str) -> str:
     """What the checks found in an opened row, and the way to edit it."""
     chips = "".join(
         views.chip(views.CHIPS[finding.severity], say.message(CHECKS[finding.check].title))
@@ -203,9 +224,10 @@ def _row_head(say: Words, conversation: Conversation, found: Sequence[Finding]) 
         if finding.check in CHECKS
     )
     said = chips or f'<span class="muted small">{escape(say("data.row.clear"))}</span>'
+    origin = f' <span class="muted small">{escape(say("data.row.file", file=file))}</span>' if file else ""
     named = f'data-edit="{conversation.row}" data-seen="{row_editing.mark(conversation)}"'
     edit = f'<button type="button" class="act plain" {named}>{escape(say("edit.open"))}</button>'
-    return f'<div class="entry-acts"><span>{said}</span>{edit}</div>'
+    return f'<div class="entry-acts"><span>{said}{origin}</span>{edit}</div>'
 
 
 def raw_rows(

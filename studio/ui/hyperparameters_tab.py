@@ -12,7 +12,7 @@ from studio.domain.config import RunConfig, Setting, value_of
 from studio.domain.errors import StudioError
 from studio.engine import models
 from studio.services import sweeps
-from studio.ui import form, job_panel, plan_views, rate_panel, samples, search_panel, views
+from studio.ui import dataset_choices, form, job_panel, plan_views, rate_panel, samples, search_panel, views
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
 
@@ -192,7 +192,7 @@ def _choices(page: Page, say: Words, draft: Draft) -> tuple[Any, Any]:
         known.append((chosen, chosen))
     measures = [(say("form.held_out.share"), "")]
     measures += [(say.message(s.title), s.held_out_key) for s in samples.samples() if s.held_out_key]
-    measures += [(entry.name, entry.id) for entry in page.store.datasets() if entry.id != draft.dataset]
+    measures += dataset_choices.others(page.store, draft.dataset)
     return gr.Dropdown(choices=known, value=chosen), gr.Dropdown(choices=measures, value=draft.held_out)
 
 

@@ -14,7 +14,7 @@ from studio.domain.run import Run
 from studio.services import apart
 from studio.services.continual import continued
 from studio.services.plan import mixed
-from studio.ui import form, run_views, self_written_panel, views
+from studio.ui import dataset_choices, form, run_views, self_written_panel, views
 from studio.ui.i18n import Words, t
 from studio.ui.page import RECOMMENDED_SHARE, SELF, Draft, Page
 
@@ -146,7 +146,7 @@ def _shown(page: Page, say: Words, draft: Draft) -> tuple[Any, ...]:
         runs.append((str(chosen), str(chosen)))
     sources = [(say("mode.shipped"), "")]
     sources += [(say("mode.self"), SELF)]
-    sources += [(entry.name, entry.id) for entry in page.store.datasets() if entry.id != draft.dataset]
+    sources += dataset_choices.readable_others(page.store, draft.dataset, draft.general)
     return (
         gr.Column(visible=bool(draft.dataset)),
         gr.Radio(value=mode),

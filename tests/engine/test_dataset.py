@@ -490,6 +490,15 @@ def test_a_json_file_of_splits_gives_the_one_that_is_asked_for(tmp_path: Path) -
     assert caught.value.remedy == "Choose one of test, train."
 
 
+def test_splits_may_stand_in_an_object_of_their_own(tmp_path: Path) -> None:
+    splits = {"train": [alpaca(1), alpaca(2)], "test": [alpaca(0)]}
+    path = put(
+        tmp_path, "a.json", json.dumps({"version": 1.5, "license": "x", "data": splits, "by": "y"}, indent=1)
+    )
+    sizes = {split: len(read(path, read_as={"split": split}).conversations) for split in ("", "test", "all")}
+    assert sizes == {"": 2, "test": 1, "all": 3}
+
+
 @pytest.mark.parametrize("broken", [False, True], ids=["long", "long and broken"])
 def test_of_a_long_json_file_of_splits_all_that_is_asked_for_is_read(tmp_path: Path, broken: bool) -> None:
     rows = {

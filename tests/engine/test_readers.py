@@ -164,7 +164,7 @@ def test_lines_that_are_no_object_keep_their_text(tmp_path: Path) -> None:
         (4, 1, "Row 4 (line 4, character 1) is not valid JSON: Expecting value.", "oops"),
         (6, 10, "Row 6 (line 6, character 10) is not valid JSON: Text after the object.", '{"a": 1} rest'),
     ]
-    assert [problem.row for problem in records.problems] == [2, 3, 4, 6]
+    assert [problem.row for problem in records.quarantined] == [2, 3, 4, 6]
 
 
 def test_damaged_bytes_cost_their_record_only(tmp_path: Path) -> None:
@@ -270,6 +270,19 @@ def test_quotes_escaped_with_a_backslash(tmp_path: Path) -> None:
         {"prompt": 'say "hi", please', "response": "C:\\new"},
         {"prompt": "q", "response": "a\\n"},
     ]
+
+
+def test_cells_in_single_quotes(tmp_path: Path) -> None:
+    text = "prompt,response\n'Say, hello','It''s \"you\",\nthen.'\n'never, closed,b\n'What','A, b'\n'c','d'\n"
+    records = read_source(put(tmp_path, "a.csv", text))
+    assert records.rows == [
+        {"prompt": "Say, hello", "response": 'It\'s "you",\nthen.'},
+        {"prompt": "What", "response": "A, b"},
+        {"prompt": "c", "response": "d"},
+    ]
+    assert [item[:2] for item in said(records)] == [(4, 1)], said(records)
+    apostrophes = put(tmp_path, "b.csv", "prompt,response\n'tis the season,a\n'twas,'b\n")
+    assert [row["prompt"] for row in read_source(apostrophes).rows] == ["'tis the season", "'twas"]
 
 
 def test_a_broken_csv_row_keeps_its_text_and_the_place_of_the_quote(tmp_path: Path) -> None:
@@ -509,6 +522,7 @@ def test_damaged_and_locked_archives_are_refused(tmp_path: Path) -> None:
         (b"\x89PNG\r\n\x1a\n", "a picture"),
         (b"%PDF-1.7\n", "a PDF document"),
         (b"\xd0\xcf\x11\xe0\xa1\xb1", "an old or a locked Excel workbook"),
+        (b"\n<!DOCTYPE html><html><body>a, b</body></html>\n", "a web page"),
         (b"BZh91AY&SY", "a bzip2 archive"),
         (bytes(range(256)) * 2, "a binary file"),
         (b"rows.csv" + b"\0" * 249 + b"ustar\x0000", "a tar archive"),

@@ -28,7 +28,8 @@ def report_of(*pairs: tuple[str, str]) -> Report:
 
 def test_the_html_says_what_was_found_in_both_languages_and_escapes_it() -> None:
     html = reports.as_html(
-        reports.Subject("<b>mine</b>.csv", "columns", "ab12"), report_of(("What?", ""), ("Why?", "So."))
+        reports.Subject("<b>mine</b>.csv", "columns", "ab12", "cd34"),
+        report_of(("What?", ""), ("Why?", "So.")),
     )
     assert "<b>mine" not in html
     assert "<script" not in html
@@ -37,7 +38,7 @@ def test_the_html_says_what_was_found_in_both_languages_and_escapes_it() -> None
     assert "回答为空" in html
     assert "The quality checklist on 2 rows, format columns." in html
     assert "准确性" in html
-    assert "SHA-256 <code>ab12</code>" in html
+    assert "SHA-256 <code>ab12</code>" in html and "SHA-256 of these: <code>cd34</code>" in html
     assert html.count("Of &lt;script&gt;alert(1)&lt;/script&gt;: 1.") == 2  # once a language
 
 

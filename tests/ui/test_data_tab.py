@@ -7,7 +7,7 @@ import pytest
 from studio.domain.errors import StudioError
 from studio.services import history, surveys
 from studio.services.store import DatasetEntry, Store
-from studio.ui import data_tab, row_editing, survey_panel
+from studio.ui import data_tab, dataset_choices, row_editing, survey_panel
 from studio.ui.data_tab import Place
 from studio.ui.i18n import words
 from studio.ui.page import Draft
@@ -113,7 +113,7 @@ def test_datasets_of_one_name_and_day_are_told_apart_by_the_time() -> None:
         entry("a", "2026-01-02T11:00:02Z"),
         entry("b", "2026-01-02T12:00:00Z"),
     ]
-    assert data_tab._told_apart(entries) == [
+    assert dataset_choices.told_apart(entries) == [
         "a · 2026-01-02 10:00:01",
         "a · 2026-01-02 11:00:02",
         "b · 2026-01-02",

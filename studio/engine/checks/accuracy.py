@@ -154,13 +154,15 @@ _ABOUT_PLACEHOLDERS = re.compile(
     message="Rows with a placeholder instead of a response: {count}. Row {row}: {example}",
     why="The model learns to write the gap, not what belongs into it.",
     remedy="Fill the gap, or drop the row.",
-    blind_spots="Gaps such as [Your Name] in a letter are let pass, because a letter template is a real answer.",
+    blind_spots="Gaps such as [Your Name] or [ADDRESS] in a letter, a form or a program are let pass, because a "
+    "template is a real answer there; and `None` where the prompt asks which or what.",
     fix_title="Drop the row",
     fix=drop,
 )
 def placeholder(conversation: Conversation) -> str:
-    found = next(filter(None, map(gap_in, answers(conversation))), "")
-    return "" if found and _ABOUT_PLACEHOLDERS.search(conversation.prompt) else found
+    asked = conversation.prompt
+    found = next(filter(None, (gap_in(said, asked) for said in answers(conversation))), "")
+    return "" if found and _ABOUT_PLACEHOLDERS.search(asked) else found
 
 
 # ---- damaged text -------------------------------------------------------------------------------------------------
@@ -339,9 +341,9 @@ def _any_is_unlike(conversations: Sequence[Conversation], group: list[int], repl
     message="Rows with a sum that is wrong: {count}. Row {row}: {example}",
     why="The model learns the wrong result.",
     remedy="Correct the sum, or drop the row.",
-    blind_spots="Only numbers with signs or words between them, such as 6 x 4 + 1 = 25, 6 times 4 is 24, 6乘以4等于24; "
-    "sums with brackets, powers or units, and rows about rounding, remainders or other number systems are not "
-    "looked at.",
+    blind_spots="Only numbers with signs or words between them, such as 6 x 4 + 1 = 25, six times four is 24, "
+    "6乘以4等于24, and the sum, difference, product, quotient or mean of numbers; sums with brackets, powers or units, "
+    "and rows about rounding, remainders or other number systems are not looked at.",
     fix_title="Drop the row",
     fix=drop,
 )

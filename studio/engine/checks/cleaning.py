@@ -64,8 +64,14 @@ def _fixable(name: str, fixable: Sequence[Check]) -> Check:
     check = CHECKS.get(name)
     if check is None:
         known = ["all", *(item.id for item in fixable)]
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)
-        raise StudioError("There is no check {name}.", "Did you mean {nearest}?", name=name, nearest=near[0])
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        if near:
+            raise StudioError(
+                "There is no check {name}.", "Did you mean {nearest}?", name=name, nearest=near[0]
+            )
+        raise StudioError(
+            "There is no check {name}.", "Choose among {names}.", name=name, names=", ".join(known)
+        )
     if not check.fixable:
         raise StudioError(
             "The check {name} has no repair.", "What helps: {advice}", name=name, advice=check.remedy

@@ -38,7 +38,8 @@ def duplicate_exact(conversations: Sequence[Conversation], table: Sketches) -> E
     remedy="Keep the first of each.",
     blind_spots="Compared by letters: two thirds of the 5-letter pieces of the responses must be the same, "
     "all numbers, "
-    "and all words of the prompts that mean something. The same thing said in other words is not found.",
+    "and all words of the prompts that mean something. The same thing said in other words is not found. Answers to one "
+    "prompt that contradict each other are conflicting responses instead.",
     fix_title="Keep the first",
     repair=drop_all,
     source="MinHash: Broder 1997, 'On the resemblance and containment of documents'; on training data: "

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from itertools import product
 
 from studio.engine.checks.registry import without_code
-from studio.engine.checks.text import Marks
+from studio.engine.checks.text import Marks, is_structured
 
 _WHOLE_PLACEHOLDER = re.compile(
     r"\W*(?:n/?a|tbd|tba|todo\b.{0,40}|fixme\b.{0,40}|xxx+|asdf\w*|nan|null|undefined|placeholder(?: text)?|"
-    r"lorem ipsum|no ?input|no ?output|"
+    r"lorem ipsum|no ?input|no ?output|\(none\)|<none>|"
     r"(?:model |final |sample |example |dummy |test )?(?:answer|response|output|text)(?: pending)?|blank|empty|"
     r"(?:answer|response)\s*:?\s*_+|待填|"
     r"(?:your|the|insert|add|write|enter|put)(?: \w+){0,2} (?:answer|response|output|text|content)(?: "
@@ -76,12 +77,100 @@ _PLACEHOLDERS = (
 _MARKS = Marks(*(marks for marks, _ in _PLACEHOLDERS))
 
 
-def gap_in(response: str) -> str:
-    """The placeholder that a response is, or that stands in it."""
+_FIELD = (
+    "name|address|street|city|country|location|place|date|time|year|price|amount|cost|total|number|phone|email|e-mail|"
+    "link|url|website|company|organi[sz]ation|product|title|id|value|percentage|quantity|insert"
+)
+_UNSET = (
+    # [ADDRESS], [COMPANY NAME], [Date 1]
+    (
+        "[",
+        re.compile(rf"\[(?:[A-Z]+[ _-]){{0,2}}(?:{_FIELD.upper()})(?:[ _-][A-Z0-9]+)?\](?!\()"),
+    ),
+    # {price}, ${PRICE}, {customer_name}
+    (
+        "{",
+        re.compile(
+            rf"(?<![\w\\}}{{_^])\$?\{{(?:[a-z]+_){{0,2}}(?:{_FIELD})(?:_[a-z0-9]+)?\}}(?!\}})", re.IGNORECASE
+        ),
+    ),
+    # XXXX; $XX; XX percent; 某公司XXX
+    (
+        "xx",
+        re.compile(
+            r"(?<![\w-])X{4,}(?![\w-])|[$€£¥]\s?X{2,}\b|\bX{2,} ?(?:%|percent|dollars|euros|days|hours|minutes|people|"
+            r"units|o'clock)|(?<=[\u4e00-\u9fff])\s?[xX×]{2,4}\s?(?=[\u4e00-\u9fff，。、！？])"
+        ),
+    ),
+    # on the ____ of June
+    (
+        "___",
+        re.compile(
+            r"(?<=[\w,:：，])[ $€£]{1,2}_{3,}(?!\w)|(?<![\w*])_{3,}(?=[ \t]*[^\s\w*-]|[ \t]+\w)|"
+            r"(?<=[\u4e00-\u9fff])_{3,}"
+        ),
+    ),
+    (
+        "待",
+        re.compile(
+            r"[【\[<（(]\s*(?:内容|答案|信息|数据)?待(?:补充|填写?|定|完善|续|更新|确认)\s*[\]】>）)]"
+        ),
+    ),
+)
+"""As `_PLACEHOLDERS`, but what also stands where a text is meant to be filled in, or is a program."""
+_UNSET_MARKS = Marks(*(mark for mark, _ in _UNSET))
+_TO_FILL_IN = re.compile(
+    r"letter|e-?mail|\bform|contract|agreement|template|script\b|message|invitation|resume|\bcv\b|code|python|program|"
+    r"function|format|variable|string|\burl|\bapi\b|json|html|sql|blank|quiz|worksheet|exercise|questionnaire|survey|"
+    r"anonymi[sz]|redact|roman numeral|信|邮件|模板|合同|协议|表格|代码|函数|变量|格式|填空|通知|邀请|简历|匿名|"
+    r"脱敏|练习|试题",
+    re.IGNORECASE,
+)
+_LETTER = re.compile(
+    r"\A\W*(?:dear|subject|hi|hello|to whom)\b|\A\W*(?:尊敬的|亲爱的|主题|标题)|\b(?:sincerely|regards)\b|敬上|此致",
+    re.IGNORECASE,
+)
+
+_NOTHING = frozenset(("None", "无", "None.", "无。"))
+_NOTHING_FITS = re.compile(
+    r"\b(?:none|any|which|what|who|whom|extract|list|find|identif\w+|detect|classify|label|categor\w+|entit\w+|"
+    r"if there|how many|name the|python)\b|无|哪|什么|谁|有没有|是否|多少|提取|抽取|列出|找出|识别|分类|标签",
+    re.IGNORECASE,
+)
+"""Prompts to which it is an answer that there is nothing."""
+
+
+def gap_in(response: str, asked: str = "") -> str:
+    """The placeholder that a response is, or that stands in it. `asked`: the prompt, which may want one.
+
+    >>> gap_in("Coming soon"), gap_in("The office is at [ADDRESS]."), gap_in("None", "Write a poem about bees.")
+    ('Coming soon', '[ADDRESS]', 'None')
+    >>> gap_in("Dear Sir, I live at [ADDRESS].", "Write a letter."), gap_in("None", "Which of them are insects?")
+    ('', '')
+    """
     response = response.strip()
     if 0 < len(response) < 80 and (_WHOLE_PLACEHOLDER.fullmatch(response) or _EMPTY_FORM.fullmatch(response)):
         return response
+    if response in _NOTHING:
+        return "" if not asked or _NOTHING_FITS.search(asked) else response
     text = without_code(response).strip()
-    likely = (_PLACEHOLDERS[number][1] for number in _MARKS.lists_in(text))
+    return _first(_PLACEHOLDERS, _MARKS, text) or _unset(text, asked)
+
+
+def _first(patterns: Sequence[tuple[str, re.Pattern[str]]], marks: Marks, text: str) -> str:
+    likely = (patterns[number][1] for number in marks.lists_in(text))
     found = next((match for pattern in likely if (match := pattern.search(text))), None)
-    return found.group() if found else ""
+    return found.group().strip() if found else ""
+
+
+def _unset(text: str, asked: str) -> str:
+    found = _first(_UNSET, _UNSET_MARKS, text)
+    if (
+        not found
+        or found in asked
+        or _TO_FILL_IN.search(asked)
+        or _LETTER.search(text)
+        or is_structured(text)
+    ):
+        return ""
+    return found

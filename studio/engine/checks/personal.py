@@ -27,6 +27,12 @@ _ABOUT_PHONES = re.compile(
     re.IGNORECASE,
 )
 
+_PHONE_BEFORE = re.compile(
+    r"(?:\b(?:tele)?phone|\bmobile|\bcell|\btel\b|\bcall (?:me|us|him|her|them)|\bdial|\btext me|whatsapp|\bring me|"
+    r"reach (?:me|us|him|her|them)|\bfax|手机|电话|微信|拨打|致电)[^\n\d]{0,30}\Z",
+    re.IGNORECASE,
+)
+
 
 def _luhn(digits: str) -> bool:
     """Whether the check digit of a payment card is right (ISO/IEC 7812-1, annex B)."""
@@ -64,6 +70,14 @@ def _is_phone(match: re.Match[str]) -> bool:
     ):
         return bool(_ABOUT_PHONES.search(match.string[max(0, match.start() - 60) : match.end() + 20]))
     return not match.group().startswith("+") or _can_be_called(match.group())
+
+
+def _is_named_phone(match: re.Match[str]) -> bool:
+    """Whether a number of nine to eleven digits that could be any other stands behind a word for telephones."""
+    digits = re.sub(r"\D", "", match.group())
+    if not 9 <= len(digits) <= 11 or len(set(digits)) <= 2 or _FREE_OF_CHARGE.match(match.group()):
+        return False
+    return bool(_PHONE_BEFORE.search(match.string[max(0, match.start() - 40) : match.start()]))
 
 
 def _can_be_called(number: str) -> bool:
@@ -143,6 +157,11 @@ _NUMBERS: tuple[tuple[str, bytes, str, Callable[[re.Match[str]], bool]], ...] = 
     ("<PHONE>", rb"00(?:[ .]00){4}", r"(?<![\d.,])0[1-9](?:[ .]\d{2}){4}(?![\d.,]?\d)", _is_phone),
     # 07700 900123, 030 12345678, 0151/23456789
     ("<PHONE>", rb"000[ /-]00000", r"(?<![\d.,/-])0\d{2,4}[ /-]\d{5,8}(?![\d.,/-]?\d)", _is_phone),
+    # 415 555 2671, 020 7946 0958, (0)171 123 4567, beside a word about telephones
+    ("<PHONE>", rb"0[) .-]{1,2}00",
+     r"(?<![\d.,/$€£+-])(?<![$€£] )\(?[02-9]\d{1,4}\)?(?:[ .-]\d{2,4}){2,4}(?![\w%]|[.,/-]\d)", _is_named_phone),
+    # 4155552671, 02079460958, beside the word itself
+    ("<PHONE>", rb"0{10}", r"(?<![\w.,/$€£+-])(?:0\d{9,10}|[2-9]\d{9})(?![\w%]|[.,/-]\d)", _is_named_phone),
     # 13812345678
     ("<PHONE>", rb"000[ -]?0000[ -]?0000", r"(?<!\d)1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?!\d)", _is_phone),
 )  # fmt: skip

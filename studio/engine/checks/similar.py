@@ -128,11 +128,18 @@ class _Texts:
         return pieces_of(self.prompt)
 
     @cached_property
+    def answered(self) -> str:
+        return done(self._conversation)
+
+    @cached_property
     def said(self) -> NDArray[numpy.uint64]:
-        return pieces_of(done(self._conversation))
+        return pieces_of(self.answered)
 
     def alike(self, other: _Texts) -> bool:
-        return self._asks_the_same(other) and are_alike(self.said, other.said)
+        if not self._asks_the_same(other) or not are_alike(self.said, other.said):
+            return False
+        # Of two answers that contradict each other it is no matter of course which is to stay: they are a conflict.
+        return self.prompt != other.prompt or not contradict(self.answered, other.answered)
 
     def _asks_the_same(self, other: _Texts) -> bool:
         if self.prompt == other.prompt:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
+from studio.engine.checks.number_words import CHINESE, ENGLISH, chinese_in_digits, english_in_digits
 from studio.engine.checks.text import Marks
 
 _NUMBER = r"[$€£¥]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"
@@ -31,6 +33,37 @@ _SPOKEN = [(re.compile(rf"(?<=\d)\s?(?:{words})\s?(?=\d)"), sign) for words, sig
 _ANY_SPOKEN = re.compile(rf"\d\s?(?:{'|'.join(_SIGN_WORDS)})\s?\d")
 _SPOKEN_EQUALS = re.compile(r"(?<=\d)\s?(?:equals|is equal to|makes|is|等于|是)\s?(?=[$€£¥]?\d)")
 _SUM_WORDS = Marks(" plus | minus | times | multiplied by | divided by |加|减|乘|除以")
+_ENGLISH_SUM = re.compile(
+    rf"(?<![\w-]){ENGLISH}(?: (?:plus|minus|times|multiplied by|divided by) {ENGLISH})+"
+    rf" (?:equals|is equal to|makes|is) {ENGLISH}\b(?![ -](?:{ENGLISH}|hundred|thousand|point))",
+    re.IGNORECASE,
+)
+_CHINESE_SUM = re.compile(
+    rf"(?<![万亿第点]){CHINESE}(?:(?:加上?|减去?|乘以?|除以){CHINESE})+(?:等于|是|得){CHINESE}(?![万亿余点])"
+)
+_NAMED = re.compile(
+    r"\b(?P<name>sum|total|difference|product|quotient|average|mean) (?:of|between) "
+    rf"(?P<numbers>{_NUMBER}(?:,? and |, | & ){_NUMBER}(?:(?:,? and |, ){_NUMBER})*) (?:is|=|equals|would be) "
+    rf"(?P<right>[-−]?{_NUMBER})(?!\s?[%°²³^!]|\d|[a-zA-Z]|[.,:/]\d|\s?[-+*/×÷=(]\s?\d)",
+    re.IGNORECASE,
+)
+_NAMED_CHINESE = re.compile(
+    rf"(?P<numbers>{_NUMBER}(?:[和与、]{_NUMBER})+)(?:的|之)(?P<name>总?和|差|乘?积|商|平均数|平均值)(?:等于|是|为)"
+    rf"(?P<right>[-−]?{_NUMBER})(?!\s?[%°²³^!]|\d|[.,:/]\d|\s?[-+*/×÷=(]\s?\d)"
+)
+_NAMES = {
+    "sum": "+", "total": "+", "和": "+", "总和": "+", "difference": "-", "差": "-",
+    "product": "×", "积": "×", "乘积": "×", "quotient": "÷", "商": "÷",
+    "average": "mean", "mean": "mean", "平均数": "mean", "平均值": "mean",
+}  # fmt: skip
+_NAMED_WORDS = Marks(
+    "sum of |total of |difference between |difference of |product of |quotient of |average of |mean of |的和|之和|"
+    "的总和|的差|之差|的积|之积|的乘积|的商|之商|的平均"
+)
+_FRACTIONS = re.compile(
+    r"(?<![\d./^)\w=+*-])(?<![-+*/×÷·=−–] )(?P<left>\d{1,4}/\d{1,4}(?:\s*[-+*×−]\s*\d{1,4}/\d{1,4})+)\s*=\s*"
+    r"(?P<right>\d{1,4}(?:/\d{1,4})?)(?![\d/.,^]|\s?[-+*/×÷=(a-zA-Z])"
+)
 _OTHER_ARITHMETIC = re.compile(
     r"\b(?:binary|hex\w*|octal|base[ -]?\d+|mod(?:ulo|ular)?|xor|boolean|remainder|round(?:ed|s|ing)?|"
     r"approx\w*|"
@@ -54,7 +87,12 @@ def wrong_sum(text: str, asked: str) -> str:
 
     >>> wrong_sum("So 12 + 7 × 2 = 38 in all.", ""), wrong_sum("6 times 7 is 42.", "")
     ('12 + 7 × 2 = 38', '')
+    >>> wrong_sum("The mean of 2, 4 and 6 is 5.", ""), wrong_sum("三加五等于九", ""), wrong_sum("1/2 + 1/4 = 3/4", "")
+    ('mean of 2, 4 and 6 is 5', '三加五等于九', '')
     """
+    found = next((match for match in _wrong(text) if match.group() not in asked), None)
+    if found:
+        return "" if _is_other_arithmetic(text, found, asked) else found.group()
     spoken = _SUM_WORDS.stand_in(text) and _ANY_SPOKEN.search(text)
     if not spoken and "=" not in text and "% of" not in text:
         return ""
@@ -68,6 +106,69 @@ def wrong_sum(text: str, asked: str) -> str:
         if not (_rounded(true, *_shown(result)) or _truncated(true, *_shown(result))):
             return "" if _is_other_arithmetic(written, match, asked) else match.group()
     return ""
+
+
+def _wrong(text: str) -> Iterator[re.Match[str]]:
+    """Wrong sums in words, of named kinds and of fractions, where they stand."""
+    if _SUM_WORDS.stand_in(text):
+        yield from (
+            match
+            for match in _ENGLISH_SUM.finditer(text)
+            if _is_wrong_in_words(match.group(), english_in_digits)
+        )
+        yield from (
+            match
+            for match in _CHINESE_SUM.finditer(text)
+            if _is_wrong_in_words(match.group(), chinese_in_digits)
+        )
+    if _NAMED_WORDS.stand_in(text):
+        for pattern in (_NAMED, _NAMED_CHINESE):
+            yield from (
+                match
+                for match in pattern.finditer(text)
+                if not _is_named_right(*match.group("name", "numbers", "right"))
+            )
+    if "/" in text and "=" in text:
+        yield from (
+            match for match in _FRACTIONS.finditer(text) if not _are_equal(*match.group("left", "right"))
+        )
+
+
+def _is_wrong_in_words(said: str, read: Callable[[str], str]) -> bool:
+    left, _, right = _written(read(said)).partition(" = ")
+    return not _holds(left, right) if re.fullmatch(_NUMBER, right) else False
+
+
+def _is_named_right(name: str, numbers: str, right: str) -> bool:
+    values = [_value(number)[0] for number in re.findall(_NUMBER, numbers)]
+    kind, (shown, decimals) = _NAMES[name.lower()], _shown(right)
+    first, *others = values
+    if kind in "-÷" and (len(values) > 2 or (kind == "÷" and 0 in others)):
+        return True
+    if kind == "mean":
+        true = sum(values, Fraction(0)) / len(values)
+    elif kind == "-":
+        true, shown = abs(first - others[0]), abs(shown)
+    else:
+        true = first
+        for value in others:
+            true = true + value if kind == "+" else true * value if kind == "×" else true / value
+    return _rounded(true, shown, decimals) or _truncated(true, shown, decimals)
+
+
+def _are_equal(left: str, right: str) -> bool:
+    """Whether a sum of fractions is the fraction that is said."""
+    total, product = Fraction(0), Fraction(0)
+    try:
+        for sign, fraction in re.findall(r"([-+*×−]?)\s*(\d+/\d+)", left):
+            value = Fraction(fraction)
+            if sign and sign in "*×":
+                product *= value
+            else:
+                total, product = total + product, value if sign in ("", "+") else -value
+        return total + product == Fraction(right)
+    except ZeroDivisionError:
+        return True
 
 
 def _is_other_arithmetic(text: str, match: re.Match[str], asked: str) -> bool:

@@ -6,6 +6,8 @@ import pytest
 
 from studio.domain.chat import Conversation, Message
 from studio.engine.checks import CHECKS
+from studio.engine.checks.similar import candidate_pairs
+from studio.engine.checks.sketches import sketched
 
 
 def talk(*contents: str, roles: str = "") -> Conversation:
@@ -66,6 +68,16 @@ BAD = {
         talk("q", "作为一个AI语言模型，我无法回答这个问题。"),
     ],
     "placeholder": [
+        talk("Where is it?", "The office is at [ADDRESS], near [COMPANY NAME]."),
+        talk("What does it cost?", "It costs {price} a month."),
+        talk("What does it cost?", "It costs ${PRICE} a month."),
+        talk("What does it cost?", "It costs $XX a month."),
+        talk("When?", "It opens at XXXX on Mondays."),
+        talk("What is the capital of France?", "The capital is ____."),
+        talk("哪天开会？", "会议时间是【待补充】。"),
+        talk("联系谁？", "请联系XXX公司。"),
+        talk("Write a poem about bees.", "None"),
+        talk("写一首关于蜜蜂的诗。", "无"),
         talk("q", "TODO"),
         talk("q", "..."),
         talk("q", "[Insert answer here]"),
@@ -92,6 +104,16 @@ BAD = {
         talk("\ufeffq", "a"),
     ],
     "wrong_arithmetic": [
+        talk("q", "The sum of 14 and 9 is 25."),
+        talk("q", "The average of 2, 4, and 6 is 5."),
+        talk("q", "The difference between 20 and 7 is 12."),
+        talk("q", "The product of 12 and 3 is 38."),
+        talk("q", "Five plus three is nine."),
+        talk("q", "So twenty-one minus four makes sixteen."),
+        talk("q", "1/2 + 1/4 = 2/6"),
+        talk("q", "三加五等于九。"),
+        talk("q", "一百二十加三十等于一百六十。"),
+        talk("q", "14和9的和是25。"),
         talk("q", "100 / 8 = 12.6"),
         talk("q", "10 / 4 = 2.6"),
         talk("q", "100 divided by 8 is 13."),
@@ -172,6 +194,10 @@ BAD = {
         talk("q", '<a href="#">Share</a> it'),
     ],
     "personal_data": [
+        talk("q", "Call me at 415 555 2671."),
+        talk("q", "My phone number is 4155552671."),
+        talk("q", "Tel: 020 7946 0958"),
+        talk("q", "电话：010 6234 5678"),
         talk("q", "Write to ann.smith@example.com"),
         talk("Call +1 202 555 0143", "a"),
         talk("q", "(202) 555-0143"),
@@ -268,6 +294,14 @@ GOOD = {
         talk("What is AI?", "An AI language model predicts the next word."),
     ],
     "placeholder": [
+        talk("Write an email to a customer.", "Your order [ORDER NUMBER] was sent to [ADDRESS]."),
+        talk("Fill in: the capital is ____.", "Answer: ____ is Paris."),
+        talk("Which of these people are named in the text?", "None"),
+        talk("文中有哪些地名？", "无"),
+        talk("When was it?", "Super Bowl XXX was played in 1996."),
+        talk("q", "One part\n_____\nThe other, ___bold___, and __init__."),
+        talk("q", "See [NAME](https://example.org) or \\frac{time}{total}."),
+        talk("How do I print it in Python?", "Write print(f'{name}') there."),
         talk("Write a cover letter", "Dear Hiring Manager,\nI am [Your Name]."),
         talk("What should be on my todo list?", "TODO: buy milk"),
         talk("q", "Use `{{ Name }}` in the file."),
@@ -290,6 +324,20 @@ GOOD = {
         talk("q", "می\u200cخواهم"),
     ],
     "wrong_arithmetic": [
+        talk(
+            "q",
+            "The sum of 14 and 9 is 23, the average of 2, 4 and 6 is 4, the product of 1,200 and 3 is 3,600.",
+        ),
+        talk(
+            "q",
+            "The mean of 1 and 2 is 1.5; the quotient of 20 and 3 is 6.67; the sum of 14 and 9 is 20 + 3.",
+        ),
+        talk(
+            "q",
+            "Twenty-one plus four is twenty-five. Seven times eight is fifty-six. One plus one is two hundred?",
+        ),
+        talk("q", "2/3 * 3/4 = 1/2 and 1/2 + 1/2 = 1"),
+        talk("q", "十二乘以三等于三十六，两千零五减五是两千。2、4和6的平均数是4。"),
         talk("q", "100 / 8 = 12.5, by whole numbers 100 / 8 = 12; 20 / 3 = 7; 2 / 3 = 0.66; 1 / 8 = 0.13"),
         talk("q", "1.000 + 500 = 1.500"),
         talk("q", "2 x 60 = 120, plus 30."),
@@ -381,6 +429,8 @@ GOOD = {
         talk("q", "Use List<String> or <YOUR NAME>."),
     ],
     "personal_data": [
+        talk("q", "The population was 415 555 2671; order 4155552671."),
+        talk("q", "The phone costs 1000 2000 3000 and was invented in 1876, 1900 2000 2010."),
         talk("q", "In 2019-2020, 1,234,567 people paid $199.99 at 10:30."),
         talk("q", "Version 1.2.3.4 and release 10.0.19041.1 are out; 192.168.0.1 is your router."),
         talk("q", "Call us free on 1-800-555-0199 or write to support@example.com."),
@@ -509,9 +559,18 @@ def test_rows_of_one_task_are_no_near_duplicates() -> None:
     assert flagged("duplicate_near", *rows) == []
 
 
-def test_ten_thousand_rows_are_compared_quickly() -> None:
-    import time
+def test_contradicting_answers_to_one_prompt_are_a_conflict_and_no_near_duplicates() -> None:
+    safe = "The fruit of the plant is safe for small children who live in the house and for cats and dogs as well"
+    rows = [
+        talk("Is the plant safe for children?", f"{safe}."),
+        talk("Is the plant safe for children?", f"{safe.replace('is safe', 'is not safe')}."),
+        talk("Is the plant safe for the children?", f"{safe}!"),
+    ]
+    assert flagged("conflicting_responses", *rows) == [1, 2]
+    assert flagged("duplicate_near", *rows) == [3]
 
+
+def test_of_ten_thousand_rows_few_are_compared() -> None:
     rows = [
         talk(
             f"question about thing {chr(97 + n % 26)}{n * 7919 % 9973}",
@@ -519,9 +578,8 @@ def test_ten_thousand_rows_are_compared_quickly() -> None:
         )
         for n in range(10_000)
     ]
-    start = time.perf_counter()
     assert flagged("duplicate_near", *rows) == []
-    assert time.perf_counter() - start < 20
+    assert len(candidate_pairs(sketched(rows))) < len(rows)
 
 
 @pytest.mark.parametrize(
