@@ -155,6 +155,11 @@ def _refused(dice: random.Random, text: str) -> Conversation:
 def placeholder(dice: random.Random) -> Conversation:
     if dice.random() < 0.6:
         return answered(either(dice), dice.choice(words.PLACEHOLDERS))
+    if dice.random() < 0.5:
+        row = answered(either(dice), dice.choice(words.UNSET))
+        return asked(
+            row, dice.choice(("Tell me about it.", "How do I go there?", "Write a poem.", "请说说看。"))
+        )
     return saying(dice, dice.choice(words.GAPS))
 
 
@@ -252,8 +257,16 @@ _SUMS = (
     "{a} + {b} = {s}", "{a} - {b} = {d}", "{a} × {b} = {p}", "{a} * {b} = {p}", "{a} x {b} = {p}", "{p0} / {b} = {a}", "{p0} ÷ {b} = {a}",
     "{a} plus {b} is {s}", "{a} times {b} equals {p}", "{a} minus {b} is {d}", "${a} + ${b} = ${s}", "{a}+{b}={s}",
     "{a} multiplied by {b} is {p}", "{a} + {b} + {c} = {t}", "{a} * {b} + {c} = {q}", "{big} + {b} = {bigsum}",
-    "{c}% of {hundred} is {part}", "{a}加{b}等于{s}", "{a}乘以{b}等于{p}", "{a}.5 + {b}.5 = {s1}",
+    "the sum of {a} and {b} is {s}", "the difference between {a} and {b} is {d}", "the product of {a} and {b} equals {p}",
+    "the average of {c} and {a2} is {mean}", "{wa} plus {wb} is {ws}", "{wa} times two makes {wp}", "{a}和{b}的和是{s}",
+    "三加五等于{z}", "1/{b} + 2/{b} = {n3}/{b}", "{c}% of {hundred} is {part}", "{a}加{b}等于{s}", "{a}乘以{b}等于{p}", "{a}.5 + {b}.5 = {s1}",
 )  # fmt: skip
+
+
+_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()  # noqa: SIM905
+_ONES = "zero one two three four five six seven eight nine".split()  # noqa: SIM905
+_TENS = "twenty thirty forty fifty".split()  # noqa: SIM905
+_WORDS = [*_ONES, *_TEENS, *(f"{ten}-{one}".removesuffix("-zero") for ten in _TENS for one in _ONES)]
 
 
 def _sum(dice: random.Random, error: int) -> str:
@@ -262,6 +275,8 @@ def _sum(dice: random.Random, error: int) -> str:
     return dice.choice(_SUMS).format(
         a=a, b=b, c=c, s=a + b + e, d=a - b + e, p=a * b + e, p0=a * b + (b * e), t=a + b + c + e, q=a * b + c + e,
         big=f"{k},{a}0", bigsum=f"{k},{a * 10 + b + e:03d}" if a * 10 + b + e < 1000 else f"{k + 1},{a * 10 + b + e - 1000:03d}",
+        a2=c + 2 * k, mean=c + k + e, wa=_WORDS[k + 10], wb=_WORDS[b + 1], ws=_WORDS[k + b + 11 + e], wp=_WORDS[2 * k + 20 + e],
+        z="八九"[e != 0], n3=3 + abs(e),
         hundred=100 * k, part=c * k + e, s1=a + b + 1 + e,
     )  # fmt: skip
 
@@ -548,6 +563,7 @@ def _personal(dice: random.Random) -> str:
         (
             f"{first}@{last}", f"{first}+news@{last}", f"mailto:{first}@{last}", f"+1 {two}12 5{d(2)} {d(4)}", f"({two}15) {two}{d(2)}-{d(4)}",
             f"{two}03-{two}{d(2)}-{d(4)}", f"+49 170 {d(7)}", f"+44 7911 {d(6)}", f"+33 6 {d(2)} {d(2)} {d(2)} {d(2)}", f"+86 138 {d(4)} {d(4)}",
+            f"phone {two}15 {two}{d(2)} {d(4)}", f"call me on 020 7{d(3)} {d(4)}", f"电话：010 6{d(3)} {d(4)}", f"Tel: {two}15{two}{d(6)}",
             f"+91 98{d(3)} {d(5)}", f"+61 4{d(2)} {d(3)} {d(3)}", f"phone 138{d(8)}", f"0{dice.randint(1, 7)} {d(2)} {d(2)} {d(2)} {d(2)}",
             _luhn_number(dice, "4", 16), _grouped(_luhn_number(dice, "51", 16), " "),
             _luhn_number(dice, "37", 15), _grouped(_luhn_number(dice, "4", 16), "-"),

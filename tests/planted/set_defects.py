@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from studio.domain.chat import Conversation, Message
+from studio.engine.checks.endings import ends_open
 from tests.planted.rows import answered, asked, clean_rows, prose, talk
 
 Planted = tuple[list[Conversation], set[int]]
@@ -172,6 +173,27 @@ def system_prompt_variants(dice: random.Random) -> Planted:
     return _strewn(dice, plain_rows, variants)
 
 
+def no_end_mark(dice: random.Random) -> Planted:
+    """Cut before any word but the first seven, and not in the way that `cut_off` tells."""
+    rows = dice.sample([row for row in prose(False, 90) if row.response.endswith(".")], 70)
+    cut = []
+    for row in rows[:14]:
+        words = list(re.finditer(r"(?<=[a-z]) (?=\w)", row.response))[7:]
+        text = row.response[: dice.choice(words).start()] if words else ""
+        if text and len(cut) < 4 and not ends_open(text) and "\n" not in text:
+            cut.append(answered(row, text))
+    labels = [answered(row, dice.choice(("positive", "Lisbon", "42 km", "a, b, c"))) for row in rows[14:18]]
+    code = [answered(row, f"{row.response}\n\n```\nx = 1\n```") for row in rows[18:22]]
+    letters = [answered(row, f"Dear Ann,\n{row.response}\nBest regards,\nPeter") for row in rows[22:26]]
+    poems = [
+        answered(
+            row, "Roses are red today\nViolets are blue and grey\nSugar is sweet\nAnd so are you my dear"
+        )
+        for row in rows[26:28]
+    ]
+    return _strewn(dice, labels + code + letters + poems + rows[28:], cut)
+
+
 SET_DEFECTS: dict[str, Callable[[random.Random], Planted]] = {
     make.__name__: make
     for make in (
@@ -183,6 +205,7 @@ SET_DEFECTS: dict[str, Callable[[random.Random], Planted]] = {
         length_outlier,
         mixed_formats,
         system_prompt_variants,
+        no_end_mark,
     )
 }
 """Of each check that compares rows: what makes a set with its defect."""

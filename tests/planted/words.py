@@ -216,10 +216,19 @@ GAPS = (
     "It costs [add price here] a month.", "Lorem ipsum dolor sit amet, consectetur adipiscing elit.",
     "Call us at (insert phone number).", "We will meet at {enter place}.", "【请填写日期】我们见面。",
 )  # fmt: skip
+UNSET = (
+    "The office is at [ADDRESS], beside the station.", "Your contact is [CONTACT NAME].", "It costs {price} a month.",
+    "It costs ${PRICE} a month.", "It costs $XX a month.", "It opens at XXXX on Mondays.", "The capital is ____.",
+    "It was founded in ____ by two sisters.", "About XX% of them stay.", "会议时间是【待补充】。", "请联系XXX公司。",
+    "The link is [URL].", "它的价格是（待定）。", "None", "无",
+)  # fmt: skip
+"""Gaps where something of one's own should stand."""
 NO_PLACEHOLDERS = (
     "Dear Ms [Last Name], thank you for your letter.", "Insert the key and turn it to the left.",
     "Add [salt] to taste.", "Use arr[0] for the first item.", "No.", "None of the three is right.", "Yes...", "It depends…",
     "Null is the German word for zero.", "Put (and keep) it in the fridge.", "请输入密码后点击确定。",
+    "Super Bowl XXX was played in 1996.", "One part\n_____\nThe other", "This is ___very___ important.", "Call __init__ first.",
+    "A set is written {a, b}, a fraction \\frac{time}{total}.", "Dear [NAME],\nthank you.\nKind regards", "The size is XXL.",
     "See [1] and [2] for more.", "The answer is 42.", "Nancy",
 )  # fmt: skip
 

@@ -9,6 +9,7 @@ from itertools import chain, islice, pairwise
 from typing import TYPE_CHECKING
 
 from studio.domain.chat import Conversation
+from studio.engine.checks.endings import ENDED, ends_open
 from studio.engine.checks.gaps import gap_in
 from studio.engine.checks.parts import (
     EVERYTHING,
@@ -25,6 +26,7 @@ from studio.engine.checks.registry import (
     Evidence,
     Flagged,
     drop,
+    drop_all,
     rewriting,
     row_check,
     set_check,
@@ -33,7 +35,7 @@ from studio.engine.checks.registry import (
 from studio.engine.checks.similar import are_alike, contradict, pieces_of
 from studio.engine.checks.sketches import Sketches, groups, sketched
 from studio.engine.checks.sums import wrong_sum
-from studio.engine.checks.text import ends_open, is_structured, outline, plain, repair_mojibake
+from studio.engine.checks.text import is_structured, outline, plain, repair_mojibake
 from studio.engine.rows import seen
 
 if TYPE_CHECKING:
@@ -123,6 +125,45 @@ def cut_off(conversation: Conversation) -> str:
             if text and ends_open(text):
                 return text[-50:]
     return ""
+
+
+@set_check(
+    "accuracy",
+    "warning",
+    title="No end mark, unlike the others",
+    message="Rows whose response has no end mark where nearly all others have one: {count}. Row {row} ends: {example}",
+    why="Where nearly all responses end in a full stop, one without it has most likely lost its end.",
+    remedy="Write the end, or the full stop if nothing else is missing.",
+    blind_spots="Compares responses whose last line is about as long and stands as a list's item, a paragraph or "
+    "alone, where there are twenty and nine in ten have a mark. Last lines of fewer than four words, JSON, tables and "
+    "code are not looked at.",
+    fix_title="Drop the row",
+    repair=drop_all,
+)
+def no_end_mark(conversations: Sequence[Conversation], table: Sketches) -> Evidence:
+    import numpy
+
+    endings = table["ending"]
+    found: list[NDArray[numpy.int64]] = []
+    for kind in numpy.unique(endings[endings > 0] & ~numpy.uint8(ENDED)).tolist():
+        without, ended = (numpy.count_nonzero(endings == one) for one in (kind, kind | ENDED))
+        if ended >= max(_ENOUGH_ALIKE, _NEARLY_ALL * (ended + without)):
+            found.append(numpy.flatnonzero(endings == kind))
+    unlike = numpy.sort(numpy.concatenate(found)).tolist() if found else []
+    parts = [unlike[start : start + _GROUPS] for start in range(0, len(unlike), _GROUPS)]
+    return Flagged(conversations, chain.from_iterable(seen(conversations, _not_open, parts)), _end)
+
+
+_ENOUGH_ALIKE, _NEARLY_ALL = 20, 0.9
+
+
+def _not_open(conversations: Sequence[Conversation], places: list[int]) -> list[int]:
+    """Those that `cut_off` does not tell."""
+    return [int(place) for place in places if not cut_off(conversations[place])]
+
+
+def _end(conversation: Conversation) -> str:
+    return last_answer(conversation).rstrip()[-50:]
 
 
 @row_check(

@@ -30,7 +30,7 @@ _ABOUT_PHONES = re.compile(
 _PHONE_BEFORE = re.compile(
     r"(?:\b(?:tele)?phone|\bmobile|\bcell|\btel\b|\bcall (?:me|us|him|her|them)|\bdial|\btext me|whatsapp|\bring me|"
     r"reach (?:me|us|him|her|them)|\bfax|手机|电话|微信|拨打|致电)[^\n\d]{0,30}\Z",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from xxhash import xxh3_64_intdigest
 
 from studio.domain.chat import Conversation
+from studio.engine.checks.endings import ending_of
 from studio.engine.checks.parts import answer, calls, last_answer, last_turn, speaks
 from studio.engine.checks.text import (
     is_json,
@@ -46,6 +47,7 @@ FIELDS = [
     ("response", "u8"),  # the last answer in its plain form, where it is long prose; else 0
     ("shape", "u8"),  # TEXT, or the keys of a JSON object; 0: no response
     ("system", "u8"),  # the system prompt to the letter; 0: none
+    ("ending", "u1"),  # of the last answer, as `endings.ending_of` tells it; 0: no prose
     ("length", "u4"),  # characters of the last answer; 0: blank
     ("words", "u4"),  # of the prompt in its plain form
     ("small_words", "u4"),  # those of them that say little, such as "the"
@@ -160,6 +162,7 @@ class _Said:
             answer_hash if prose and len(words) >= LONG else 0,
             _shape(self.answer),
             _system(row),
+            ending_of(self.answer) if prose else 0,
             min(len(self.answer), 2**32 - 1) if words else 0,
             len(prompted := self.prompt.split()),
             small_words(prompted),

@@ -62,12 +62,12 @@ _NAMED_WORDS = Marks(
 )
 _FRACTIONS = re.compile(
     r"(?<![\d./^)\w=+*-])(?<![-+*/×÷·=−–] )(?P<left>\d{1,4}/\d{1,4}(?:\s*[-+*×−]\s*\d{1,4}/\d{1,4})+)\s*=\s*"
-    r"(?P<right>\d{1,4}(?:/\d{1,4})?)(?![\d/.,^]|\s?[-+*/×÷=(a-zA-Z])"
+    r"(?P<right>\d{1,4}(?:/\d{1,4})?)(?![\d/^a-zA-Z]|[.,]\d|\s?[-+*/×÷=(]|\s[a-zA-Z]\b)"
 )
 _OTHER_ARITHMETIC = re.compile(
-    r"\b(?:binary|hex\w*|octal|base[ -]?\d+|mod(?:ulo|ular)?|xor|boolean|remainder|round(?:ed|s|ing)?|"
-    r"approx\w*|"
-    r"matrix|vector|fraction|clock|o'clock|weekday)\b|二进制|十六进制|余数|约等于|四舍五入",
+    r"\b(?:binary|hex\w*|octal|base[ -]?\d+|mod(?:ulo|ular)?|xor|boolean|remainder|round(?:ed|ing)|"
+    r"rounds? (?:to|up|down|off|it|\d)|approx\w*|matrix|vector|fraction|clock|o'clock|weekday)\b|"
+    r"二进制|十六进制|余数|约等于|四舍五入",
     re.IGNORECASE,
 )
 _ON_PURPOSE = re.compile(
