@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Sequence
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from studio.domain.errors import StudioError
+from studio.engine.hub_failures import failure_of, failures
 from studio.engine.model_files import check_names, checked
 from studio.engine.wheel import Progress
 
 ID = re.compile(r"[A-Za-z0-9][\w.-]*/[\w.-]+")
 WANTED = ["*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "LICENSE*"]
 LEFT_OUT = ["*/*", "consolidated*", "adapter_*"]
-_NUMBER = re.compile(r"^\[Errno -?\d+\] ")
-UNREACHED = frozenset({"ConnectError", "ConnectTimeout", "ProxyError"})
-"""Names of httpx's errors before a connection stands; its package is called otherwise in each version of the hub's."""
 
 
 def locate(model_id: str, revision: str | None, download: bool, progress: Progress | None) -> Path:
@@ -118,100 +115,61 @@ def _bar(progress: Progress, total: int) -> type:
     return Bar
 
 
-def failures() -> tuple[type[Exception], ...]:
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        RevisionResolutionError,
-        XetDownloadError,
-    )
-
-    # hub 1.x stands on httpx, 2.x on httpx2; their own errors come through where a connection breaks off
-    transport = next(kind for kind in HfHubHTTPError.__mro__ if kind.__module__.startswith("httpx"))
-    return (transport, HFValidationError, RevisionResolutionError, XetDownloadError, OSError)
-
-
 def explain(error: Exception, model_id: str, revision: str | None = None) -> StudioError:
     """Say in one sentence what went wrong between us and the hub."""
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    chain = list(causes(error))
-    for cause in chain:
-        if isinstance(cause, GatedRepoError):
+    failure = failure_of(error)
+    match failure.kind:
+        case "gated":
             return StudioError(
                 "The model {model} is gated: its owner asks you to accept a licence first.",
                 "Accept it on the model's page at the hub, then set HF_TOKEN to an access token of your account.",
                 model=model_id,
             )
-        if isinstance(cause, RepositoryNotFoundError):
+        case "unknown":
             return StudioError(
                 "The hub has no model {model}, or it is private.",
                 "Check the spelling (owner/name); for a private model set HF_TOKEN to an access token.",
                 model=model_id,
             )
-        if isinstance(cause, RevisionNotFoundError):
+        case "no_revision":
             return StudioError(
                 "The model {model} has no revision {revision}.",
                 "Use a branch, tag or commit that its page at the hub lists, or leave it out.",
                 model=model_id,
                 revision=revision or "main",
             )
-        if isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403):
+        case "refused":
             return StudioError(
                 "The hub refuses access to {model} (status {status}).",
                 "Accept its licence if its page asks for that, then set HF_TOKEN to an access token.",
                 model=model_id,
-                status=cause.response.status_code,
+                status=failure.status,
             )
-        if isinstance(cause, OfflineModeIsEnabled):
+        case "offline":
             return StudioError(
                 "The model {model} is not on this machine, and HF_HUB_OFFLINE forbids fetching it.",
                 "Unset HF_HUB_OFFLINE, or use `starter` or a local folder.",
                 model=model_id,
             )
-        if isinstance(cause, HFValidationError):
+        case "name":
             return StudioError(
                 "{model} is no name that the hub could have.",
                 "Write a hub id as owner/name, such as `Qwen/Qwen3-0.6B`.",
                 model=model_id,
             )
-    reason = reason_of(chain)
-    if UNREACHED & {kind.__name__ for cause in chain for kind in type(cause).__mro__}:
-        return StudioError(
-            "The model {model} could not be fetched from the hub: it cannot be reached ({reason}).",
-            "Check the connection and try again (what is there is kept), or use `starter` or a local folder.",
-            model=model_id,
-            reason=reason,
-        )
+        case "unreached":
+            return StudioError(
+                "The model {model} could not be fetched from the hub: it cannot be reached ({reason}).",
+                "Check the connection and try again (what is there is kept), or use `starter` or a local folder.",
+                model=model_id,
+                reason=failure.reason,
+            )
     return StudioError(
         "The model {model} could not be fetched from the hub: {reason}.",
         "Check the connection and try again (what is there is kept), or use `starter` or a local folder.",
         model=model_id,
-        reason=reason,
+        reason=failure.reason,
     )
-
-
-def reason_of(chain: Sequence[BaseException]) -> str:
-    """What the innermost failure says, without its number."""
-    said = _NUMBER.sub("", str(chain[-1]).strip().split("\n")[0]).rstrip(".")
-    if said:
-        return said
-    late = any(kind.__name__ == "TimeoutException" for kind in type(chain[-1]).__mro__)
-    return "no answer in time" if late else type(chain[-1]).__name__
-
-
-def causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__
 
 
 def reachable(seconds: float = 3.0) -> bool:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from studio.domain.errors import StudioError
+from studio.engine.hub_failures import failure_of, failures
 from studio.engine.sources import DATA, PACKED, Chosen, SourceFile, chosen, data_suffix
 from studio.engine.wheel import Progress
 
@@ -71,7 +72,7 @@ def fetch(
             done += sizes[name]
             if progress:
                 progress("download", float(done), float(total))
-    except _failures() as error:
+    except failures() as error:
         raise _explained(error, dataset, revision) from error
     return replace(found, files=files)
 
@@ -118,73 +119,44 @@ def _silent_bar() -> type:
     return Silent
 
 
-def _failures() -> tuple[type[Exception], ...]:
-    from huggingface_hub.errors import (
-        HfHubHTTPError,
-        HFValidationError,
-        RevisionResolutionError,
-        XetDownloadError,
-    )
-
-    # hub 1.x stands on httpx, 2.x on httpx2; their own errors come through where a connection breaks off
-    transport = next(kind for kind in HfHubHTTPError.__mro__ if kind.__module__.startswith("httpx"))
-    return (transport, HFValidationError, RevisionResolutionError, XetDownloadError, OSError)
-
-
 def _explained(error: Exception, dataset: str, revision: str | None) -> StudioError:
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
-
-    chain = list(_causes(error))
-    for cause in chain:
-        if isinstance(cause, GatedRepoError):
+    failure = failure_of(error)
+    match failure.kind:
+        case "gated":
             return StudioError(
                 "The hub dataset {dataset} is gated: its owner asks you to accept terms first.",
                 "Accept them on its page at the hub, then set HF_TOKEN to an access token of your account.",
                 dataset=dataset,
             )
-        if isinstance(cause, RepositoryNotFoundError):
+        case "unknown":
             return StudioError(
                 "The hub has no dataset {dataset}, or it is private; nor is there a file of that name.",
                 "Check the spelling (owner/name); for a private dataset set HF_TOKEN to an access token.",
                 dataset=dataset,
             )
-        if isinstance(cause, RevisionNotFoundError):
+        case "no_revision":
             return StudioError(
                 "The hub dataset {dataset} has no revision {revision}.",
                 "Use a branch, tag or commit that its page at the hub lists, or leave it out.",
                 dataset=dataset,
                 revision=revision or "main",
             )
-        if isinstance(cause, HfHubHTTPError) and cause.response.status_code in (401, 403):
+        case "refused":
             return StudioError(
                 "The hub refuses access to the dataset {dataset} (status {status}).",
                 "Set HF_TOKEN to an access token of an account that may read it.",
                 dataset=dataset,
-                status=cause.response.status_code,
+                status=failure.status,
             )
-        if isinstance(cause, OfflineModeIsEnabled):
+        case "offline":
             return StudioError(
                 "There is no file {dataset}, and HF_HUB_OFFLINE forbids asking the hub for a dataset of that name.",
                 "Check the name, or unset HF_HUB_OFFLINE.",
                 dataset=dataset,
             )
-    said = str(chain[-1]).strip().split("\n")[0].rstrip(".")
     return StudioError(
         "The hub dataset {dataset} could not be fetched: {reason}.",
         "Check the connection and try again (what is there is kept), or download its files yourself.",
         dataset=dataset,
-        reason=re.sub(r"^\[Errno -?\d+\] ", "", said) or type(chain[-1]).__name__,
+        reason=failure.reason,
     )
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Literal
 
 from studio.domain.errors import StudioError
-from studio.engine.hub import UNREACHED, causes, failures, reason_of
+from studio.engine.hub_failures import UNREACHED, causes, failures, reason_of
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd, HfApi, ModelInfo

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Literal
 from studio.domain.config import ExportConfig
 from studio.domain.errors import StudioError
 from studio.domain.events import Failed, Finished, Phase
-from studio.domain.run import ALIVE
 from studio.domain.text import Text
 from studio.engine.readers import on_the_hub
 from studio.services import process
@@ -233,14 +232,7 @@ def _facts(store: Store, files: RunFiles, rows: int, held_out_rows: int) -> RunF
 
 def ready(store: Store, run_id: str) -> RunFiles:
     """The run's files, when it has weights that nobody is changing."""
-    run = Jobs(store).get(run_id)
-    if run.state in ALIVE:
-        raise StudioError(
-            "The run {run} is still {state}.",
-            "Stop it, or wait until it has finished.",
-            run=run.name,
-            state=run.state,
-        )
+    Jobs(store).at_rest(run_id)
     files = RunFiles(store.run_dir(run_id))
     read_trained(files)
     return files

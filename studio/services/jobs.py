@@ -131,6 +131,18 @@ class Jobs:
         self.store.delete_run(run_id)
         self._watch.forget(run_id)
 
+    def at_rest(self, run_id: str) -> Run:
+        """The run, whose files nobody changes. StudioError where it is still at work."""
+        run = self.get(run_id)
+        if run.state in ALIVE:
+            raise StudioError(
+                "The run {run} is still {state}.",
+                "Stop it, or wait until it has finished.",
+                run=run.name,
+                state=run.state,
+            )
+        return run
+
     def get(self, run_id: str) -> Run:
         """A run as it is now."""
         run = self._describe(self._files(run_id))

@@ -11,6 +11,7 @@ from typing import Any
 
 from studio.domain.errors import StudioError
 from studio.domain.run import ALIVE
+from studio.domain.text import Text
 from studio.engine import models
 from studio.engine.integrity import sha256
 from studio.engine.model_files import weight_files
@@ -64,14 +65,7 @@ def _without_folders(value: Any) -> Any:
 
 def packed(store: Store, run_id: str) -> Packed:
     """A run's folder as an archive that another machine can import. StudioError where it is still at work."""
-    run = Jobs(store).get(run_id)
-    if run.state in ALIVE:
-        raise StudioError(
-            "The run {run} is still {state}.",
-            "Stop it, or wait until it has finished.",
-            run=run.name,
-            state=run.state,
-        )
+    Jobs(store).at_rest(run_id)
     return Packed.of(store.run_dir(run_id), run_id, _LEFT_BEHIND)
 
 
@@ -141,16 +135,18 @@ def _check_whole(given: RunFiles) -> None:
             same = False
         if not same:
             raise StudioError(
-                "The {part} in {folder} are not those that the run was trained with.",
+                _OTHERS[part].template,
                 "Copy the run's whole folder again.",
-                part={
-                    "train_rows": "rows",
-                    "held_out_rows": "held-out rows",
-                    "template": "template",
-                    "result": "trained weights",
-                }[part],
                 folder=str(given.folder),
             )
+
+
+_OTHERS = {
+    "train_rows": Text("The rows in {folder} are not those that the run was trained with."),
+    "held_out_rows": Text("The held-out rows in {folder} are not those of the run."),
+    "template": Text("The template in {folder} is not the one that the run was trained with."),
+    "result": Text("The trained weights in {folder} are not those that the run wrote."),
+}
 
 
 def _base(store: Store, given: RunFiles, base: Path | None) -> Path:

@@ -104,9 +104,7 @@ def test_changed_weights_are_refused(run: RunFiles, here: Store) -> None:
     here.delete_run(run.id)
     weights = run.adapter / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"?")
-    with pytest.raises(
-        StudioError, match=r"The trained weights in .* are not those that the run was trained with"
-    ):
+    with pytest.raises(StudioError, match=r"The trained weights in .* are not those that the run wrote"):
         import_run(here, run.folder)
     assert here.run_ids() == []
 
