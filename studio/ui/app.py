@@ -36,6 +36,7 @@ from studio.ui import (
     export_tab,
     form,
     gate,
+    gradio_sessions,
     hyperparameters_tab,
     login,
     runs_tab,
@@ -84,6 +85,7 @@ def build(rooms: Rooms, local: bool = False) -> gr.Blocks:
     _drop_old_downloads(served)
     # Gradio reads the folder of uploads and downloads from here when a component is made.
     os.environ["GRADIO_TEMP_DIR"] = str(served)
+    gradio_sessions.keep_numbers()
     with gr.Blocks(
         title=words("en")("app.name"), analytics_enabled=False, fill_width=True, delete_cache=(3600, _DAY)
     ) as blocks:
