@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from peft import LoraConfig, get_peft_model
@@ -32,9 +33,12 @@ def lora() -> LoraConfig:
     return LoraConfig(task_type="CAUSAL_LM", r=4, lora_alpha=8, target_modules=LINEAR)
 
 
-def tuned_run(folder: Path, method: str = "lora", dtype: str = "float32") -> TunedRun:
-    """A tiny base and what training would have left: an adapter, or for `full` a whole other model."""
-    base = tiny_model(folder / "base", dtype=dtype)
+def tuned_run(folder: Path, method: str = "lora", dtype: str = "float32", **changes: Any) -> TunedRun:
+    """A tiny base and what training would have left: an adapter, or for `full` a whole other model.
+
+    `changes` go into the base's configuration.
+    """
+    base = tiny_model(folder / "base", dtype=dtype, **changes)
     tokenizer = load_tokenizer(base)
     train = {
         "method": method,

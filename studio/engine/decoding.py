@@ -2,7 +2,8 @@
 
 Rows lie end to end in one sequence without padding, as in training, and each keeps keys and values of its own, so a
 row's answer does not depend on those beside it: linear layers give each token the same numbers however many there are
-(in bfloat16 on a CPU; for float32 see `_passes` and the module narrow), and attention is computed row by row.
+(in bfloat16 on a CPU from `narrow.exact_from` tokens on, up to which a pass is filled up; for float32 see `_passes` and
+`Narrow`), and attention is computed row by row.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from transformers import AttentionInterface
 
 from studio.domain.answer import Side
 from studio.engine.adapter_rows import FLOAT32_TOKENS, Stretch
-from studio.engine.narrow import Narrow, filled
+from studio.engine.narrow import Narrow, exact_from, filled
 
 if TYPE_CHECKING:
     from studio.engine.tuned import Pair
@@ -174,7 +175,10 @@ class Decoder:
         narrow = self._narrow(model) if len(ids) == len(parts) else None
         if model.dtype == torch.float32:
             more = filled(len(ids)) - len(ids) if narrow else max(0, FLOAT32_TOKENS - len(ids))
-            lengths += [more] if more else []
+        else:
+            more = max(0, self._fewest(model) - len(ids))
+        if more:
+            lengths.append(more)
             ids, places = ids + [0] * more, places + [0] * more
         stretches = [
             Stretch(end - length, end, self._pair.adapters.get(row.side))
@@ -199,6 +203,14 @@ class Decoder:
             self._pair.narrow[id(model)] = Narrow(model)
         found = self._pair.narrow[id(model)]
         return found if found.works else None
+
+    def _fewest(self, model: Any) -> int:
+        """Tokens that a pass has at least; on a GPU kernels are chosen by their number in any case."""
+        if self._pair.device != "cpu":
+            return 1
+        if id(model) not in self._pair.fewest:
+            self._pair.fewest[id(model)] = min(exact_from(model), FLOAT32_TOKENS)
+        return self._pair.fewest[id(model)]
 
     def _one_by_one(self, rows: Sequence[Row]) -> dict[int, torch.Tensor]:
         """With the model's own attention and memory."""

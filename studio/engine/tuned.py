@@ -95,6 +95,8 @@ class Pair:
     """Whether a model, by its id, can be read by rows (`decoding.is_exact`), where it was tried."""
     narrow: dict[int, Narrow] = field(default_factory=dict)
     """How a float32 model on a CPU, by its id, is read by rows that write."""
+    fewest: dict[int, int] = field(default_factory=dict)
+    """How many tokens another model on a CPU, by its id, is to be given at least (`narrow.exact_from`)."""
 
     @property
     def models(self) -> list[Any]:

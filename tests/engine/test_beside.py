@@ -80,6 +80,16 @@ def test_the_same_seed_gives_the_same_text_alone_and_with_three_others(
         assert answers(four, runs, [side])[side] == together[side]
 
 
+def test_in_bfloat16_long_sums_are_the_same_alone_and_beside_others(tmp_path: Path) -> None:
+    """At the sizes of the starter, where a CPU adds up the sums of a single token in another order."""
+    sizes = {"hidden_size": 576, "intermediate_size": 1536, "num_hidden_layers": 6, "initializer_range": 0.05}
+    run = tuned_run(tmp_path, dtype="bfloat16", **sizes)
+    runs = {"base": run, "tuned": run, LATE: changed(run, tmp_path / "other", 1.3, LATE)}
+    pair = load_pair(run, beside={LATE: runs[LATE]}, device="cpu")
+    together = answers(pair, runs, [*runs])
+    assert {side: answers(pair, runs, [side])[side] for side in runs} == together
+
+
 def test_all_four_are_one_copy_of_the_weights(four: Pair) -> None:
     assert len(four.models) == 1
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from studio.engine.narrow import Narrow, filled, product
+from studio.engine.narrow import Narrow, exact_from, filled, product
 
 SHAPES = [(49_152, 576), (576, 1_536), (192, 576), (77, 33)]
 
@@ -43,6 +43,22 @@ def test_layers_are_narrow_only_while_rows_write() -> None:
 
 def test_other_numbers_than_float32_are_left_alone() -> None:
     assert not Narrow(torch.nn.Sequential(torch.nn.Linear(8, 8, dtype=torch.bfloat16))).works
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_in_bfloat16_a_token_gets_the_same_among_any_others(shape: tuple[int, int]) -> None:
+    layer = torch.nn.Linear(shape[1], shape[0], dtype=torch.bfloat16)
+    least = exact_from(torch.nn.Sequential(layer))
+    if least == 16:
+        pytest.skip("This machine's products depend on how many tokens there are.")
+    assert least >= 2
+    rows = torch.randn(300, shape[1], generator=torch.Generator().manual_seed(3)).bfloat16()
+    with torch.inference_mode():
+        together = layer(rows)
+        for first, last in ((0, least), (7, 7 + least), (20, 59), (1, 300), (298 - least, 298)):
+            assert torch.equal(layer(rows[first:last]), together[first:last])
+        pairs = (layer(rows[place : place + least])[0] for place in range(200))
+        assert torch.equal(torch.stack([*pairs]), together[:200])
 
 
 def _linear(weight: torch.Tensor, bias: torch.Tensor) -> torch.nn.Linear:
