@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ def add_to(verbs: Verbs) -> None:
     show.add_argument("run")
     show.add_argument("--desk", help="one comparison alone; its name is in the list")
     show.add_argument("--csv", help="write the ratings of --desk to this file")
+    act = show.add_mutually_exclusive_group()
+    act.add_argument("--end", action="store_true", help="end --desk: then it is told which model is which")
+    act.add_argument("--delete", action="store_true", help="delete --desk, with its ratings")
     ask = add_verb(
         verbs,
         "judge",
@@ -50,10 +53,22 @@ def ratings(options: argparse.Namespace, store: Store) -> int:
 
     if options.csv and not options.desk:
         raise StudioError("--csv writes one comparison.", "Name it with --desk; `studio ratings` lists them.")
+    if (options.end or options.delete) and not options.desk:
+        raise StudioError(
+            "--end and --delete are for one comparison.", "Name it with --desk; `studio ratings` lists them."
+        )
+    if options.end or options.delete:
+        desk = desks.desk_of(store, options.run, options.desk)
+        if options.delete:
+            desks.delete(desk)
+            return print_json({"deleted": desk.id}) if options.json else DONE
+        desks.close(desk)
     found = (
         [desks.desk_of(store, options.run, options.desk)] if options.desk else desks.desks(store, options.run)
     )
+    blind = desks.is_blind(store, options.run)
     if options.csv:
+        desks.refuse_while_blind(store, options.run)
         write_text(Path(options.csv), desks.as_csv(found[0]))
     told: list[dict[str, Any]] = [
         {
@@ -63,8 +78,8 @@ def ratings(options: argparse.Namespace, store: Store) -> int:
             "pairs": len(desk.pairs),
             "done": desks.done(desk),
             "closed": desk.closed or None,
-            "summary": desks.summary(desk) if desk.closed else None,
-            "judges": desks.judges(desk),
+            "summary": None if blind else desks.summary(desk),
+            "judges": {} if blind else desks.judges(desk),
         }
         for desk in found
     ]
@@ -79,8 +94,11 @@ def ratings(options: argparse.Namespace, store: Store) -> int:
         if one["summary"] and one["summary"]["ratings"]:
             print("  people:")
             _print_summary(one["summary"])
-        elif not one["closed"]:
-            print("  blind: ended on the page, it tells which model is which")
+        elif blind:
+            word = "ended: told" if one["closed"] else "blind: told which model is which"
+            print(
+                f"  {word} once all comparisons of the run are ended (on the page or with --end) or deleted"
+            )
     return DONE
 
 
@@ -95,25 +113,34 @@ def judge(options: argparse.Namespace, store: Store) -> int:
         if options.desk
         else known[0]
         if known
-        else desks.from_evaluation(store, options.run)
+        else desks.outlined(store, options.run)
     )
     endpoint = judging.Endpoint(options.url, options.model, os.environ.get("STUDIO_JUDGE_KEY", ""))
     cost = judging.cost(store, desk, endpoint, tuple(options.prices) if options.prices else None)
     if not options.yes:
         if options.json:
-            return print_json({"desk": desk.id, "cost": asdict(cost)})
+            return print_json({"desk": desk.id if known else None, "cost": asdict(cost)})
         price = f", about {cost.price:.4g} at these prices" if cost.price is not None else ""
         print(
-            f"{desk.id}: {cost.pairs} pairs, {cost.requests} requests, about {cost.read:,} tokens to read and "
-            f"{cost.written:,} to write{price}. Prompts and answers go to {endpoint.url}: add --yes to send them."
+            f"{desk.id if known else desk.source}: {cost.pairs} pairs, {cost.requests} requests, about "
+            f"{cost.read:,} tokens to read and {cost.written:,} to write{price}. Prompts and answers go to "
+            f"{endpoint.url}: add --yes to send them."
         )
         return DONE
+    own = not known
+    if own:
+        desk = desks.from_evaluation(store, options.run)
     with shown_progress() as progress:
         found = judging.judge(desk, endpoint, lambda done, total: progress("judging", done, total))
+    if own and found.summary["ratings"]:  # nobody else rates at a desk that was made for the judge
+        desk = desks.close(desk)
+    told = replace(found, summary={}) if desks.is_blind(store, options.run) else found
     if options.json:
-        return print_json({"desk": desk.id, **asdict(found)})
-    if found.summary["ratings"]:
-        _print_summary(found.summary)
+        return print_json({"desk": desk.id, **asdict(told)})
+    if told.summary.get("ratings"):
+        _print_summary(told.summary)
+    elif found.summary.get("ratings"):
+        print(f"Kept at {desk.id}: told once all comparisons of the run are ended (`studio ratings --end`).")
     print(f"{found.unclear} pairs unclear; {found.read:,} tokens read, {found.written:,} written")
     return DONE
 

@@ -134,12 +134,16 @@ def evaluate(options: argparse.Namespace, store: Store) -> int:
     if options.json:
         return print_json(result)
     print(f"{result['answered']} of {result['rows']} rows answered, at most {asked.tokens} tokens each")
-    print(f"{'':14}{'base':>12}{'tuned':>12}   change (95 %)")
+    print(f"{'':14}{'base':>12}{'tuned':>12}   change (95 %), chance")
     for name, base in result["metrics"]["base"].items():
         tuned, apart = result["metrics"]["tuned"].get(name), result["differences"].get(name)
         if tuned is None:
             continue
-        change = f"   {apart['value']:+.4g} ({apart['low']:+.4g} to {apart['high']:+.4g})" if apart else ""
+        change = (
+            f"   {apart['value']:+.4g} ({apart['low']:+.4g} to {apart['high']:+.4g}), {apart['p']:.3f}"
+            if apart
+            else ""
+        )
         print(f"{name:14}{base:12.4g}{tuned:12.4g}{change}")
     if result["forgetting"] is not None:
         print(f"loss on {result['general']['rows']} general rows: {result['forgetting']:+.4f} nats a token")

@@ -10,7 +10,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -34,7 +34,8 @@ _STRUCTURED = 0.8
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure of a set of answers, with its 95 % interval: percentiles of bootstrap resamples of the rows."""
+    """A figure of a set of answers, with its 95 % interval: percentiles of bootstrap resamples of the rows, or for a
+    share of rows Wilson's, which is not empty where all rows are alike."""
 
     value: float
     low: float
@@ -94,6 +95,21 @@ class Answers:
         return numpy.array([float(said.strip() == wanted.strip()) for said, wanted in pairs])
 
     @cached_property
+    def right(self) -> NDArray[numpy.float64]:
+        """1 where the answer is the expected label, however it is written."""
+        pairs = zip(self.given, self.expected, strict=True)
+        return numpy.array([float(normal_label(said) == normal_label(wanted)) for said, wanted in pairs])
+
+    @cached_property
+    def score(self) -> NDArray[numpy.float64]:
+        """Of each row how much of it is right by what such answers are judged by: the share of an object's fields, the
+        label, else chrF; from 0 to 1."""
+        if objects := _objects(self.expected):
+            _, fields = _structure(self.given, objects)
+            return numpy.where(numpy.isnan(fields), self.nearness / 100, fields)
+        return self.right if labels_of(self.expected) else self.nearness / 100
+
+    @cached_property
     def nearness(self) -> NDArray[numpy.float64]:
         """chrF of each row, from 0 to 100: tells good rows from bad ones, in any language."""
         pairs = zip(self.given, self.expected, strict=True)
@@ -126,14 +142,39 @@ def tokenisation(language: Language) -> str:
     return "ja-mecab"
 
 
+def normal_label(text: str) -> str:
+    """A label without its case, end marks and white space.
+
+    >>> normal_label(" **Positive.**")
+    'positive'
+    """
+    return text.strip().strip(".!?。！？\"'`*“”‘’ \n\t").casefold()
+
+
 def measures(answers: Answers) -> dict[str, Measure]:
     """All that applies to these answers, by name.
 
     `bleu` and `chrf` are of the whole set, from 0 to 100. Means of rows, from 0 to 1: `rouge1`, `rouge2`, `rougeL`,
     `exact_match`; where most expected answers are JSON objects `json_valid` and `json_fields`; where they are a few
-    labels `accuracy`, and `f1` (macro average over the labels). `length_ratio`: characters written for one expected.
+    labels `accuracy`, and `f1` (macro average over the labels), as `normal_label` has them. `length_ratio`: characters
+    written for one expected.
     """
-    return {name: with_interval(figure, len(answers.given)) for name, figure in _figures(answers).items()}
+    shares, rows = _shares(answers), len(answers.given)
+    return {
+        name: mean(shares[name]) if name in shares else with_interval(figure, rows)
+        for name, figure in _figures(answers).items()
+    }
+
+
+def _shares(answers: Answers) -> dict[str, Sequence[float]]:
+    """Of the figures that are means of rows between 0 and 1 their rows, all of which have a value."""
+    found: dict[str, Sequence[float]] = {"exact_match": answers.exact.tolist()}
+    found |= {kind: rows.tolist() for kind, rows in answers.rouge.items()}
+    if objects := _objects(answers.expected):
+        found["json_valid"] = _structure(answers.given, objects)[0].tolist()
+    elif labels_of(answers.expected):
+        found["accuracy"] = answers.right.tolist()
+    return found
 
 
 Figure = Callable[[NDArray[numpy.int64]], float]
@@ -154,7 +195,7 @@ def _figures(answers: Answers) -> dict[str, Figure]:
         valid, fields = _structure(answers.given, objects)
         figures |= {"json_valid": _mean(valid), "json_fields": _mean_of_known(fields)}
     elif labels := labels_of(answers.expected):
-        figures |= {"accuracy": _mean(answers.exact), "f1": _macro_f1(answers, labels)}
+        figures |= {"accuracy": _mean(answers.right), "f1": _macro_f1(answers, labels)}
     return figures
 
 
@@ -176,13 +217,69 @@ def _of_corpus(metric: Any, answers: Answers) -> Figure:
 
 
 def mean(rows: Sequence[float]) -> Measure:
-    """The mean of rows, with its interval."""
-    return with_interval(_mean(numpy.array(rows, dtype=float)), len(rows))
+    """The mean of rows between 0 and 1, with its interval: Wilson's where they are shares (0, 1, or a half for a tie)
+    or all alike, as draws of such rows would be, too."""
+    values = numpy.array(rows, dtype=float)
+    if _are_counts(values):
+        value = float(values.mean())
+        return Measure(value, *_wilson(value, len(rows)))
+    return with_interval(_mean(values), len(rows))
+
+
+def _are_counts(values: NDArray[numpy.float64]) -> bool:
+    return bool(numpy.isin(values, (0.0, 0.5, 1.0)).all() or (values == values[0]).all())
+
+
+_Z = 1.959963984540054
+"""Of 95 %: the normal distribution's 97.5th percentile."""
+
+
+def _wilson(share: float, rows: int) -> tuple[float, float]:
+    """The score interval of a share (Wilson 1927, doi:10.1080/01621459.1927.10502953).
+
+    >>> [round(end, 3) for end in _wilson(1.0, 14)], [round(end, 3) for end in _wilson(0.0, 3)]
+    ([0.785, 1.0], [0.0, 0.561])
+    """
+    middle, spread = (
+        share + _Z**2 / (2 * rows),
+        _Z * math.sqrt(share * (1 - share) / rows + _Z**2 / (4 * rows**2)),
+    )
+    whole = 1 + _Z**2 / rows
+    # At the ends exactly, where rounding would leave the share itself out.
+    return (middle - spread) / whole if share > 0 else 0.0, (middle + spread) / whole if share < 1 else 1.0
 
 
 def difference_of_means(first: Sequence[float], second: Sequence[float]) -> Difference:
     """Second minus first, of the same rows in the same order."""
     return difference_of_losses(first, second, [1] * len(first))
+
+
+def difference_of_shares(first: Sequence[float], second: Sequence[float]) -> Difference:
+    """As `difference_of_means`, of rows between 0 and 1; where these are 0 or 1 with the interval of two paired shares
+    (Newcombe 1998, doi:10.1002/(SICI)1097-0258(19981130)17:22<2635::AID-SIM954>3.0.CO;2-C, his method 10)."""
+    apart = difference_of_means(first, second)
+    before, after = numpy.array(first, dtype=float), numpy.array(second, dtype=float)
+    if not numpy.isin([before, after], (0.0, 1.0)).all():
+        return apart
+    low, high = _newcombe(before, after)
+    return replace(apart, low=low, high=high)
+
+
+def _newcombe(before: NDArray[numpy.float64], after: NDArray[numpy.float64]) -> tuple[float, float]:
+    rows, p, q = len(before), float(after.mean()), float(before.mean())
+    both, neither = float((after * before).sum()), float(((1 - after) * (1 - before)).sum())
+    gained, lost = float((after * (1 - before)).sum()), float(((1 - after) * before).sum())
+    margins = (both + gained) * (lost + neither) * (both + lost) * (gained + neither)
+    product = both * neither - gained * lost
+    if product > 0:
+        product = max(product - rows / 2, 0.0)
+    phi = product / math.sqrt(margins) if margins else 0.0
+    (p_low, p_high), (q_low, q_high) = _wilson(p, rows), _wilson(q, rows)
+
+    def reach(ours: float, theirs: float) -> float:
+        return math.sqrt(max(0.0, ours**2 - 2 * phi * ours * theirs + theirs**2))
+
+    return p - q - reach(p - p_low, q_high - q), p - q + reach(p_high - p, q - q_low)
 
 
 def with_interval(figure: Figure, rows: int) -> Measure:
@@ -232,6 +329,10 @@ def differences(first: Answers, second: Answers) -> dict[str, Difference]:
             for swap in swaps
         )
         found[name] = Difference(value, float(low), float(high), (larger + 1) / (RESAMPLES + 1))
+    shares, other = _shares(first), _shares(second)
+    for name in found.keys() & shares.keys() & other.keys():
+        shared = difference_of_shares(shares[name], other[name])
+        found[name] = replace(found[name], low=shared.low, high=shared.high)
     return found
 
 
@@ -249,16 +350,32 @@ def difference_of_losses(
     first: Sequence[float], second: Sequence[float], tokens: Sequence[int]
 ) -> Difference:
     """By how much the second losses a token differ from the first ones, of the same rows in the same order."""
+    return _difference(first, second, tokens, lambda loss: loss)
+
+
+def difference_of_perplexities(
+    first: Sequence[float], second: Sequence[float], tokens: Sequence[int]
+) -> Difference:
+    """The same of the perplexities."""
+    return _difference(first, second, tokens, lambda loss: numpy.exp(numpy.minimum(loss, 700.0)))
+
+
+def _difference(
+    first: Sequence[float],
+    second: Sequence[float],
+    tokens: Sequence[int],
+    of: Callable[[NDArray[numpy.float64]], NDArray[numpy.float64]],
+) -> Difference:
+    """Second minus first of a figure of the loss a token, over draws of the rows, and over swaps of each row's two."""
     sums, counts, rows = numpy.array([first, second]), numpy.array(tokens, dtype=float), len(tokens)
-
-    def figure(places: NDArray[numpy.int64]) -> float:
-        return float((sums[1, places] - sums[0, places]).sum() / counts[places].sum())
-
-    low, high = numpy.percentile([figure(sample) for sample in _resamples(rows)], [2.5, 97.5])
-    signs = numpy.random.default_rng(54321).choice((-1.0, 1.0), (RESAMPLES, rows))
-    by_chance = abs((signs * (sums[1] - sums[0])).sum(1)) / counts.sum()
-    value = figure(numpy.arange(rows))
-    larger = int((by_chance >= abs(value) - 1e-12).sum())
+    drawn = _resamples(rows)
+    before, after = (of(sums[side][drawn].sum(1) / counts[drawn].sum(1)) for side in (0, 1))
+    low, high = numpy.percentile(after - before, [2.5, 97.5])
+    swapped = numpy.random.default_rng(54321).integers(0, 2, (RESAMPLES, rows))
+    total = counts.sum()
+    one, other = ((numpy.where(swapped == side, sums[0], sums[1])).sum(1) / total for side in (0, 1))
+    value = float(of(sums[1].sum(keepdims=True) / total)[0] - of(sums[0].sum(keepdims=True) / total)[0])
+    larger = int((abs(of(one) - of(other)) >= abs(value) - 1e-12).sum())
     return Difference(value, float(low), float(high), (larger + 1) / (RESAMPLES + 1))
 
 
@@ -270,13 +387,13 @@ def labels_of(expected: Sequence[str]) -> list[str]:
 
 
 def _macro_f1(answers: Answers, labels: Sequence[str]) -> Figure:
-    places = {label: place for place, label in enumerate(labels)}
-    said = numpy.array([places.get(text.strip(), -1) for text in answers.given])
-    wanted = numpy.array([places[text.strip()] for text in answers.expected])
+    places = {label: place for place, label in enumerate(dict.fromkeys(map(normal_label, labels)))}
+    said = numpy.array([places.get(normal_label(text), -1) for text in answers.given])
+    wanted = numpy.array([places[normal_label(text)] for text in answers.expected])
 
     def figure(rows: NDArray[numpy.int64]) -> float:
         scores = []
-        for label in range(len(labels)):
+        for label in range(len(places)):
             right = float(((said[rows] == label) & (wanted[rows] == label)).sum())
             told, there = float((said[rows] == label).sum()), float((wanted[rows] == label).sum())
             if told + there:

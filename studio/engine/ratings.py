@@ -35,7 +35,7 @@ def summary(ratings: Sequence[Rating], alike: int = 0) -> dict[str, Any]:
     `win_rate` is the share of pairs that the tuned model wins, a tie being half a win; where several raters saw a pair,
     their mean counts once, so that the interval is over pairs. `agreement` is Krippendorff's alpha on the ordered
     scale (base, tie, tuned), or of the scores: 1 is full agreement, 0 what chance gives; None where no pair has two
-    raters, or all said the same.
+    raters, or all said the same. `shared` pairs have several raters, who said the `same` of so many.
     """
     votes = [*_by_pair(ratings, lambda rating: _WORTH[rating.vote]).values()]
     means = [sum(worth) / len(worth) for worth in votes]
@@ -43,6 +43,7 @@ def summary(ratings: Sequence[Rating], alike: int = 0) -> dict[str, Any]:
         return {"ratings": 0, "pairs": 0, "alike": alike, "raters": []}
     counts = Counter(rating.vote for rating in ratings)
     apart = metrics.difference_of_means([1 - share for share in means], means)
+    said_twice = [values for values in votes if len(values) > 1]
     return {
         "ratings": len(ratings),
         "pairs": len(votes),
@@ -51,6 +52,8 @@ def summary(ratings: Sequence[Rating], alike: int = 0) -> dict[str, Any]:
         "votes": {vote: counts[vote] for vote in _WORTH},
         "win_rate": {**metrics.mean(means).to_json(), "p": apart.p},
         "agreement": alpha(votes),
+        "shared": len(said_twice),
+        "same": sum(len(set(values)) == 1 for values in said_twice),
         "dimensions": {name: found for name in DIMENSIONS if (found := _dimension(ratings, name))},
     }
 

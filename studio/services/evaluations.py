@@ -33,7 +33,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, float, float], None]
 Records = list[dict[str, Any]]
-SCHEMA = 2
+SCHEMA = 3
+WITH_MESSAGES = 2
+"""From this schema on a result has the whole conversations."""
 ROWS, TOKENS = 64, 256
 """Rows that are asked, and tokens of an answer at most, unless others are named."""
 MOST_TOKENS = 4096
@@ -281,7 +283,10 @@ def _sums(found: Sequence[RowLoss], side: str) -> tuple[list[float], list[int]]:
 
 def _of_losses(found: Sequence[RowLoss]) -> dict[str, Any]:
     (before, tokens), (after, _) = (_sums(found, side) for side in SIDES)
-    return {"loss": metrics.difference_of_losses(before, after, tokens).to_json()}
+    return {
+        "loss": metrics.difference_of_losses(before, after, tokens).to_json(),
+        "perplexity": metrics.difference_of_perplexities(before, after, tokens).to_json(),
+    }
 
 
 def _samples(
@@ -291,7 +296,8 @@ def _samples(
     tuned: Answers,
     shown: Mapping[int, int],
 ) -> Records:
-    """Each row with both answers and how near they come (chrF, 0 to 100), those that gained most first."""
+    """Each row with both answers and how near they come (`chrf`, 0 to 100; `score`: `Answers.score`), those that gained
+    most first: by the score, and of the same one by chrF."""
     rows: Records = [
         {
             "row": shown[question.row],
@@ -304,6 +310,7 @@ def _samples(
                     "tokens": replies[side, question.row]["tokens"],
                     "stop_reason": replies[side, question.row]["stop_reason"],
                     "chrf": float(found.nearness[place]),
+                    "score": float(found.score[place]),
                     "exact": bool(found.exact[place]),
                 }
                 for side, found in (("base", base), ("tuned", tuned))
@@ -311,7 +318,9 @@ def _samples(
         }
         for place, question in enumerate(asking)
     ]
-    return sorted(rows, key=lambda row: row["base"]["chrf"] - row["tuned"]["chrf"])
+    return sorted(
+        rows, key=lambda row: tuple(row["base"][name] - row["tuned"][name] for name in ("score", "chrf"))
+    )
 
 
 def _worst(measured: _Measured, general: Sequence[GeneralRow]) -> list[GeneralRow]:

@@ -111,7 +111,8 @@ class Cost:
 
 @dataclass(frozen=True)
 class Judged:
-    """What came of it: the figures of `engine.ratings.summary` for this judge alone, and what it cost."""
+    """What came of it: the figures of `engine.ratings.summary` for this judge alone, which stay untold as long as the
+    desk is blind, and what it cost."""
 
     summary: dict[str, Any]
     unclear: int
@@ -172,7 +173,7 @@ def judge(
             pool.shutdown(cancel_futures=True)
     if failed:
         raise failed[0]
-    found = ratings.judges(desk).get(endpoint.model.strip(), {"ratings": 0})
+    found = ratings.judged(desk).get(endpoint.model.strip(), {"ratings": 0})
     return Judged(found, unclear, spent.read, spent.written)
 
 

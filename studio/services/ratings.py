@@ -134,9 +134,24 @@ class Asked:
 
 
 def from_evaluation(store: Store, run_id: str) -> Desk:
-    """A desk of the answers of the run's newest evaluation. StudioError where there is none."""
+    """A desk of the answers of the run's newest evaluation: the open one that there is, or else a new one. StudioError
+    where the run has no evaluation."""
+    source, pairs = of_evaluation(store, run_id)
+    same = (desk for desk in desks(store, run_id) if not desk.closed and list(desk.pairs) == pairs)
+    return next(same, None) or _make(RunFiles(store.run_dir(run_id)), _fresh(store, run_id), source, pairs)
+
+
+def outlined(store: Store, run_id: str) -> Desk:
+    """What `from_evaluation` would make, of which nothing is kept: to tell what a judge would cost."""
+    source, pairs = of_evaluation(store, run_id)
+    folder = RunFiles(store.run_dir(run_id)).ratings / "desk"
+    return Desk(folder, run_id, now(), source, "", pairs, "")
+
+
+def of_evaluation(store: Store, run_id: str) -> tuple[str, list[Compared]]:
+    """The file and both answers to each row of a run's newest evaluation. StudioError where there is none."""
     found = evaluations.latest(store, run_id)
-    if found is None or found["schema"] < evaluations.SCHEMA:
+    if found is None or found["schema"] < evaluations.WITH_MESSAGES:
         raise StudioError(
             "The run {run} has no evaluation whose answers could be compared.",
             "Evaluate it first: that writes both answers to each held-out row.",
@@ -146,8 +161,7 @@ def from_evaluation(store: Store, run_id: str) -> Desk:
         Compared(row["messages"], row["expected"], row["base"]["text"], row["tuned"]["text"])
         for row in sorted(found["samples"], key=lambda row: row["row"])
     ]
-    source = Path(found["data"]).name if found["data"] else "held_out"
-    return _make(RunFiles(store.run_dir(run_id)), _fresh(store, run_id), source, pairs)
+    return Path(found["data"]).name if found["data"] else "held_out", pairs
 
 
 def start(store: Store, run_id: str, prompts: Sequence[str], tokens: int = evaluations.TOKENS) -> str:
@@ -409,8 +423,17 @@ def _lines(desk: Desk) -> Iterator[dict[str, Any]]:
 
 
 def is_blind(store: Store, run_id: str) -> bool:
-    """Whether people still rate answers of the run's evaluation, so that it must not show them by side."""
-    return any(not desk.closed and desk.source != "prompts" for desk in desks(store, run_id))
+    """Whether people still rate answers of the run, so that nothing may show how each side writes."""
+    return any(not desk.closed for desk in desks(store, run_id))
+
+
+def refuse_while_blind(store: Store, run_id: str) -> None:
+    """StudioError where what came of an ended desk would tell apart the models of one that is blind."""
+    if is_blind(store, run_id):
+        raise StudioError(
+            "A comparison of this run is still blind, and these ratings would tell its models apart.",
+            "End or delete it first.",
+        )
 
 
 def done(desk: Desk) -> dict[str, int]:
@@ -423,10 +446,21 @@ def rated_by(desk: Desk, rater: str) -> set[int]:
     return {number for name, number in _newest(desk) if name == rater}
 
 
+def delete(desk: Desk) -> None:
+    """Remove a desk, with all that was rated there."""
+    with explained(desk.folder):
+        gone = desk.folder.with_name(f".gone-{desk.id}")
+        shutil.rmtree(gone, ignore_errors=True)
+        desk.folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+
 def close(desk: Desk) -> Desk:
     """End the ratings; from now on it is known which model is which. StudioError where nobody rated."""
     if not done(desk):
-        raise StudioError("Nothing was rated yet.", "Rate at least one pair before the end.")
+        raise StudioError(
+            "Nothing was rated yet.", "Rate at least one pair before the end, or delete the comparison."
+        )
     with FileLock(desk.folder / ".lock"):
         found = _read(desk.folder)
         if not found.closed:
@@ -442,7 +476,13 @@ def summary(desk: Desk) -> dict[str, Any]:
 
 
 def judges(desk: Desk) -> dict[str, dict[str, Any]]:
-    """The same figures of each judge model, by name; shown to raters only after the end, as they may sway them."""
+    """The same figures of each judge model, by name. StudioError before the end: they would tell raters who wins."""
+    _refuse_blind(desk)
+    return judged(desk)
+
+
+def judged(desk: Desk) -> dict[str, dict[str, Any]]:
+    """The figures of each judge model, also of a desk that is blind: not to be shown then."""
     names = [name for name in done(desk) if name.startswith(JUDGE)]
     return {name.removeprefix(JUDGE): _of_raters(desk, name.__eq__) for name in names}
 

@@ -32,23 +32,25 @@ Result = Mapping[str, Any]
 
 
 def newest(say: Words, store: Store, run_id: str) -> str:
-    """The newest evaluation of a run; without its rows as long as people rate them."""
+    """The newest evaluation of a run; not as long as people rate answers of its, which its figures would tell apart."""
     found = evaluations.latest(store, run_id) if run_id else None
-    return result(say, found, blind=ratings.is_blind(store, run_id)) if found else ""
+    if found and ratings.is_blind(store, run_id):
+        return withheld(say)
+    return result(say, found) if found else ""
 
 
-def result(say: Words, found: Result, *, blind: bool = False) -> str:
-    """All that an evaluation found; `blind`: without answers by side, as people rate such answers.
+def withheld(say: Words) -> str:
+    """In place of what tells how each side writes."""
+    return f'<p class="note">{escape(say("evaluate.blind"))}</p>'
 
-    Those to general rows are not rated, but show how each side writes.
-    """
+
+def result(say: Words, found: Result) -> str:
+    """All that an evaluation found."""
     parts = [_headline(say, found), _figures(say, found)]
-    if found["samples"] and blind:
-        parts.append(f'<p class="note">{escape(say("evaluate.blind"))}</p>')
-    elif found["samples"]:
+    if found["samples"]:
         parts.append(_samples(say, found["samples"]))
     if found["general"]["rows"]:
-        parts.append(_general(say, found, blind=blind))
+        parts.append(_general(say, found))
     return "".join(parts)
 
 
@@ -82,7 +84,12 @@ def _verdict(name: str, apart: Mapping[str, float]) -> str:
 def _figures(say: Words, found: Result) -> str:
     base, tuned = (found["metrics"][side] for side in SIDES)
     names = [*(name for name in SHOWN if name in base), *(name for name in base if name not in SHOWN)]
-    lines = "".join(_line(say, name, found) for name in names if name in tuned)
+    lines = [_line(say, name, found) for name in names if name in tuned]
+    if "accuracy" in base:
+        texts = next(place for place, name in enumerate(names) if name not in (*SHOWN, *NEUTRAL))
+        lines.insert(
+            texts, f'<tr><td colspan="5" class="muted small">{escape(say("evaluate.of_texts"))}</td></tr>'
+        )
     heads = [
         say("evaluate.measure"),
         say("chat.base"),
@@ -91,7 +98,7 @@ def _figures(say: Words, found: Result) -> str:
         say("evaluate.by_chance"),
     ]
     note = f'<p class="muted small">{escape(say("evaluate.figures.info"))}</p>'
-    return views.panel(say("evaluate.figures"), views.table(heads, lines) + note)
+    return views.panel(say("evaluate.figures"), views.table(heads, "".join(lines)) + note)
 
 
 def _line(say: Words, name: str, found: Result) -> str:
@@ -109,10 +116,16 @@ def _line(say: Words, name: str, found: Result) -> str:
             f'<span class="muted small num">({low} … {high})</span>'
         )
         chance = _chance(apart["p"])
-    cells = "".join(f'<td class="num">{_value(name, found["metrics"][side][name])}</td>' for side in SIDES)
+    cells = "".join(f'<td class="num">{_with_interval(name, found, side)}</td>' for side in SIDES)
     about = f'<span class="muted small measure-info">{escape(say(f"measure.{name}.info"))}</span>'
     title = f"<b>{escape(say(f'measure.{name}'))}</b><br>{about}"
     return f'<tr><td>{title}</td>{cells}<td>{change}</td><td class="num">{chance}</td></tr>'
+
+
+def _with_interval(name: str, found: Result, side: Side) -> str:
+    low, high = (_value(name, end) for end in found["intervals"][side][name])
+    value = _value(name, found["metrics"][side][name])
+    return f'{value}<br><span class="muted small">{low} … {high}</span>'
 
 
 def _value(name: str, value: float) -> str:
@@ -152,8 +165,11 @@ def _samples(say: Words, rows: Sequence[Mapping[str, Any]]) -> str:
 def _sample(say: Words, row: Mapping[str, Any], name: str = "") -> str:
     sides = "".join(_side(say, side, row[side]) for side in SIDES)
     number = name or say("evaluate.row", row=row["row"])
-    asked = (
-        f'<div class="asked"><span class="muted small">{escape(number)}</span>{prose(row["prompt"])}</div>'
+    messages = row.get("messages") or [{"role": "user", "content": row["prompt"]}]
+    asked = f'<p class="muted small row-name">{escape(number)}</p>' + (
+        f'<div class="asked">{prose(messages[0]["content"])}</div>'
+        if len(messages) == 1
+        else "".join(message(say, one) for one in messages)
     )
     head = f'<span class="muted small">{escape(say("chat.expected"))}</span>'
     return (
@@ -162,10 +178,22 @@ def _sample(say: Words, row: Mapping[str, Any], name: str = "") -> str:
     )
 
 
+def message(say: Words, one: Mapping[str, Any]) -> str:
+    """One turn of a conversation, with who says it."""
+    role = escape(say(f"role.{one['role']}"))
+    return f'<div class="asked"><span class="muted small">{role}</span>{prose(one["content"])}</div>'
+
+
 def _side(say: Words, side: Side, answer: Mapping[str, Any]) -> str:
     mark = f'<span class="chip chip-good">{escape(say("chat.as_expected"))}</span>' if answer["exact"] else ""
     body = prose(answer["text"]) or f'<p class="muted">{escape(say("chat.nothing"))}</p>'
+    score = answer.get("score", answer["chrf"] / 100)
     told = [
+        *(
+            [say("evaluate.right", value=f"{100 * score:.0f} %")]
+            if abs(100 * score - answer["chrf"]) > 0.01
+            else []
+        ),
         say("evaluate.nearness", value=f"{answer['chrf']:.0f}"),
         say("chat.tokens", count=answer["tokens"]),
         say(f"chat.stop.{answer['stop_reason']}"),
@@ -185,7 +213,7 @@ def _worst(say: Words, rows: Sequence[Mapping[str, Any]]) -> str:
     return f'<div class="panel evaluated">{title}{body}</div>'
 
 
-def _general(say: Words, found: Result, *, blind: bool) -> str:
+def _general(say: Words, found: Result) -> str:
     """The general set before and after, by kind of task, the worst first."""
     general, rise = found["general"], found["forgetting"]
     key = "evaluate.forgot" if rise > _FORGOTTEN else "evaluate.kept"
@@ -210,5 +238,4 @@ def _general(say: Words, found: Result, *, blind: bool) -> str:
         say("evaluate.change"),
     ]
     body = f'<p class="note">{escape(told)}</p>{views.table(heads, lines)}'
-    worst = "" if blind else _worst(say, general.get("worst", []))
-    return views.panel(say("evaluate.general"), body) + worst
+    return views.panel(say("evaluate.general"), body) + _worst(say, general.get("worst", []))

@@ -22,12 +22,13 @@ USUAL = "http://127.0.0.1:8000/v1"
 
 @dataclass(frozen=True)
 class Looked:
-    """What is looked at: the desk that is open, or whose results are, and the one that is about to be ended."""
+    """What is looked at: the desk that is open, or whose results are, and those that may be ended or deleted next."""
 
     run: str = ""
     opened: str = ""
     results: str = ""
     ending: str = ""
+    deleting: str = ""
 
     @property
     def shown(self) -> str:
@@ -107,7 +108,7 @@ def build(page: Page, looked: gr.State, listed: gr.HTML, error: gr.HTML) -> None
             gr.Button(visible=busy),
             _told(say, work),
             _known(say, _desk(page, last)),
-            rating_views.listed(say, desks, last.shown, last.ending),
+            rating_views.listed(say, desks, last.shown, last.ending, last.deleting),
             gr.Timer(active=busy),
         )
 
@@ -139,10 +140,10 @@ def _nothing_yet() -> StudioError:
 
 
 def _known(say: Words, desk: Desk | None) -> str:
-    """What judges said; not while people still rate, whom it might sway."""
-    if desk is None or not ratings.judges(desk):
+    """What judges said, once the desk is ended: before, it would tell raters which model wins."""
+    if desk is None or not any(name.startswith(JUDGE) for name in ratings.done(desk)):
         return ""
-    if not desk.closed and any(not name.startswith(JUDGE) for name in ratings.done(desk)):
+    if not desk.closed:
         return _note(say("judge.held_back"))
     return "".join(rating_views.judge(say, name, found) for name, found in ratings.judges(desk).items())
 

@@ -68,12 +68,12 @@ def build(
     def showing(say: Words, found: Looked) -> tuple[Any, ...]:
         """In the order of `shown`."""
         desks = ratings.desks(page.store, found.run) if found.run else []
-        ended = next((one for one in desks if one.id == found.results and one.closed), None)
-        told = rating_views.results(say, ended) if ended else ""
+        ended = next((one for one in desks if one.id == found.results), None)
+        told = rating_views.results(say, ended) if ended and all(one.closed for one in desks) else ""
         at = {"run": found.run, "desk": found.opened, "failed": views.error_text(say, say("template.failed"))}
         return (
             found,
-            rating_views.listed(say, desks, found.shown, found.ending),
+            rating_views.listed(say, desks, found.shown, found.ending, found.deleting),
             gr.HTML(state=json.dumps(at) if found.opened else ""),
             told,
             evaluate_views.newest(say, page.store, found.run),
@@ -117,7 +117,11 @@ def build(
         one = ratings.desk_of(page.store, last.run, name)
         if act == "end" and last.ending == name:  # it was asked whether it really is to end
             ratings.close(one)
+        if act == "delete" and last.deleting == name:
+            ratings.delete(one)
+            return (*showing(say, Looked(last.run)), None)
         if act == "csv":
+            ratings.refuse_while_blind(page.store, last.run)
             file = one.folder / "ratings.csv"
             write_text(file, ratings.as_csv(one))
             served = page.offer(file, f"ratings-{one.run}-{one.id}.csv")
@@ -125,6 +129,7 @@ def build(
         found = {
             "rate": Looked(last.run, opened=name),
             "ask": Looked(last.run, last.opened, last.results, ending=name),
+            "discard": Looked(last.run, last.opened, last.results, deleting=name),
             "keep": Looked(last.run, last.opened, last.results),
             "end": Looked(last.run, results=name),
             "results": Looked(last.run, results=name),
@@ -132,7 +137,9 @@ def build(
         return (*showing(say, found), None)
 
     def rated(say: Words, draft: Draft, last: Looked) -> str:
-        return rating_views.listed(say, ratings.desks(page.store, last.run), last.shown, last.ending)
+        return rating_views.listed(
+            say, ratings.desks(page.store, last.run), last.shown, last.ending, last.deleting
+        )
 
     page.on_enter("evaluate", picked, [*shown, *watched], inputs=[run, task, looked], error=error)
     page.on(run.change, picked, [run, task, looked], [*shown, *watched], error=error)

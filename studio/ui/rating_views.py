@@ -12,6 +12,7 @@ from studio.services import ratings
 from studio.services.ratings import PLACES, Desk, Shown
 from studio.ui import live, views
 from studio.ui.chat_views import prose
+from studio.ui.evaluate_views import message
 from studio.ui.i18n import Words
 
 Summary = Mapping[str, Any]
@@ -26,12 +27,18 @@ def shell() -> str:
     return '<div class="desk" tabindex="-1"></div><div class="desk-problem" role="alert"></div>'
 
 
-def listed(say: Words, desks: Sequence[Desk], opened: str, ending: str) -> str:
-    """The desks of a run; `opened` is at work, and of `ending` it is asked whether it really is to end."""
-    return "".join(_entry(say, desk, desk.id == opened, desk.id == ending) for desk in desks)
+def listed(say: Words, desks: Sequence[Desk], opened: str, ending: str, deleting: str = "") -> str:
+    """The desks of a run; `opened` is at work, and of `ending` and `deleting` it is asked whether that is really meant.
+
+    What came of the ended ones waits for those that are blind: it is the same models that are told apart there.
+    """
+    blind = any(not desk.closed for desk in desks)
+    return "".join(
+        _entry(say, desk, desk.id == opened, desk.id == ending, desk.id == deleting, blind) for desk in desks
+    )
 
 
-def _entry(say: Words, desk: Desk, opened: bool, ending: bool) -> str:
+def _entry(say: Words, desk: Desk, opened: bool, ending: bool, deleting: bool, blind: bool) -> str:
     done = ratings.done(desk)
     said = [
         say("rating.rater", rater=rater, done=count, total=len(desk.asked)) for rater, count in done.items()
@@ -42,19 +49,27 @@ def _entry(say: Words, desk: Desk, opened: bool, ending: bool) -> str:
         f"{views.chip('info', say('rating.blind')) if not desk.closed else views.chip('good', say('rating.told'))}"
     )
     told = " · ".join(said) or say("rating.nobody")
-    if desk.closed:
+    question = ""
+    if deleting:
+        acts = [_act(say("rating.delete.yes"), "delete", desk), _act(say("rating.delete.no"), "keep", desk)]
+        question = say("rating.delete.sure")
+    elif desk.closed:
         acts = [_act(say("rating.results"), "results", desk), _act(say("rating.csv"), "csv", desk)]
+        if blind:
+            acts, question = [], say("rating.waits")
+        acts.append(_act(say("rating.delete"), "discard", desk))
     elif ending:
+        question = say("rating.end.sure")
         acts = [_act(say("rating.end.yes"), "end", desk), _act(say("rating.end.no"), "keep", desk)]
     else:
-        acts = [_act(say("rating.rate"), "rate", desk)] + (
-            [_act(say("rating.end"), "ask", desk)] if done else []
-        )
-    question = f'<p class="note">{escape(say("rating.end.sure"))}</p>' if ending else ""
+        acts = [_act(say("rating.rate"), "rate", desk)]
+        acts += [_act(say("rating.end"), "ask", desk)] if done else []
+        acts.append(_act(say("rating.delete"), "discard", desk))
+    asked = f'<p class="note">{escape(question)}</p>' if question else ""
     state = " opened" if opened else ""
     return (
         f'<article class="desk-entry{state}"><div><p>{head}</p>'
-        f'<p class="muted small">{escape(told)}</p>{question}</div><div class="acts">{"".join(acts)}</div></article>'
+        f'<p class="muted small">{escape(told)}</p>{asked}</div><div class="acts">{"".join(acts)}</div></article>'
     )
 
 
@@ -91,7 +106,7 @@ def pair(say: Words, rater: str, shown: Shown, token: str) -> str:
         )
     )
     answers = "".join(_answer(say, name, text) for name, text in (("A", shown.left), ("B", shown.right)))
-    asked = "".join(_message(say, message) for message in shown.messages)
+    asked = "".join(message(say, one) for one in shown.messages)
     return (
         f'<div class="desk-head" data-place="{shown.place}" data-token="{escape(token)}"><b>{escape(position)}</b>'
         f'<span class="muted small">{escape(rater)} · {escape(status)}</span>'
@@ -101,11 +116,6 @@ def pair(say: Words, rater: str, shown: Shown, token: str) -> str:
         f"{_scores(say, shown)}{_votes(say, shown)}"
         f'<p class="muted small desk-keys">{escape(say("rating.keys"))}</p>'
     )
-
-
-def _message(say: Words, message: Mapping[str, Any]) -> str:
-    role = escape(say(f"role.{message['role']}"))
-    return f'<div class="asked"><span class="muted small">{role}</span>{prose(message["content"])}</div>'
 
 
 def _answer(say: Words, name: str, text: str) -> str:
@@ -175,7 +185,7 @@ def result(say: Words, found: Summary, *, judged: bool = False) -> str:
     )
     alike = f" {say('rating.alike', count=found['alike'])}" if found["alike"] else ""
     kind = {"same": "warn", "tuned": "good", "base": "bad"}[verdict]
-    agreed = "" if judged else f'<p class="muted small">{escape(_agreed(say, found["agreement"]))}</p>'
+    agreed = "" if judged else f'<p class="muted small">{escape(_agreed(say, found))}</p>'
     name = "judge-told" if judged else "rating-told"
     return (
         f'<div class="proof {kind}" id="{name}"><p>{escape(told)}</p>'
@@ -184,9 +194,14 @@ def result(say: Words, found: Summary, *, judged: bool = False) -> str:
     )
 
 
-def _agreed(say: Words, alpha: float | None) -> str:
+def _agreed(say: Words, found: Summary) -> str:
+    alpha = found["agreement"]
     if alpha is None:
-        return say("rating.agreement.none")
+        return (
+            say("rating.agreement.same", shared=found["shared"])
+            if found["shared"]
+            else say("rating.agreement.none")
+        )
     trust = next(name for least, name in _TRUST if alpha >= least)
     return say(f"rating.agreement.{trust}", alpha=f"{alpha:.2f}")
 

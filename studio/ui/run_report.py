@@ -44,7 +44,7 @@ def as_html(say: Words, jobs: Jobs, run_id: str) -> str:
             say("benchmark.title"), benchmark_panel.figures(say, benchmarks.results(jobs.store, run_id))
         ),
         _section(say("report.training"), plots.run_charts(say, progress) if progress.losses else ""),
-        _section(say("report.samples"), sample_views.panel(say, progress.samples)),
+        _section(say("report.samples"), sample_views.of_run(say, jobs.store, run_id, progress.samples)),
         _section(say("report.receipt"), _receipt(say, files)),
     ]
     return without_known(
@@ -65,10 +65,10 @@ def _section(title: str, body: str) -> str:
 
 
 def _rated(say: Words, jobs: Jobs, run_id: str) -> str:
-    """What came of the desks that were ended."""
-    return "".join(
-        rating_views.results(say, desk) for desk in ratings.desks(jobs.store, run_id) if desk.closed
-    )
+    """What came of the desks, once all are ended."""
+    if ratings.is_blind(jobs.store, run_id):
+        return evaluate_views.withheld(say)
+    return "".join(rating_views.results(say, desk) for desk in ratings.desks(jobs.store, run_id))
 
 
 def _receipt(say: Words, files: RunFiles) -> str:

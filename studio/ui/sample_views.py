@@ -6,11 +6,19 @@ from collections.abc import Sequence
 from html import escape
 
 from studio.domain.events import Sample
+from studio.services import ratings
+from studio.services.store import Store
 from studio.ui import live, views
+from studio.ui.evaluate_views import withheld
 from studio.ui.i18n import Words
 
 _PROMPT = 300
 """Letters of a prompt that are shown."""
+
+
+def of_run(say: Words, store: Store, run_id: str, samples: Sequence[Sample]) -> str:
+    """As `panel`; not as long as people rate answers of the run, some of which these are."""
+    return withheld(say) if samples and ratings.is_blind(store, run_id) else panel(say, samples)
 
 
 def panel(say: Words, samples: Sequence[Sample]) -> str:

@@ -274,7 +274,7 @@ def running(say: Words, jobs: Jobs, run: Run | None, view: View = plots.USUAL) -
         "hint": {"value": say(hint)},
         "curves": {"visible": True},
         **curves_of(say, jobs, run, view),
-        "samples": {"value": sample_views.panel(say, progress.samples)},
+        "samples": {"value": sample_views.of_run(say, jobs.store, run.id, progress.samples)},
         "notes": {"value": run_views.notes(say, progress, log, better)},
         "following": {"visible": run.state == "finished"},
         "timer": {"active": alive},

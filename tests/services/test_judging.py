@@ -6,17 +6,18 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from studio import cli
 from studio.domain.errors import StudioError
-from studio.services import judging, ratings
+from studio.services import evaluations, judging, ratings
 from studio.services.judging import Endpoint
 from studio.services.ratings import Compared, Desk
 from studio.services.store import Store
-from tests.runs import finished_run
+from tests.runs import ROWS, finished_run
 
 KEY = "sk-very-secret-key"
 Answer = Callable[[str], tuple[int, dict[str, Any]]]
@@ -218,8 +219,28 @@ def test_the_terminal_says_what_it_costs_and_asks_only_when_told_to(
     monkeypatch.setenv("STUDIO_JUDGE_KEY", KEY)
     assert cli.main([*verb, "--yes", "--json"]) == 0
     out, err = capsys.readouterr()
-    assert json.loads(out)["summary"]["votes"]["tuned"] == 6
+    assert json.loads(out)["summary"] == {}  # of a desk that is blind nothing is told
+    assert ratings.judged(desk)["m"]["votes"]["tuned"] == 6
     assert KEY not in out + err
+
+
+def test_without_a_desk_the_cost_makes_none_and_the_judge_s_own_is_ended(
+    tmp_path: Path, served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = Store(tmp_path)
+    run = finished_run(store)
+    run.write_data(ROWS[:4], ROWS[4:])
+    evaluations.evaluate(store, evaluations.Asked(run.id, tokens=8))
+    verb = ["judge", run.id, "--url", served.url, "--model", "m", "--home", str(tmp_path)]
+    assert cli.main(verb) == 0
+    assert "6 pairs" in capsys.readouterr().out
+    assert ratings.desks(store, run.id) == []
+    assert not ratings.is_blind(store, run.id)
+    served.answer = lambda asked: reply('{"better": "tie"}')
+    assert cli.main([*verb, "--yes"]) == 0
+    assert "the tuned model wins 50%" in capsys.readouterr().out
+    (desk,) = ratings.desks(store, run.id)
+    assert desk.closed
 
 
 def test_a_judge_rates_an_ended_desk_too_and_changes_no_figure_of_people_s(
@@ -240,7 +261,9 @@ def test_what_was_answered_before_a_refusal_is_kept(desk: Desk, served: Served) 
     )
     with pytest.raises(StudioError, match="answers with status 401"):
         judging.judge(desk, endpoint(served))
-    assert ratings.judges(desk)["judge-1"]["ratings"] >= 1
+    assert ratings.judged(desk)["judge-1"]["ratings"] >= 1
+    with pytest.raises(StudioError, match="still blind"):
+        ratings.judges(desk)
 
 
 @pytest.mark.parametrize("key", ["sk-é", "sk\nsecret", "sk secret"])

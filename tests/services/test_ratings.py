@@ -188,8 +188,19 @@ def test_a_desk_is_made_of_an_evaluation_or_of_one_s_own_prompts(
     assert "Name it with --desk" in capsys.readouterr().err
     ratings.rate(own, "Ann", 1, Given("left", {}))
     ratings.close(own)
+    verb = ["ratings", files.id, "--home", str(tmp_path)]
     wanted = ["--desk", own.id, "--csv", str(tmp_path / "out.csv")]
-    assert cli.main(["ratings", files.id, "--home", str(tmp_path), *wanted]) == 0
+    # The other one is blind still, over the same two models.
+    assert cli.main([*verb, *wanted]) == 1
+    assert "would tell its models apart" in capsys.readouterr().err
+    assert cli.main([*verb, "--desk", own.id]) == 0
+    assert "wins" not in capsys.readouterr().out
+    assert ratings.from_evaluation(store, files.id).id == desk.id  # it is not made twice
+    with pytest.raises(StudioError, match="or delete the comparison"):
+        ratings.close(desk)
+    assert cli.main([*verb, "--desk", desk.id, "--delete"]) == 0
+    assert [one.id for one in ratings.desks(store, files.id)] == [own.id]
+    assert cli.main([*verb, *wanted]) == 0
     assert "rated by: Ann 1" in capsys.readouterr().out
     assert "Ann" in (tmp_path / "out.csv").read_text(encoding="utf-8")
     with pytest.raises(StudioError, match=r"has no comparison \.\./desk-1"):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from studio.ui import evaluate_views
+from studio.domain.events import Sample
+from studio.services import evaluations, ratings
+from studio.services.store import Store
+from studio.ui import evaluate_views, sample_views
 from studio.ui.i18n import words
+from tests.runs import ROWS, finished_run
 
 EN = words("en")
 
@@ -21,6 +26,7 @@ def found(**changes: Any) -> dict[str, Any]:
         "left_out": [],
         "max_new_tokens": 64,
         "metrics": {"base": figures, "tuned": {"loss": 1.0, "chrf": 60.0}},
+        "intervals": {side: {"loss": [1.0, 2.5], "chrf": [5.0, 70.0]} for side in ("base", "tuned")},
         "differences": {
             "loss": {"value": -1.0, "low": -1.5, "high": -0.5, "p": 0.001},
             "chrf": {"value": 50.0, "low": 40.0, "high": 60.0, "p": 0.001},
@@ -71,13 +77,51 @@ def test_foreign_text_stays_text() -> None:
     assert "&lt;b&gt;No&lt;/b&gt;" in html
 
 
-def test_while_people_rate_no_answer_is_shown_by_side() -> None:
+def test_general_rows_that_suffered_are_shown_with_both_answers() -> None:
     row = {**found()["samples"][0], "task": "advice"}
     general = {**found()["general"], "worst": [row]}
     assert "answer-tuned" in evaluate_views.result(EN, found(samples=[], general=general))
-    html = evaluate_views.result(EN, found(general=general), blind=True)
-    assert "answer-tuned" not in html
-    assert "open question" in html
+
+
+def test_a_row_is_shown_with_the_turns_before_it() -> None:
+    turns = [
+        {"role": "user", "content": "One?"},
+        {"role": "assistant", "content": "Two."},
+        {"role": "user", "content": "Why?"},
+    ]
+    row = {**found()["samples"][0], "messages": turns}
+    html = evaluate_views.result(EN, found(samples=[row]))
+    assert html.index("One?") < html.index("Two.") < html.index("Why?")
+    assert "Assistant" in html
+
+
+def test_labels_have_their_figures_first_and_the_others_called_what_they_are() -> None:
+    figures = {"loss": 2.0, "accuracy": 0.5, "f1": 0.5, "chrf": 10.0, "bleu": 0.1}
+    ends = {name: [0.0, 1.0] for name in figures}
+    html = evaluate_views.result(
+        EN, found(metrics={"base": figures, "tuned": figures}, intervals={"base": ends, "tuned": ends})
+    )
+    assert html.index("accuracy") < html.index("of labels these say little") < html.index("BLEU")
+
+
+def test_while_people_rate_nothing_of_an_evaluation_is_shown(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    files = finished_run(store)
+    files.write_data(ROWS[:4], ROWS[4:])
+    evaluations.evaluate(store, evaluations.Asked(files.id, tokens=8))
+    assert "evaluate-told" in evaluate_views.newest(EN, store, files.id)
+    sample = Sample(step=0, row=1, prompt="Question 5?", expected="Answer 5.", text="text")
+    assert "Question 5?" in sample_views.of_run(EN, store, files.id, [sample])
+    desk = ratings.from_evaluation(store, files.id)
+    for shown in (
+        evaluate_views.newest(EN, store, files.id),
+        sample_views.of_run(EN, store, files.id, [sample]),
+    ):
+        assert "Not shown while people rate" in shown
+        assert "<table" not in shown
+        assert "Question 5?" not in shown
+    ratings.delete(desk)
+    assert "evaluate-told" in evaluate_views.newest(EN, store, files.id)
 
 
 def test_rows_that_were_not_asked_are_named() -> None:
