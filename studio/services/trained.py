@@ -23,7 +23,7 @@ def read_trained(files: RunFiles, checkpoint: str = "") -> TunedRun:
     name = str(files.run()["name"])
     config, model_path = files.resolved_config(), files.env().get("model_path")
     if config is None or model_path is None or not files.template.is_file():
-        raise _nothing_yet(name)
+        raise _nothing_yet(files.id)
     kind, weights = _checkpoint(files, name, checkpoint) if checkpoint else _weights(files, name)
     if not (Path(model_path) / "config.json").is_file():
         raise StudioError(
@@ -80,7 +80,7 @@ def _weights(files: RunFiles, name: str) -> tuple[Literal["adapter", "model", "c
         return "model", files.model
     kept = checkpoints(files)
     if not kept:
-        raise _nothing_yet(name)
+        raise _nothing_yet(files.id)
     return "checkpoint", files.checkpoints / kept[-1]
 
 
@@ -102,7 +102,7 @@ def _checkpoint(files: RunFiles, name: str, checkpoint: str) -> tuple[Literal["c
     return "checkpoint", files.checkpoints / checkpoint
 
 
-def _nothing_yet(name: str) -> StudioError:
+def _nothing_yet(run_id: str) -> StudioError:
     return StudioError(
-        "The run {run} has no trained weights yet.", "Let it train until its first checkpoint.", run=name
+        "The run {run} has no trained weights yet.", "Let it train until its first checkpoint.", run=run_id
     )

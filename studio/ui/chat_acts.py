@@ -63,6 +63,10 @@ class ChatActs:
         """A new conversation with a run."""
         return self._opened(say, draft, Desk(Talk(run_id)), usable(self.page))
 
+    def waits(self) -> bool:
+        """Whether there is no model to talk with, and a run that will have one."""
+        return any(run.state in ALIVE for run in self.page.jobs.list()) and not usable(self.page)
+
     def _empty(self, say: Words) -> tuple[Any, ...]:
         at_work = any(run.state in ALIVE for run in self.page.jobs.list())
         text = views.empty(say("chat.none"), say("chat.none.training" if at_work else "chat.none.next"))
@@ -241,10 +245,10 @@ class ChatActs:
             yield from self._answered(say, draft, replace(desk.quiet(), fit=desk.fit), turn)
         elif do == "odds":
             yield from self._explained(say, draft, desk, turn_id, side)
-        elif do == "row":
+        elif do == "row" and chat_views.ended(desk.turn(turn_id).answers[side]):
             answer = desk.turn(turn_id).answers[side].text
             yield self._row(say, draft, desk, turn_id, side, answer, prompt=gr.skip())
-        elif do in ("edit", "row-edit"):
+        elif do in ("edit", "row", "row-edit"):  # an answer that was cut off is not added as it is
             turn = desk.turn(turn_id)
             prompt = turn.answers[side].text if side else turn.prompt
             yield self._drawn(

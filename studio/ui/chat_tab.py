@@ -13,11 +13,13 @@ from studio.engine.assets import ASSETS
 from studio.ui import talk_list, views
 from studio.ui.chat_acts import ChatActs
 from studio.ui.chat_desk import Desk
-from studio.ui.i18n import t
+from studio.ui.i18n import Words, t
 from studio.ui.live import LIVE, SAVE
-from studio.ui.page import Page
+from studio.ui.page import Draft, Page
 
 _DEFAULT = ChatSettings()
+EVERY = 3.0
+"""Seconds after which a tab without a model looks whether a run has trained one."""
 _SCRIPT = LIVE + (ASSETS / "chat.js").read_text(encoding="utf-8")
 _TO_FIELD = """() => {
   if (document.querySelector('#chat-note .do-cancel')) document.querySelector('#chat-prompt textarea').focus();
@@ -53,11 +55,17 @@ def build(page: Page) -> None:
         page.next_button("evaluate")
         desk, asked = gr.State(Desk()), gr.State(talk_list.Asked())
         download = gr.DownloadButton(visible="hidden")
+        waiting = gr.Timer(EVERY, active=False)
 
     acts = ChatActs(page)
     shown = [page.draft, view, composer.note, composer.prompt, composer.send, composer.stop, kept, desk]
     whole = [empty, body, run, beside, chips, *settings, *shown]
-    page.on_enter("chat", acts.enter, whole, inputs=[desk, beside], error=error)
+
+    def entered(say: Words, draft: Draft, *given: Any) -> tuple[Any, ...]:
+        return (*acts.enter(say, draft, *given), gr.Timer(active=acts.waits()))
+
+    page.on_enter("chat", entered, [*whole, waiting], inputs=[desk, beside], error=error)
+    page.on(waiting.tick, entered, [desk, beside], [*whole, waiting], error=error)
     page.on(run.input, acts.picked, [run], whole, error=error)
     page.on(new.click, acts.picked, [run], whole, error=error)
     page.on(composer.stop.click, acts.stopped, [desk], [], error=error)

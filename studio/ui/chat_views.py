@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from studio.domain.answer import BASE, SIDES, TUNED, Answer, Side
+from studio.domain.answer import SIDES, Answer, Side
 from studio.domain.chat import Conversation
 from studio.domain.loading import stage_at
 from studio.domain.talk import Turn
-from studio.engine.word_difference import difference
+from studio.engine.word_difference import Stretch, difference
 from studio.ui import live, odds_views, views
 from studio.ui.chat_desk import Desk, Wait
 from studio.ui.i18n import Words
@@ -152,7 +152,7 @@ class _Shown:
         if not answer.text and answer.done:
             body = f'<p class="muted">{escape(say("chat.nothing"))}</p>'
         elif self.desk.differences and answer.done:
-            body = marked(say, turn, side)
+            body = marked(say, turn, side, self.names)
         else:
             body = prose(answer.text) + (
                 "" if answer.done else '<span class="cursor" aria-hidden="true"></span>'
@@ -222,22 +222,42 @@ def _act(
     )
 
 
-def marked(say: Words, turn: Turn, side: Side) -> str:
-    """An answer with the words marked that the base's has not; the base's with those that the tuned one's has not."""
-    other = BASE if side != BASE else TUNED
-    own, theirs = turn.answers[side].text, turn.answers.get(other, Answer()).text
-    parts = [part for part in difference(theirs, own) if part.kind != "gone"]
-    shared = sum(len(part.text.strip()) for part in parts if part.kind == "same")
-    if own == theirs or shared < _ALIKE * len(own.strip()):
-        key = "chat.differences.none" if own == theirs else "chat.differences.all"
-        return prose(own) + f'<p class="muted small">{escape(say(key))}</p>'
+def marked(say: Words, turn: Turn, side: Side, names: Mapping[Side, str]) -> str:
+    """An answer with the words marked that the one most like it, of those that are not the same, has not."""
+    own = turn.answers[side].text
+    others = {other: answer.text for other, answer in turn.answers.items() if answer.text != own}
+    if not others:
+        return prose(own) + f'<p class="muted small">{escape(say("chat.differences.none"))}</p>'
+    compared = {other: _without_gone(text, own) for other, text in others.items()}
+    nearest = max(compared, key=lambda other: _shared(compared[other]))
+    parts = compared[nearest]
+    if _shared(parts) < _ALIKE * len(own.strip()):
+        return prose(own) + f'<p class="muted small">{escape(say("chat.differences.all"))}</p>'
+    told = ""
+    if len(turn.answers) > len(SIDES):
+        beside = say("chat.differences.beside", side=names.get(nearest, nearest))
+        told = f'<p class="muted small">{escape(beside)}</p>'
     shown = "".join(
         f'<mark class="only">{escape(part.text)}</mark>'
         if part.kind == "new" and part.text.strip()
         else escape(part.text)
         for part in parts
     )
-    return f'<p class="prose-text">{shown}</p>'
+    return f'<p class="prose-text">{shown}</p>{told}'
+
+
+def _without_gone(theirs: str, own: str) -> list[Stretch]:
+    return [part for part in difference(theirs, own) if part.kind != "gone"]
+
+
+def _shared(parts: Sequence[Stretch]) -> int:
+    """Letters that stand in both."""
+    return sum(len(part.text.strip()) for part in parts if part.kind == "same")
+
+
+def ended(answer: Answer) -> bool:
+    """Whether an answer came to its own end."""
+    return answer.stop_reason == "end"
 
 
 def figures(say: Words, turn: Turn, answer: Answer) -> str:
@@ -268,6 +288,8 @@ def note(say: Words, desk: Desk) -> str:
         )
     if desk.writing:
         text = say("chat.writing.answer" if desk.writing.side else "chat.writing.message")
+        if desk.writing.side and not ended(desk.turn(desk.writing.turn).answers[desk.writing.side]):
+            text = f"{say('chat.writing.cut')} {text}"
         return _notice(text, cancel)
     if desk.added:
         key = "chat.added" if desk.added.new else "chat.added.before"

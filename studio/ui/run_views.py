@@ -57,7 +57,7 @@ def continuable(run: Run) -> bool:
 def choice(run: Run) -> tuple[str, str]:
     """A run as one of a list of choices; its time is this machine's."""
     made = datetime.fromisoformat(run.created.replace("Z", "+00:00")).astimezone() if run.created else None
-    return (f"{title(run)} · {made:%Y-%m-%d %H:%M}" if made else title(run), run.id)
+    return (f"{title(run)} · {made:%Y-%m-%d %H:%M:%S}" if made else title(run), run.id)
 
 
 def status(

@@ -23,7 +23,7 @@ def drawn(turn: Turn, wait: Wait = Wait()) -> str:  # noqa: B008 (a constant)
 def test_what_a_model_writes_is_never_markup():
     answer = Answer('<img src="http://x/y.png"> ![a](http://x/z.png)', 9, 1.0, "end")
     turn = Turn("<script>", answers={"base": answer, "tuned": answer})
-    for shown in (drawn(turn), chat_views.marked(EN, turn, "base")):
+    for shown in (drawn(turn), chat_views.marked(EN, turn, "base", {})):
         assert "<img" not in shown
         assert "<script" not in shown
         assert "![a](http://x/z.png)" in shown
@@ -85,15 +85,31 @@ def test_words_that_only_one_answer_has_are_marked_in_each():
     said = {"base": "a parcel is late", "tuned": "a parcel is here", "other": "a parcel is late"}
     answers = {side: Answer(text, 5, 1.0, "end") for side, text in said.items()}
     turn = Turn("p", sides=tuple(said), answers=answers)
-    shown = [chat_views.marked(EN, turn, side) for side in said]
-    assert shown[0] == '<p class="prose-text">a parcel is <mark class="only">late</mark></p>'
-    assert shown[1] == '<p class="prose-text">a parcel is <mark class="only">here</mark></p>'
-    assert "Word for word the same" in shown[2]
+    shown = [chat_views.marked(EN, turn, side, {"tuned": "Tuned"}) for side in said]
+    for text, word in zip(shown, ("late", "here", "late"), strict=True):
+        assert text.startswith(f'<p class="prose-text">a parcel is <mark class="only">{word}</mark></p>')
+    assert "of Tuned, has not" in shown[2]
+    same = Turn("p", sides=("base", "tuned"), answers=dict.fromkeys(("base", "tuned"), answers["base"]))
+    assert "Word for word the same" in chat_views.marked(EN, same, "tuned", {})
+
+
+def test_of_several_answers_the_one_most_like_it_is_compared():
+    said = {
+        "base": "Sure! Here is what I think of it.",
+        "tuned": '{"urgency": "high"}',
+        "early": '{"urgency": "normal"}',
+    }
+    turn = Turn(
+        "p", sides=tuple(said), answers={side: Answer(text, 5, 1.0, "end") for side, text in said.items()}
+    )
+    assert '<mark class="only">high</mark>' in chat_views.marked(EN, turn, "tuned", {})
+    assert '<mark class="only">normal</mark>' in chat_views.marked(EN, turn, "early", {})
+    assert "<mark" not in chat_views.marked(EN, turn, "base", {})
 
 
 def test_answers_that_share_next_to_nothing_are_not_marked_all_over():
     answers = {"base": Answer("abc def", 2, 1.0, "end"), "tuned": Answer("ghi jkl", 2, 1.0, "end")}
-    shown = chat_views.marked(EN, Turn("p", answers=answers), "tuned")
+    shown = chat_views.marked(EN, Turn("p", answers=answers), "tuned", {})
     assert "<mark" not in shown
     assert "Almost nothing here stands in the other answer" in shown
 
