@@ -12,6 +12,7 @@ from studio.services import benchmarks, ratings
 from studio.services.jobs import Jobs
 from studio.services.redaction import without_known
 from studio.services.run_files import RunFiles
+from studio.services.run_names import named
 from studio.ui import benchmark_panel, evaluate_views, plots, rating_views, run_views, sample_views, views
 from studio.ui.i18n import Words
 from studio.ui.theme import ACCENT, INK, STYLESHEET
@@ -33,12 +34,12 @@ def as_html(say: Words, jobs: Jobs, run_id: str) -> str:
 
     StudioError where there is no such run.
     """
-    run, files = jobs.get(run_id), jobs.files(run_id)
+    run, files = named(jobs, jobs.get(run_id)), jobs.files(run_id)
     progress = jobs.progress(run_id)
     parts = [
         _head(say, run),
-        _section(say("report.result"), run_views.outcome(say, run, progress)),
-        _section(say("report.evaluation"), evaluate_views.newest(say, jobs.store, run_id)),
+        _section(say("report.result"), run_views.outcome(say, run, progress, in_page=False)),
+        _section(say("report.evaluation"), evaluate_views.newest(say, jobs.store, run_id) or _none(say)),
         _section(say("report.ratings"), _rated(say, jobs, run_id)),
         _section(
             say("benchmark.title"), benchmark_panel.figures(say, benchmarks.results(jobs.store, run_id))
@@ -58,6 +59,10 @@ def as_html(say: Words, jobs: Jobs, run_id: str) -> str:
 def _head(say: Words, run: Run) -> str:
     about = [run.created[:16].replace("T", " ") + " UTC", run.id]
     return f'<h1>{escape(run.name)}</h1><p class="muted">{escape(" · ".join(about))}</p>{run_views.facts(say, run)}'
+
+
+def _none(say: Words) -> str:
+    return f'<p class="muted">{escape(say("report.not_evaluated"))}</p>'
 
 
 def _section(title: str, body: str) -> str:
@@ -85,7 +90,7 @@ def _table(title: str, values: Mapping[str, Any]) -> str:
     if not values:
         return ""
     lines = "".join(
-        f"<tr><td>{escape(str(name))}</td><td>{escape(_text(value))}</td></tr>"
+        f"<tr><td>{escape(str(name))}</td><td>{escape(_text(value, str(name)))}</td></tr>"
         for name, value in values.items()
     )
     return views.panel(
@@ -93,7 +98,9 @@ def _table(title: str, values: Mapping[str, Any]) -> str:
     )
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, name: str = "") -> str:
+    if name == "memory" and isinstance(value, int):
+        return views.size(value)
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {_text(item)}" for name, item in value.items())
     return str(value)

@@ -179,14 +179,16 @@ def kept(say: Words, progress: Progress) -> str:
     )
 
 
-def outcome(say: Words, run: Run, progress: Progress) -> str:
-    """Held-out loss before and after: the figure that says whether anything was learnt."""
+def outcome(say: Words, run: Run, progress: Progress, *, in_page: bool = True) -> str:
+    """Held-out loss before and after: the figure that says whether anything was learnt; `in_page` also what to do next."""
     before, now = progress.baseline, progress.measured
     if run.state != "finished" or before is None or now is None:
         return ""
     better = now < before
     change = f"{abs(1 - now / before) * 100:.0f}" if before else "0"
     verdict = say("training.fell", percent=change) if better else say("training.rose", percent=change)
+    if better and in_page:
+        verdict = f"{verdict} {say('training.fell.next')}"
     first, last = ((_short(before), say("training.before")),), ((_short(now), say("training.after")),)
     return (
         f'<div class="outcome {"good" if better else "bad"}">{stats(first)}'

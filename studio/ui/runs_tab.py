@@ -12,12 +12,13 @@ import gradio as gr
 from studio.domain.errors import StudioError
 from studio.domain.run import ALIVE, Run
 from studio.services import comparison, history
+from studio.services.run_names import named
 from studio.ui import comparison_views, import_panel, modes, others_panel, plots, room_panel, run_views, views
 from studio.ui.i18n import Words
 from studio.ui.live import LIVE
 from studio.ui.page import Draft, Page
 from studio.ui.run_views import Listed, Look
-from studio.ui.training_tab import LOOKED, log_end, named
+from studio.ui.training_tab import LOOKED, log_end
 
 EVERY = 2.0
 MOST_COMPARED = 6

@@ -13,6 +13,7 @@ from studio.domain.errors import StudioError
 from studio.domain.run import ALIVE, RESUMABLE, Run
 from studio.services import apart
 from studio.services.remedies import remedy, troubles
+from studio.services.run_names import named
 from studio.ui import plots, run_views, sample_views, views
 from studio.ui.i18n import Words, t
 from studio.ui.live import LIVE
@@ -227,24 +228,6 @@ def chosen(jobs: Jobs, draft: Draft) -> Run | None:
             pass
     runs = jobs.list()
     return next((run for run in runs if run.state in ALIVE), runs[0] if runs else None)
-
-
-def named(jobs: Jobs, run: Run) -> Run:
-    """The run with its data called as the person who uploaded it did, not as the copy in the home is."""
-    try:
-        return replace(run, data=data_name(jobs.store, jobs.config(run.id).data.path))
-    except StudioError:  # a damaged folder is still listed, with what is wrong with it
-        return run
-
-
-def data_name(store: Store, path: str) -> str:
-    folder = Path(path).parent
-    if folder.parent == store.datasets_dir:
-        try:
-            return store.dataset(folder.name).name
-        except StudioError:  # deleted since
-            pass
-    return Path(path).name
 
 
 def running(say: Words, jobs: Jobs, run: Run | None, view: View = plots.USUAL) -> dict[str, dict[str, Any]]:

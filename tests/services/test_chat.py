@@ -299,7 +299,7 @@ def test_a_killed_process_is_reported_and_the_next_question_starts_another(
 def test_what_is_wrong_with_a_run_is_said_at_once(chat: ChatProcess, store: Store, run: RunFiles) -> None:
     untrained = RunFiles(store.new_run_dir("untrained"))
     untrained.write_run(run.given_config(), "untrained")
-    with pytest.raises(StudioError, match="The run untrained has no trained weights yet"):
+    with pytest.raises(StudioError, match="untrained has no trained weights yet"):
         chat.complete(untrained.id, QUESTION)
     with pytest.raises(StudioError, match="There is no run nothing"):
         chat.complete("nothing", QUESTION)
