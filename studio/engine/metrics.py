@@ -171,7 +171,10 @@ def _shares(answers: Answers) -> dict[str, Sequence[float]]:
     found: dict[str, Sequence[float]] = {"exact_match": answers.exact.tolist()}
     found |= {kind: rows.tolist() for kind, rows in answers.rouge.items()}
     if objects := _objects(answers.expected):
-        found["json_valid"] = _structure(answers.given, objects)[0].tolist()
+        valid, fields = _structure(answers.given, objects)
+        found["json_valid"] = valid.tolist()
+        if not numpy.isnan(fields).any():
+            found["json_fields"] = fields.tolist()
     elif labels_of(answers.expected):
         found["accuracy"] = answers.right.tolist()
     return found

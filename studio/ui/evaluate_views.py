@@ -98,7 +98,9 @@ def _figures(say: Words, found: Result) -> str:
         say("evaluate.by_chance"),
     ]
     note = f'<p class="muted small">{escape(say("evaluate.figures.info"))}</p>'
-    return views.panel(say("evaluate.figures"), views.table(heads, "".join(lines)) + note)
+    return views.panel(
+        say("evaluate.figures"), f'<div class="measures">{views.table(heads, "".join(lines))}</div>{note}'
+    )
 
 
 def _line(say: Words, name: str, found: Result) -> str:
@@ -112,14 +114,21 @@ def _line(say: Words, name: str, found: Result) -> str:
         )
         low, high = (_signed(name, apart[end]) for end in ("low", "high"))
         change = (
-            f'<span class="num{kind}">{_signed(name, apart["value"])}</span> '
-            f'<span class="muted small num">({low} … {high})</span>'
+            f'<span class="num{kind}">{_signed(name, apart["value"])}</span>'
+            f'<br><span class="muted small num">{low} … {high}</span>'
         )
         chance = _chance(apart["p"])
-    cells = "".join(f'<td class="num">{_with_interval(name, found, side)}</td>' for side in SIDES)
+    cells = "".join(
+        f'<td class="num" data-head="{escape(say(f"chat.{side}"))}">{_with_interval(name, found, side)}</td>'
+        for side in SIDES
+    )
     about = f'<span class="muted small measure-info">{escape(say(f"measure.{name}.info"))}</span>'
     title = f"<b>{escape(say(f'measure.{name}'))}</b><br>{about}"
-    return f'<tr><td>{title}</td>{cells}<td>{change}</td><td class="num">{chance}</td></tr>'
+    heads = {"change": change, "by_chance": f'<span class="num">{chance}</span>' if chance else ""}
+    more = "".join(
+        f'<td data-head="{escape(say(f"evaluate.{head}"))}">{text}</td>' for head, text in heads.items()
+    )
+    return f"<tr><td>{title}</td>{cells}{more}</tr>"
 
 
 def _with_interval(name: str, found: Result, side: Side) -> str:
@@ -131,7 +140,9 @@ def _with_interval(name: str, found: Result, side: Side) -> str:
 def _value(name: str, value: float) -> str:
     if name in PERCENT:
         return f"{100 * value:.1f} %"
-    return f"{value:.3f}" if name in ("loss", "length_ratio") else f"{value:.1f}"
+    if name in ("loss", "length_ratio"):
+        return f"{value:.3f}"
+    return f"{value:,.1f}" if value < 1000 else f"{value:,.0f}"
 
 
 def _signed(name: str, value: float) -> str:
@@ -163,7 +174,13 @@ def _samples(say: Words, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _sample(say: Words, row: Mapping[str, Any], name: str = "") -> str:
-    sides = "".join(_side(say, side, row[side]) for side in SIDES)
+    # Of answers as texts the score is the chrF that stands there anyway.
+    scored = any(
+        abs(100 * row[side].get("score", 0) - row[side]["chrf"]) > 0.01
+        for side in SIDES
+        if "score" in row[side]
+    )
+    sides = "".join(_side(say, side, row[side], scored) for side in SIDES)
     number = name or say("evaluate.row", row=row["row"])
     messages = row.get("messages") or [{"role": "user", "content": row["prompt"]}]
     asked = f'<p class="muted small row-name">{escape(number)}</p>' + (
@@ -184,16 +201,11 @@ def message(say: Words, one: Mapping[str, Any]) -> str:
     return f'<div class="asked"><span class="muted small">{role}</span>{prose(one["content"])}</div>'
 
 
-def _side(say: Words, side: Side, answer: Mapping[str, Any]) -> str:
+def _side(say: Words, side: Side, answer: Mapping[str, Any], scored: bool) -> str:
     mark = f'<span class="chip chip-good">{escape(say("chat.as_expected"))}</span>' if answer["exact"] else ""
     body = prose(answer["text"]) or f'<p class="muted">{escape(say("chat.nothing"))}</p>'
-    score = answer.get("score", answer["chrf"] / 100)
     told = [
-        *(
-            [say("evaluate.right", value=f"{100 * score:.0f} %")]
-            if abs(100 * score - answer["chrf"]) > 0.01
-            else []
-        ),
+        *([say("evaluate.right", value=f"{100 * answer['score']:.0f} %")] if scored else []),
         say("evaluate.nearness", value=f"{answer['chrf']:.0f}"),
         say("chat.tokens", count=answer["tokens"]),
         say(f"chat.stop.{answer['stop_reason']}"),

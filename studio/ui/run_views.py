@@ -180,7 +180,7 @@ def kept(say: Words, progress: Progress) -> str:
 
 
 def outcome(say: Words, run: Run, progress: Progress, *, in_page: bool = True) -> str:
-    """Held-out loss before and after: the figure that says whether anything was learnt; `in_page` also what to do next."""
+    """Held-out loss before and after: the figure that says whether anything was learnt; `in_page` also what is next."""
     before, now = progress.baseline, progress.measured
     if run.state != "finished" or before is None or now is None:
         return ""

@@ -12,9 +12,13 @@ from sacrebleu import corpus_bleu, corpus_chrf
 
 from studio.engine.metrics import (
     Answers,
+    difference_of_losses,
+    difference_of_perplexities,
+    difference_of_shares,
     differences,
     labels_of,
     language_of,
+    mean,
     measures,
     of_losses,
     tokenisation,
@@ -132,3 +136,41 @@ def test_perplexity_is_that_of_all_tokens() -> None:
 def test_empty_answers_count_as_nothing_found() -> None:
     found = measures(Answers(["", "", ""], ["a b c d", "b c d e", "c d e f"]))
     assert (found["bleu"].value, found["rouge1"].value, found["length_ratio"].value) == (0, 0, 0)
+
+
+def test_the_interval_of_a_share_is_wilson_s() -> None:
+    stats = pytest.importorskip("scipy.stats")
+    for right, rows in ((14, 14), (0, 3), (5, 18), (1, 200)):
+        found = mean([1.0] * right + [0.0] * (rows - right))
+        wanted = stats.binomtest(right, rows).proportion_ci(method="wilson")
+        assert (found.low, found.high) == pytest.approx((wanted.low, wanted.high), abs=1e-9)
+    assert mean([0.25, 0.5, 0.75]).low < 0.5  # no share: from draws of the rows
+
+
+def test_the_interval_of_two_paired_shares_holds_the_difference_as_often_as_it_says() -> None:
+    dice, held, rounds = numpy.random.default_rng(7), 0, 400
+    for _ in range(rounds):
+        easy = dice.random(30) < 0.5
+        before = (dice.random(30) < numpy.where(easy, 0.8, 0.2)).astype(float)
+        after = (dice.random(30) < numpy.where(easy, 0.95, 0.6)).astype(float)
+        found = difference_of_shares(before.tolist(), after.tolist())
+        held += found.low <= 0.275 <= found.high
+    assert held / rounds > 0.93
+    all_gained = difference_of_shares([0.0] * 18, [1.0] * 18)
+    assert all_gained.low < 0.8 < all_gained.high == 1.0
+
+
+def test_perplexity_changes_with_its_own_interval_and_test() -> None:
+    found = difference_of_perplexities([4.0, 6.0, 5.0], [2.0, 3.0, 2.0], [2, 2, 2])
+    assert found.value == pytest.approx(numpy.exp(7 / 6) - numpy.exp(15 / 6))
+    assert found.low < found.value < found.high < 0
+    assert difference_of_losses([4.0, 6.0, 5.0], [2.0, 3.0, 2.0], [2, 2, 2]).p == found.p
+
+
+def test_a_label_is_one_however_it_is_written() -> None:
+    found = measures(
+        Answers(["Positive.", " negative", "**positive**", "No idea"], ["positive", "negative"] * 2)
+    )
+    assert found["accuracy"].value == 0.75
+    assert found["exact_match"].value == 0.25
+    assert found["f1"].value == pytest.approx((1.0 + 2 / 3) / 2)
