@@ -54,6 +54,18 @@ class RowCache:
         values[:, :, self.length : end] = value
         return keys[:, :, :end], values[:, :, :end]
 
+    def add_one(
+        self, layer: int, key: torch.Tensor, value: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `add`, of one new token, (heads, head size) each."""
+        kept = self._kept.get(layer)
+        if kept is None or kept[0].shape[2] <= self.length:
+            return self.add(layer, key[None, :, None], value[None, :, None])
+        keys, values = kept
+        keys[0].select(1, self.length).copy_(key)
+        values[0].select(1, self.length).copy_(value)
+        return keys.narrow(2, 0, self.length + 1), values.narrow(2, 0, self.length + 1)
+
     def _grown(self, layer: int, which: int, new: torch.Tensor, end: int) -> torch.Tensor:
         grown = new.new_empty((*new.shape[:2], end + max(_SPARE, end // 2), new.shape[3]))
         if layer in self._kept:
@@ -90,6 +102,8 @@ def attend(
     layer: Any = module
     scale = scaling or query.shape[-1] ** -0.5
     lengths = list(row_lengths)
+    if len(lengths) == query.shape[2]:
+        return _written(query, key, value, scale, caches, layer.layer_idx, sliding_window), None
     outputs = []
     new = zip(query.split(lengths, 2), key.split(lengths, 2), value.split(lengths, 2), strict=True)
     for number, (q, k, v) in enumerate(new):
@@ -99,26 +113,47 @@ def attend(
     return torch.cat(outputs, 2).transpose(1, 2), None
 
 
+def _written(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scale: float,
+    caches: Sequence[RowCache],
+    layer: int,
+    window: int | None,
+) -> torch.Tensor:
+    """As `attend`, of one new token a row; what can be is done for all rows at once, as a call costs more than its sums.
+
+    Heads that share a key are stacked as if they were tokens, so that none is copied.
+    """
+    heads, rows, size = query.shape[1:]
+    stacked = query[0].transpose(0, 1).reshape(rows, 1, key.shape[1], -1, size).unbind(0)
+    new = zip(stacked, key[0].unbind(1), value[0].unbind(1), strict=True)
+    outputs = []
+    for number, (q, k, v) in enumerate(new):
+        if number < len(caches):
+            keys, values = caches[number].add_one(layer, k, v)
+        else:  # what follows the last row fills up a pass
+            keys, values = k[None, :, None], v[None, :, None]
+        if window is not None and keys.shape[2] > window:
+            keys, values = keys[:, :, -window:], values[:, :, -window:]
+        outputs.append(functional.scaled_dot_product_attention(q, keys, values, scale=scale))
+    return torch.cat(outputs).view(1, rows, heads, size)
+
+
 def _row(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float, window: int | None) -> torch.Tensor:
     new, seen = q.shape[2], k.shape[2]
     if window is not None and seen > window + new - 1:
         k, v = k[:, :, -(window + new - 1) :], v[:, :, -(window + new - 1) :]
         seen = k.shape[2]
     if new == 1:
-        return _one(q, k, v, scale)
+        stacked = q.reshape(1, k.shape[1], -1, q.shape[-1])
+        return functional.scaled_dot_product_attention(stacked, k, v, scale=scale).view(q.shape)
     places = torch.arange(seen - new, seen, device=q.device)[:, None] - torch.arange(seen, device=q.device)
     visible = (places >= 0) if window is None else (places >= 0) & (places < window)
     return functional.scaled_dot_product_attention(
         q, k, v, visible, scale=scale, enable_gqa=k.shape[1] != q.shape[1]
     )
-
-
-def _one(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, scale: float) -> torch.Tensor:
-    """Of one new token as two batched products: heads that share a key are stacked, so that none is copied."""
-    groups = k.shape[1]
-    stacked = (q * scale).reshape(groups, -1, q.shape[-1])
-    shares = functional.softmax(torch.bmm(stacked, k[0].transpose(1, 2)), -1, dtype=torch.float32).to(v.dtype)
-    return torch.bmm(shares, v[0]).view(q.shape)
 
 
 AttentionInterface.register(NAME, attend)
