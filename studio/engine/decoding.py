@@ -122,7 +122,7 @@ def _written(
     layer: int,
     window: int | None,
 ) -> torch.Tensor:
-    """As `attend`, of one new token a row; what can be is done for all rows at once, as a call costs more than its sums.
+    """As `attend`, of one new token a row: what can be done for all rows at once is, as calls cost more than sums.
 
     Heads that share a key are stacked as if they were tokens, so that none is copied.
     """
