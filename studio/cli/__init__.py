@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from studio import __version__
@@ -18,6 +20,7 @@ from studio.services.store import Store
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit status."""
     options = _parser().parse_args(arguments)
+    _quiet_libraries()
     try:
         verb: Verb = options.verb
         return verb(options, _store(options))
@@ -31,6 +34,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+
+
+def _quiet_libraries() -> None:
+    """What libraries would say to whoever programs with them: a kernel that is not there, a name that will go."""
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    warnings.filterwarnings(
+        "ignore", category=FutureWarning, module=r"(?:transformers|peft|torch|huggingface_hub)\."
+    )
 
 
 def _store(options: argparse.Namespace) -> Store:

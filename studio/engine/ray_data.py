@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,9 @@ def ray_workers(processes: int) -> Iterator[Workers]:
     """
     if find_spec("ray") is None:
         raise StudioError(
-            "Ray is not installed here.", "Install it: pip install -c constraints.txt -e '.[ray]'"
+            "Ray is not installed here.",
+            "Install it: {python} -m pip install -c constraints.txt -e '.[ray]'",
+            python=sys.executable,
         )
     import ray
 

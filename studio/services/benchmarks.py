@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -126,7 +127,8 @@ def _refuse_missing() -> None:
     if find_spec("lm_eval") is None:
         raise StudioError(
             "lm-evaluation-harness is not installed.",
-            "Install it: pip install -c constraints.txt -e '.[benchmarks]'",
+            "Install it: {python} -m pip install -c constraints.txt -e '.[benchmarks]'",
+            python=sys.executable,
         )
 
 

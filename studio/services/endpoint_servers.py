@@ -42,7 +42,8 @@ def check(server: Server) -> None:
     if server == "transformers":
         raise StudioError(
             "What transformers' server needs is not installed.",
-            "Install it: pip install -c constraints.txt -e '.[serve]'",
+            "Install it: {python} -m pip install -c constraints.txt -e '.[serve]'",
+            python=sys.executable,
         )
     raise StudioError(
         "vLLM is not installed: there is no command `vllm` here.",

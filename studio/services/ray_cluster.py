@@ -58,7 +58,9 @@ class RayCluster:
     def prepare(self) -> None:
         if find_spec("ray") is None:
             raise StudioError(
-                "Ray is not installed here.", "Install it: pip install -c constraints.txt -e '.[ray]'"
+                "Ray is not installed here.",
+                "Install it: {python} -m pip install -c constraints.txt -e '.[ray]'",
+                python=sys.executable,
             )
         if not self._config.address:
             raise StudioError(

@@ -44,7 +44,7 @@ def test_a_run_is_evaluated_and_then_rated_blind(page: Page, server: Server) -> 
     for word in ("base", "tuned"):
         assert word not in panel.inner_html().lower()
     (desk,) = ratings.desks(store, run)
-    page.locator("#evaluate-result").get_by_text("The rows are not shown", exact=False).wait_for()
+    page.locator("#evaluate-result").get_by_text("Not shown while people rate", exact=False).wait_for()
     held = page.content()
     assert not any(
         pair.messages[-1]["content"] in held.replace(panel.inner_html(), "") for pair in desk.pairs
