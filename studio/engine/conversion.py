@@ -159,7 +159,8 @@ def settle(
         raise StudioError(
             "{file} is in no format that is recognised. Its columns: {columns}.",
             "Map its columns by hand, or name them prompt and response. The first row of a table holds the names; "
-            "where it is a row already, set its header to none.",
+            "where it is a row already, set its header to none. Where its cells are parted by another sign, say by "
+            "which.",
             file=file,
             columns=", ".join(str(name)[:_SHOWN] for name in names) or "none",
         )

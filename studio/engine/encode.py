@@ -444,7 +444,7 @@ def select(
         for conversation, row in zip(conversations, rows, strict=True)
         for part in made_of(encoder, conversation, row, max_length, overlong, context)
     ]
-    findings = hazard_findings(parts, max_length, overlong)
+    findings = hazard_findings(parts, max_length, overlong, context)
     kept = tuple(part for part in parts if is_fed(part, overlong))
     return EncodedData(kept, tuple(findings), fingerprint(kept))
 

@@ -41,6 +41,8 @@ _LABELS = {
 CHOICES = (
     "utf-8-sig",
     "utf-16",
+    "utf-16-le",
+    "utf-16-be",
     "gb18030",
     "cp950",
     "cp932",
@@ -169,6 +171,10 @@ def _without_mark(data: bytes) -> str | None:
         one_sided = zeros > 0 and others <= 0.05 * zeros
         many = zeros > 0.05 * len(data) / 2
         if one_sided and _reads_well(data, codec) and (many or _eastern(data.decode(codec, "replace"))):
+            return codec
+        # Of Chinese alone some characters have a zero on the other side, too.
+        mostly = zeros > 0 and others <= 0.3 * zeros
+        if mostly and _reads_well(data, codec) and _eastern(data.decode(codec, "replace")):
             return codec
     return None
 

@@ -120,11 +120,12 @@ MEANINGS: dict[Hazard, Meaning] = {
 
 
 def hazard_findings(
-    rows: Sequence[Encoded], max_length: int | None, overlong: Overlong = "cut"
+    rows: Sequence[Encoded], max_length: int | None, overlong: Overlong = "cut", context: int | None = None
 ) -> list[Finding]:
     """What the encoding itself shows, each hazard with its rows, the worst first; `rows` are shortened to `max_length`
-    or split.
+    or split. Rows that are kept whole are cut where the model's `context` ends.
     """
+    limit = (context if overlong == "keep" and context else max_length) or 0
     held: dict[Hazard, list[int]] = {}
     for row in rows:
         for hazard in row.hazards:
@@ -142,17 +143,17 @@ def hazard_findings(
                 sorted(set(held[hazard])),
                 meaning.message,
                 meaning.remedy,
-                max_length=max_length or 0,
+                max_length=limit,
                 problem=problem,
             )
         )
-    return worst_first([*found, *_too_long(rows, max_length or 0, overlong)])
+    return worst_first([*found, *_too_long(rows, max_length or 0, limit, overlong)])
 
 
-def _too_long(rows: Sequence[Encoded], max_length: int, overlong: Overlong) -> list[Finding]:
+def _too_long(rows: Sequence[Encoded], max_length: int, limit: int, overlong: Overlong) -> list[Finding]:
     cut = [row for row in rows if row.truncated and row.trained > 0]
     split = sorted({row.row for row in rows if "split" in row.hazards})
-    kept = [row for row in rows if overlong == "keep" and row.total > max_length]
+    kept = [row for row in rows if overlong == "keep" and row.total > max_length and not row.truncated]
     found = []
     if cut and overlong == "drop":
         found.append(
@@ -177,7 +178,7 @@ def _too_long(rows: Sequence[Encoded], max_length: int, overlong: Overlong) -> l
                 "Rows longer than {max_length} tokens, which lose their end: {count}; response tokens lost: "
                 "{lost}. The longest has {longest}.",
                 "Raise the maximum length, leave such rows out, or split their turns.",
-                max_length=max_length,
+                max_length=limit,
                 lost=sum(row.cut_trained for row in cut),
                 longest=max(row.total + len(row.cut_ids) for row in cut),
             )

@@ -97,8 +97,10 @@ def propose(conversations: Sequence[Conversation], report: Report, rows: int) ->
     if rows < 1:
         raise StudioError("{rows} rows cannot be selected.", "Ask for one row at least.", rows=rows)
     found = scores(conversations, report)
-    order, places = _by_worth(found, kinds([item.prompt for item in conversations]))
-    unlike, alike = _apart([_said(item) for item in conversations], order)
+    said = [_said(item) for item in conversations]
+    chance = [zlib.crc32(text.encode("utf-8", "surrogatepass")) for text in said]
+    order, places = _by_worth(found, kinds([item.prompt for item in conversations]), chance)
+    unlike, alike = _apart(said, order)
     chosen = set([*unlike, *alike][:rows])
     errors = _errors(report)
     kept, left = [], []
@@ -164,15 +166,18 @@ def _said(conversation: Conversation) -> str:
     return f"{conversation.prompt}\n{conversation.response}"
 
 
-def _by_worth(found: Sequence[float], kind: Sequence[int]) -> tuple[list[int], dict[int, int]]:
+def _by_worth(
+    found: Sequence[float], kind: Sequence[int], chance: Sequence[int]
+) -> tuple[list[int], dict[int, int]]:
     """Positions without those of score 0, the worthiest first, and each one's place among its kind."""
-    best = sorted((p for p in range(len(found)) if found[p] > 0), key=lambda p: (-found[p], p))
+    # Of equal rows no place in the file is better than another: their texts decide, by chance.
+    best = sorted((p for p in range(len(found)) if found[p] > 0), key=lambda p: (-found[p], chance[p], p))
     counts: Counter[int] = Counter()
     places: dict[int, int] = {}
     for position in best:
         counts[kind[position]] += 1
         places[position] = counts[kind[position]]
-    return sorted(best, key=lambda p: (-found[p] / places[p], p)), places
+    return sorted(best, key=lambda p: (-found[p] / places[p], chance[p], p)), places
 
 
 def _apart(texts: Sequence[str], order: Sequence[int]) -> tuple[list[int], dict[int, int]]:

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 import gradio as gr
 
 from studio.domain.chat import Conversation
-from studio.domain.config import Format, TemplateConfig
+from studio.domain.config import Format, Overlong, TemplateConfig
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
 from studio.engine.checks import Report, run_checks
@@ -46,6 +46,7 @@ from studio.ui import (
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
 from studio.ui.row_editing import Editing
+from studio.ui.template_controls import LENGTH, OVERLONG
 
 if TYPE_CHECKING:
     from studio.services.store import DatasetEntry, Store
@@ -530,31 +531,62 @@ def _edited(store: Store, examined: Examined, at: Place, data: dict[str, Any]) -
 
 def examine(store: Store, draft: Draft) -> Examined:
     """The draft's dataset, read and checked once for as long as file and mapping stay the same."""
-    return _examine(*_reading(store, draft))
+    return _examine(_file(store, draft), _measured(store, draft))
 
 
 def look_inside(store: Store, draft: Draft) -> tuple[Spreading, SimilarityMap]:
     """What the draft's dataset is like as a whole, and the map of its rows; looked at once like it."""
-    return _look_inside(*_reading(store, draft))
+    return _look_inside(_file(store, draft))
 
 
-_Reading = tuple[Path, int, int, str, str, "Store", "str | None", str, int]
+class _File(NamedTuple):
+    """All that it depends on what is read and what the checklist finds."""
+
+    path: Path
+    changed: int
+    size: int
+    format: str
+    how: str
+    """Mapping and `read_as` as JSON."""
+    store: Store
 
 
-def _reading(store: Store, draft: Draft) -> _Reading:
-    """All that it depends on what is read and found."""
+class _Measured(NamedTuple):
+    """What else is told of the rows: of their tokens, and of a model's losses."""
+
+    model: str | None
+    tokens: str
+    """Template, maximum length and what becomes of longer rows, as JSON."""
+    entry: str
+    difficulty: int
+    """When that was measured; 0: never."""
+
+
+def _file(store: Store, draft: Draft) -> _File:
     entry = store.dataset(draft.dataset)
     form, columns, read_as = draft.reading(entry)
     stat = entry.path.stat()
-    mapping, model = json.dumps([columns, read_as], sort_keys=True), draft.values.get("model.id")
-    kept = difficulty.kept_file(store, entry.id)
-    measured = kept.stat().st_mtime_ns if kept.is_file() else 0
-    return entry.path, stat.st_mtime_ns, stat.st_size, form, mapping, store, model, entry.id, measured
+    how = json.dumps([columns, read_as], sort_keys=True)
+    return _File(entry.path, stat.st_mtime_ns, stat.st_size, form, how, store)
+
+
+def _measured(store: Store, draft: Draft) -> _Measured:
+    kept = difficulty.kept_file(store, draft.dataset)
+    template = {
+        key.removeprefix("template."): value
+        for key, value in draft.values.items()
+        if key.startswith("template.")
+    }
+    tokens = [template, draft.values.get(LENGTH), draft.values.get(OVERLONG)]
+    told = json.dumps(tokens, sort_keys=True)
+    return _Measured(
+        draft.values.get("model.id"), told, draft.dataset, kept.stat().st_mtime_ns if kept.is_file() else 0
+    )
 
 
 @lru_cache(maxsize=3)
-def _look_inside(*reading: Any) -> tuple[Spreading, SimilarityMap]:
-    rows = surveys.sample(_examine(*reading).dataset.conversations)
+def _look_inside(file: _File) -> tuple[Spreading, SimilarityMap]:
+    rows = surveys.sample(_checked(file)[0].conversations)
     spread = Spread()
     for row in rows:
         spread.add(row)
@@ -562,34 +594,33 @@ def _look_inside(*reading: Any) -> tuple[Spreading, SimilarityMap]:
 
 
 @lru_cache(maxsize=3)
-def _examine(
-    path: Path,
-    changed: int,
-    size: int,
-    form: str,
-    how: str,
-    store: Store,
-    model: str | None,
-    entry: str,
-    measured: int,
-) -> Examined:
-    mapping, read_as = json.loads(how)
-    found = surveys.kept(store, path, form, mapping, read_as) if surveys.is_large(path) else None
-    dataset = (
-        surveys.as_dataset(found, path)
-        if found
-        else read(path, format=form, columns=mapping, read_as=read_as)
-    )
-    tokens = _token_findings(store, dataset, model)
-    hard = difficulty.known(store, entry, dataset.conversations) if measured else []
-    known = [*dataset.findings, *tokens, *hard]
-    return Examined(
-        dataset, found.report.after(known) if found else run_checks(dataset.conversations, findings=known)
-    )
+def _examine(file: _File, measured: _Measured) -> Examined:
+    dataset, report = _checked(file)
+    tokens = _token_findings(file.store, dataset, measured)
+    hard = difficulty.known(file.store, measured.entry, dataset.conversations) if measured.difficulty else []
+    return Examined(dataset, report.after([*dataset.findings, *tokens, *hard]))
 
 
-def _token_findings(store: Store, dataset: Dataset, model: str | None) -> list[Finding]:
+@lru_cache(maxsize=3)
+def _checked(file: _File) -> tuple[Dataset, Report]:
+    """Read and checked, whatever model and template are chosen."""
+    mapping, read_as = json.loads(file.how)
+    if surveys.is_large(file.path):
+        found = surveys.kept(file.store, file.path, file.format, mapping, read_as)
+        return surveys.as_dataset(found, file.path), found.report
+    dataset = read(file.path, format=file.format, columns=mapping, read_as=read_as)
+    return dataset, run_checks(dataset.conversations)
+
+
+def _token_findings(store: Store, dataset: Dataset, measured: _Measured) -> list[Finding]:
+    values, length, overlong = json.loads(measured.tokens)
     try:
-        return sampled_token_report(store, dataset.conversations, model, TemplateConfig(), None)
+        template = TemplateConfig.model_validate(values)
+    except ValueError:  # said where it was chosen
+        template = TemplateConfig()
+    limit = length if isinstance(length, int) else None
+    chosen = overlong if overlong in get_args(Overlong) else "cut"
+    try:
+        return sampled_token_report(store, dataset.conversations, measured.model, template, limit, chosen)
     except StudioError:  # of the model or its template, about which Template and Hyperparameters say more
         return []

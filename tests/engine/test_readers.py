@@ -272,6 +272,22 @@ def test_quotes_escaped_with_a_backslash(tmp_path: Path) -> None:
     ]
 
 
+def test_cells_in_single_quotes_with_line_breaks(tmp_path: Path) -> None:
+    rows = "".join(f"'q{n}','one\ntwo, {n}\nthree\nfour'\n" for n in range(20))
+    records = read_source(put(tmp_path, "a.csv", f"'prompt','response'\n{rows}"))
+    assert len(records.rows) == 20
+    assert records.rows[3] == {"prompt": "q3", "response": "one\ntwo, 3\nthree\nfour"}
+
+
+def test_chinese_in_utf_16_without_a_mark(tmp_path: Path) -> None:
+    text = "prompt,response\n" + "".join(
+        f"什么是蜂蜜{n}？,蜜蜂采集花蜜并在蜂巢里酿成蜂蜜。\n" for n in range(40)
+    )
+    for codec in ("utf-16-le", "utf-16-be"):
+        file = put(tmp_path, f"{codec}.csv", text.encode(codec))
+        assert read_source(file).rows[0]["prompt"] == "什么是蜂蜜0？"
+
+
 def test_cells_in_single_quotes(tmp_path: Path) -> None:
     text = "prompt,response\n'Say, hello','It''s \"you\",\nthen.'\n'never, closed,b\n'What','A, b'\n'c','d'\n"
     records = read_source(put(tmp_path, "a.csv", text))

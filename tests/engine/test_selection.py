@@ -83,6 +83,27 @@ def test_a_selection_does_not_depend_on_chance() -> None:
     assert propose(rows, report, 50) == propose(rows, report, 50)
 
 
+def test_which_rows_are_kept_does_not_depend_on_where_they_stand() -> None:
+    words = [
+        f"{first}{second}"
+        for first in ("red", "blue", "old", "new", "big")
+        for second in ("lamp", "tree", "ship", "song")
+    ]
+    rows = [
+        row(
+            number,
+            f"Tell me of the {word} in {number * 7} words.",
+            f"The {word} {word[::-1]} stands by {number} hills of {word[:2]}.",
+        )
+        for number, word in enumerate(words, 1)
+    ]
+    report = run_checks(rows)
+    kept = {item.row for item in propose(rows, report, 8).kept}
+    turned = rows[::-1]
+    assert {item.row for item in propose(turned, run_checks(turned), 8).kept} == kept
+    assert max(kept) > 10
+
+
 def test_no_rows_cannot_be_selected() -> None:
     with pytest.raises(StudioError, match="0 rows cannot be selected"):
         selected(0)

@@ -5,12 +5,14 @@ from pathlib import Path
 import pytest
 
 from studio.domain.errors import StudioError
+from studio.domain.finding import Finding
 from studio.services import history, surveys
 from studio.services.store import DatasetEntry, Store
 from studio.ui import data_tab, dataset_choices, row_editing, survey_panel
 from studio.ui.data_tab import Place
 from studio.ui.i18n import words
 from studio.ui.page import Draft
+from tests.tiny import tiny_model
 
 
 def test_a_deleted_dataset_is_no_longer_chosen() -> None:
@@ -78,6 +80,29 @@ def test_what_a_form_does_not_change_stays_as_it_was(tmp_path: Path) -> None:
     assert not store.dataset(draft.dataset).cleaned
 
 
+def test_tokens_are_counted_as_the_template_and_length_are_chosen(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home")
+    upload = tmp_path / "rows.csv"
+    upload.write_text(
+        "prompt,response\nWhy do bees dance in the hive?,They show where the flowers are.\n" + "Why?,So.\n"
+    )
+    model = tiny_model(tmp_path / "tiny")
+    draft = Draft(store.save_dataset(upload).id).with_value("model.id", str(model))
+    chosen = draft.with_value("template.name", "alpaca").with_value("train.max_length", 64)
+
+    def told(shown: Draft) -> dict[str, Finding]:
+        return {item.check: item for item in data_tab.examine(store, shown).report.findings}
+
+    usual, own = told(draft), told(chosen)
+    assert usual["token_lengths"].text.values != own["token_lengths"].text.values
+    assert "too_long" not in usual
+    assert {"too_long", "prompt_fills_length"} & own.keys()
+    assert "kept_long" in told(chosen.with_value("data.overlong", "keep"))
+    before = data_tab._checked.cache_info().misses
+    told(draft)
+    assert data_tab._checked.cache_info().misses == before  # the checklist asks nothing of a template
+
+
 def test_a_large_file_has_the_same_table_and_checklist_once_it_is_surveyed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -89,6 +114,7 @@ def test_a_large_file_has_the_same_table_and_checklist_once_it_is_surveyed(
     draft = Draft(entry.id)
     small = data_tab.examine(store, draft)
     data_tab._examine.cache_clear()
+    data_tab._checked.cache_clear()
     monkeypatch.setattr(surveys, "LARGE", 100)
     with pytest.raises(surveys.Unsurveyed):
         data_tab.examine(store, draft)

@@ -180,7 +180,7 @@ def _end(conversation: Conversation) -> str:
     source="Wang et al. 2024, 'Do-Not-Answer', arXiv:2308.13387 (wordings of refusals)",
 )
 def refusal(conversation: Conversation) -> str:
-    return refusal_in(last_answer(conversation))
+    return next(filter(None, map(refusal_in, answers(conversation))), "")
 
 
 _ABOUT_PLACEHOLDERS = re.compile(

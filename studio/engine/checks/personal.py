@@ -28,7 +28,7 @@ _ABOUT_PHONES = re.compile(
 )
 
 _PHONE_BEFORE = re.compile(
-    r"(?:\b(?:tele)?phone|\bmobile|\bcell|\btel\b|\bcall (?:me|us|him|her|them)|\bdial|\btext me|whatsapp|\bring me|"
+    r"(?:\b(?:tele)?phone|\bmobile|\bcell|\btel\b|\bcall\b|\bdial|\btext me|whatsapp|\bring me|"
     r"reach (?:me|us|him|her|them)|\bfax|手机|电话|微信|拨打|致电)[^\n\d]{0,30}\Z",
     re.IGNORECASE | re.ASCII,
 )
@@ -157,6 +157,12 @@ _NUMBERS: tuple[tuple[str, bytes, str, Callable[[re.Match[str]], bool]], ...] = 
     ("<PHONE>", rb"00(?:[ .]00){4}", r"(?<![\d.,])0[1-9](?:[ .]\d{2}){4}(?![\d.,]?\d)", _is_phone),
     # 07700 900123, 030 12345678, 0151/23456789
     ("<PHONE>", rb"000[ /-]00000", r"(?<![\d.,/-])0\d{2,4}[ /-]\d{5,8}(?![\d.,/-]?\d)", _is_phone),
+    # 020 7925 0918, 01223 336 399, 03-3224-5000, 0049 89 21802180
+    ("<PHONE>", rb"00[ -]000",
+     r"(?<![\d.,/$€£+-])(?:0\d{2} \d{4} \d{4}|0\d{4} \d{3} \d{3}|0\d{1,2}-\d{4}-\d{4})(?![\w%]|[.,/-]\d)",
+     lambda m: len(set(m.group())) > 4),
+    ("<PHONE>", rb"000", r"(?<![\d.,/$€£+-])00[1-9]\d{1,2}(?:[ .-]\(?\d{1,8}\)?){1,5}(?![\w%]|[.,/-]\d)",
+     lambda m: _can_be_called("+" + m.group()[2:])),
     # 415 555 2671, 020 7946 0958, (0)171 123 4567, beside a word about telephones
     ("<PHONE>", rb"0[) .-]{1,2}00",
      r"(?<![\d.,/$€£+-])(?<![$€£] )\(?[02-9]\d{1,4}\)?(?:[ .-]\d{2,4}){2,4}(?![\w%]|[.,/-]\d)", _is_named_phone),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from studio.domain.chat import Conversation, Message
-from studio.engine.checks.parts import is_blank, last_answer
+from studio.engine.checks.parts import answers, is_blank
 from studio.engine.checks.registry import drop, row_check, without_code
 from studio.engine.checks.text import (
     Marks,
@@ -74,7 +74,13 @@ _LANGUAGE_ASKED = re.compile(
     "Identification Tool'",
 )
 def wrong_language(conversation: Conversation) -> str:
-    prompt, response = conversation.prompt, without_code(last_answer(conversation))
+    said = (_foreign(conversation, without_code(response)) for response in answers(conversation))
+    return next(filter(None, said), "")
+
+
+def _foreign(conversation: Conversation, response: str) -> str:
+    """The response, where it is in another language than the prompts, or than they ask for."""
+    prompt = conversation.prompt
     if _DEMANDS.stand_in(prompt) and (wanted := _demanded(prompt)):
         return "" if is_structured(response) or _speaks(response, wanted) else response
     if is_plainly_english(prompt) and is_plainly_english(response) and is_latin(response):

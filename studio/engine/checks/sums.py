@@ -11,10 +11,12 @@ from studio.engine.checks.text import Marks
 
 _NUMBER = r"[$€£¥]?(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:[.,]\d+)?|\.\d+)"
 _SIGN = r"[-+*/×÷·−–x]"
+_MINUS = r"(?:(?<![\d)\]][ ])(?<!\b[a-zA-Z][ ])(?<![\w)\]])[-−])?"
+"""Of a sum's first number, where it takes nothing from what stands before."""
 _EQUATION = re.compile(
     r"(?<![0-9A-Za-z_.,:^%°)\]²³√$€£¥])(?<![-+*/×÷·^(=x−–<>≤≥≈][ "
     r"])(?<![-+*/×÷·^=−–<>≤≥≈])(?<!\b[b-hj-zB-HJ-Z][ ])(?<!% of )"
-    rf"(?P<left>{_NUMBER}(?:\s*{_SIGN}\s*{_NUMBER}){{1,8}})\s*=\s*(?P<right>[-−]?{_NUMBER})"
+    rf"(?P<left>{_MINUS}{_NUMBER}(?:\s*{_SIGN}\s*{_NUMBER}){{1,8}})\s*=\s*(?P<right>[-−]?{_NUMBER})"
     r"(?!\s?[%°²³^!])(?!\d|[a-zA-Z])(?!\s?[-+*/×÷·−–=^(]\s?[\d(a-z])(?!\s[a-zA-Z]\b)(?![.,:]\d)",
 )
 _RESULT = re.compile(r"\d\s*=\s*[-−]?[$€£¥]?\.?\d")
@@ -31,7 +33,9 @@ _SIGN_WORDS = {
 }
 _SPOKEN = [(re.compile(rf"(?<=\d)\s?(?:{words})\s?(?=\d)"), sign) for words, sign in _SIGN_WORDS.items()]
 _ANY_SPOKEN = re.compile(rf"\d\s?(?:{'|'.join(_SIGN_WORDS)})\s?\d")
-_SPOKEN_EQUALS = re.compile(r"(?<=\d)\s?(?:equals|is equal to|makes|is|等于|是)\s?(?=[$€£¥]?\d)")
+_SPOKEN_EQUALS = re.compile(
+    r"(?<=\d)\s?(?:equals(?: to)?|is equal to|makes|gives|is|等于|是|得)\s?(?=[$€£¥]?\d)"
+)
 _SUM_WORDS = Marks(" plus | minus | times | multiplied by | divided by |加|减|乘|除以")
 _ENGLISH_SUM = re.compile(
     rf"(?<![\w-]){ENGLISH}(?: (?:plus|minus|times|multiplied by|divided by) {ENGLISH})+"
@@ -82,6 +86,28 @@ _NEAR_BY = 25
 """So many letters around a sum tell whether it is wrong on purpose."""
 
 
+_LATEX = {
+    r"\\(?:times|cdot)\b": "×", r"\\div\b": "÷",
+    r"\\d?frac\{([^{}]*)\}\{([^{}]*)\}": r"\1 / \2", r"\\boxed\{([^{}]*)\}": r"\1",
+    r"\\[()\[\],;! ]|(?<!\\)\$(?=[^$\n]{0,60}(?:\\|\$))|(?<=[\d}])\$(?!\d)": "",
+}  # fmt: skip
+_MARKUP = [(re.compile(pattern), plain) for pattern, plain in _LATEX.items()]
+_BOLD = re.compile(r"\*\*|__")
+
+
+def _without_markup(text: str) -> str:
+    """
+    >>> _without_markup(r"**6 * 7 = 43**, $6 \\times 7 = \\boxed{43}$")
+    '6 * 7 = 43, 6 × 7 = 43'
+    """
+    if "**" in text or "__" in text:
+        text = _BOLD.sub("", text)
+    if "\\" in text or text.count("$") > 1:
+        for pattern, plain in _MARKUP:
+            text = pattern.sub(plain, text)
+    return text
+
+
 def wrong_sum(text: str, asked: str) -> str:
     """The first sum in the text that is wrong and does not stand in what was asked, or ''.
 
@@ -90,6 +116,8 @@ def wrong_sum(text: str, asked: str) -> str:
     >>> wrong_sum("The mean of 2, 4 and 6 is 5.", ""), wrong_sum("三加五等于九", ""), wrong_sum("1/2 + 1/4 = 3/4", "")
     ('mean of 2, 4 and 6 is 5', '三加五等于九', '')
     """
+    if "=" in text:
+        text, asked = _without_markup(text), _without_markup(asked)
     found = next((match for match in _wrong(text) if match.group() not in asked), None)
     if found:
         return "" if _is_other_arithmetic(text, found, asked) else found.group()

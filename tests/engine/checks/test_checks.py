@@ -61,6 +61,7 @@ BAD = {
         talk("q", "水循环是地球上最重要的过程之一。" * 8 + "当水滴变得太重的时候，它们就会"),
     ],
     "refusal": [
+        talk("q", "I'm sorry, but I can't help with that.", "And this?", "Bees dance in the hive."),
         talk("q", "I'm sorry, but I can't assist with that request."),
         talk("q", "As an AI language model, I cannot watch films."),
         talk("q", "I’m sorry, but I am unable to provide that information."),
@@ -104,6 +105,16 @@ BAD = {
         talk("\ufeffq", "a"),
     ],
     "wrong_arithmetic": [
+        talk("q", r"So $6 \times 7 = 43$ it is."),
+        talk("q", r"\(12 \div 4 = 4\)"),
+        talk("q", r"We have $\frac{10}{2} = 6$."),
+        talk("q", r"$8 \times 8 = \boxed{66}$"),
+        talk("q", "**6 * 7 = 43**"),
+        talk("q", "6 * 7 = **43**"),
+        talk("q", "-3 + 5 = 3"),
+        talk("q", "-6 * 7 = -41"),
+        talk("q", "5 plus 7 gives 13."),
+        talk("q", "25加17得43。"),
         talk("q", "The sum of 14 and 9 is 25."),
         talk("q", "The average of 2, 4, and 6 is 5."),
         talk("q", "The difference between 20 and 7 is 12."),
@@ -194,6 +205,10 @@ BAD = {
         talk("q", '<a href="#">Share</a> it'),
     ],
     "personal_data": [
+        talk("q", "020 7925 0918"),
+        talk("q", "Write 01223 336 399 down."),
+        talk("q", "0049 89 21802180"),
+        talk("q", "03-3224-5000"),
         talk("q", "Call me at 415 555 2671."),
         talk("q", "My phone number is 4155552671."),
         talk("q", "Tel: 020 7946 0958"),
@@ -326,6 +341,12 @@ GOOD = {
     "wrong_arithmetic": [
         talk(
             "q",
+            r"$6 \times 7 = 42$, \(12 \div 4 = 3\), $\frac{10}{2} = 5$, $8 \times 8 = \boxed{64}$, **6 * 7 = 42**",
+        ),
+        talk("q", r"It costs $5 + $7 = $12, then $x^2 - 3 = 6$ and $f(2) - 3 = 4$."),
+        talk("q", "-3 + 5 = 2, x -3 = 5 and (4) - 3 + 5 = 6; 10 -3 + 5 = 12"),
+        talk(
+            "q",
             "The sum of 14 and 9 is 23, the average of 2, 4 and 6 is 4, the product of 1,200 and 3 is 3,600.",
         ),
         talk(
@@ -429,6 +450,7 @@ GOOD = {
         talk("q", "Use List<String> or <YOUR NAME>."),
     ],
     "personal_data": [
+        talk("q", "Agent 007 3 times; 00110 1010 in binary; 000 000 000."),
         talk("q", "The population was 415 555 2671; order 4155552671."),
         talk("q", "The phone costs 1000 2000 3000 and was invented in 1876, 1900 2000 2010."),
         talk("q", "In 2019-2020, 1,234,567 people paid $199.99 at 10:30."),
