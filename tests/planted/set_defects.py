@@ -180,7 +180,7 @@ def no_end_mark(dice: random.Random) -> Planted:
     for row in rows[:14]:
         words = list(re.finditer(r"(?<=[a-z]) (?=\w)", row.response))[7:]
         text = row.response[: dice.choice(words).start()] if words else ""
-        if text and len(cut) < 4 and not ends_open(text) and "\n" not in text:
+        if text and len(cut) < 3 and not ends_open(text) and "\n" not in text:
             cut.append(answered(row, text))
     labels = [answered(row, dice.choice(("positive", "Lisbon", "42 km", "a, b, c"))) for row in rows[14:18]]
     code = [answered(row, f"{row.response}\n\n```\nx = 1\n```") for row in rows[18:22]]
