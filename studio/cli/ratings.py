@@ -130,10 +130,15 @@ def judge(options: argparse.Namespace, store: Store) -> int:
     own = not known
     if own:
         desk = desks.from_evaluation(store, options.run)
-    with shown_progress() as progress:
-        found = judging.judge(desk, endpoint, lambda done, total: progress("judging", done, total))
-    if own and found.summary["ratings"]:  # nobody else rates at a desk that was made for the judge
-        desk = desks.close(desk)
+    try:
+        with shown_progress() as progress:
+            found = judging.judge(desk, endpoint, lambda done, total: progress("judging", done, total))
+    finally:
+        # Nobody else rates at a desk that was made for the judge, however far that came.
+        if own and desks.done(desk):
+            desk = desks.close(desk)
+        elif own:
+            desks.delete(desk)
     told = replace(found, summary={}) if desks.is_blind(store, options.run) else found
     if options.json:
         return print_json({"desk": desk.id, **asdict(told)})

@@ -125,10 +125,11 @@ def chat(options: argparse.Namespace, store: Store) -> int:
 
 def evaluate(options: argparse.Namespace, store: Store) -> int:
     """Base and tuned model on rows kept from training, and what the run forgot."""
-    from studio.services import evaluations
+    from studio.services import evaluations, ratings
 
     data = str(Path(options.data).expanduser().resolve()) if options.data else None
     asked = evaluations.Asked(options.run, data, options.rows, options.max_new_tokens)
+    ratings.refuse_while_blind(store, options.run)
     with shown_progress() as progress:
         result = evaluations.evaluate(store, asked, progress)
     if options.json:

@@ -431,7 +431,7 @@ def refuse_while_blind(store: Store, run_id: str) -> None:
     """StudioError where what came of an ended desk would tell apart the models of one that is blind."""
     if is_blind(store, run_id):
         raise StudioError(
-            "A comparison of this run is still blind, and these ratings would tell its models apart.",
+            "A comparison of this run is still blind, and this would tell its models apart.",
             "End or delete it first.",
         )
 

@@ -232,7 +232,13 @@ def marked(say: Words, turn: Turn, side: Side, names: Mapping[Side, str]) -> str
     nearest = max(compared, key=lambda other: _shared(compared[other]))
     parts = compared[nearest]
     if _shared(parts) < _ALIKE * len(own.strip()):
-        return prose(own) + f'<p class="muted small">{escape(say("chat.differences.all"))}</p>'
+        same = [
+            names.get(other, other)
+            for other, answer in turn.answers.items()
+            if other != side and answer.text == own
+        ]
+        told = say("chat.differences.same", sides=", ".join(same)) if same else say("chat.differences.all")
+        return prose(own) + f'<p class="muted small">{escape(told)}</p>'
     told = ""
     if len(turn.answers) > len(SIDES):
         beside = say("chat.differences.beside", side=names.get(nearest, nearest))

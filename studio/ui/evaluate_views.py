@@ -47,6 +47,8 @@ def withheld(say: Words) -> str:
 def result(say: Words, found: Result) -> str:
     """All that an evaluation found."""
     parts = [_headline(say, found), _figures(say, found)]
+    if found.get("schema", evaluations.SCHEMA) < evaluations.SCHEMA:
+        parts.append(f'<p class="note">{escape(say("evaluate.older"))}</p>')
     if found["samples"]:
         parts.append(_samples(say, found["samples"]))
     if found["general"]["rows"]:
@@ -236,18 +238,18 @@ def _general(say: Words, found: Result) -> str:
         before=f"{general['base']:.3f}",
         after=f"{general['tuned']:.3f}",
     )
-    lines = "".join(
-        f'<tr><td>{escape(clipped(task["task"].replace("_", " ")))}</td><td class="num">{task["rows"]}</td>'
-        f'<td class="num">{task["base"]:.3f}</td><td class="num">{task["tuned"]:.3f}</td>'
-        f'<td class="num">{_signed("loss", task["tuned"] - task["base"])}</td></tr>'
-        for task in general["tasks"]
+    first, *heads = (
+        say(key) for key in ("evaluate.task", "evaluate.rows", "chat.base", "chat.tuned", "evaluate.change")
     )
-    heads = [
-        say("evaluate.task"),
-        say("evaluate.rows"),
-        say("chat.base"),
-        say("chat.tuned"),
-        say("evaluate.change"),
-    ]
-    body = f'<p class="note">{escape(told)}</p>{views.table(heads, lines)}'
+    lines = ""
+    for task in general["tasks"]:
+        change = _signed("loss", task["tuned"] - task["base"])
+        figures = (task["rows"], f"{task['base']:.3f}", f"{task['tuned']:.3f}", change)
+        cells = "".join(
+            f'<td class="num" data-head="{escape(head)}">{value}</td>'
+            for head, value in zip(heads, figures, strict=True)
+        )
+        lines += f"<tr><td>{escape(clipped(task['task'].replace('_', ' ')))}</td>{cells}</tr>"
+    table = f'<div class="measures">{views.table([first, *heads], lines)}</div>'
+    body = f'<p class="note">{escape(told)}</p>{table}'
     return views.panel(say("evaluate.general"), body) + _worst(say, general.get("worst", []))

@@ -236,6 +236,10 @@ def test_without_a_desk_the_cost_makes_none_and_the_judge_s_own_is_ended(
     assert "6 pairs" in capsys.readouterr().out
     assert ratings.desks(store, run.id) == []
     assert not ratings.is_blind(store, run.id)
+    served.answer = lambda asked: (401, {"error": {"message": "No."}})
+    assert cli.main([*verb, "--yes"]) == 1
+    assert ratings.desks(store, run.id) == []  # a judge that fails leaves none that waits for people
+    assert "status 401" in capsys.readouterr().err
     served.answer = lambda asked: reply('{"better": "tie"}')
     assert cli.main([*verb, "--yes"]) == 0
     assert "the tuned model wins 50%" in capsys.readouterr().out

@@ -111,7 +111,9 @@ def test_answers_that_share_next_to_nothing_are_not_marked_all_over():
     answers = {"base": Answer("abc def", 2, 1.0, "end"), "tuned": Answer("ghi jkl", 2, 1.0, "end")}
     shown = chat_views.marked(EN, Turn("p", answers=answers), "tuned", {})
     assert "<mark" not in shown
-    assert "Almost nothing here stands in the other answer" in shown
+    assert "Almost nothing here stands in another answer" in shown
+    twice = Turn("p", answers={**answers, "early": answers["tuned"]})
+    assert "the same as Early" in chat_views.marked(EN, twice, "tuned", {"early": "Early"})
 
 
 def test_the_ways_to_other_branches_stand_beneath_the_message():
