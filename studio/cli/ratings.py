@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from studio.services.store import Store
 
 if TYPE_CHECKING:
     from studio.cli.parsing import Verbs
+    from studio.services.ratings import Desk
 
 
 def add_to(verbs: Verbs) -> None:
@@ -127,18 +129,21 @@ def judge(options: argparse.Namespace, store: Store) -> int:
             f"{endpoint.url}: add --yes to send them."
         )
         return DONE
-    own = not known
-    if own:
+    own = False
+    if not known:
+        before = {one.id for one in desks.desks(store, options.run)}
         desk = desks.from_evaluation(store, options.run)
+        own = desk.id not in before
     try:
         with shown_progress() as progress:
             found = judging.judge(desk, endpoint, lambda done, total: progress("judging", done, total))
-    finally:
-        # Nobody else rates at a desk that was made for the judge, however far that came.
-        if own and desks.done(desk):
-            desk = desks.close(desk)
-        elif own:
-            desks.delete(desk)
+    except BaseException:
+        if own:
+            with suppress(StudioError, OSError):
+                _settled(desk)
+        raise
+    if own:
+        _settled(desk)
     told = replace(found, summary={}) if desks.is_blind(store, options.run) else found
     if options.json:
         return print_json({"desk": desk.id, **asdict(told)})
@@ -148,6 +153,16 @@ def judge(options: argparse.Namespace, store: Store) -> int:
         print(f"Kept at {desk.id}: told once all comparisons of the run are ended (`studio ratings --end`).")
     print(f"{found.unclear} pairs unclear; {found.read:,} tokens read, {found.written:,} written")
     return DONE
+
+
+def _settled(desk: Desk) -> None:
+    """End a desk that was made for a judge, or delete it where it said nothing; not one where a person rates by now."""
+    from studio.services import ratings as desks
+
+    if desks.by_judges_alone(desk):
+        desks.close(desk)
+    elif not desks.done(desk):
+        desks.delete(desk)
 
 
 def _print_summary(summary: dict[str, Any]) -> None:

@@ -132,6 +132,7 @@ def evaluate(options: argparse.Namespace, store: Store) -> int:
     ratings.refuse_while_blind(store, options.run)
     with shown_progress() as progress:
         result = evaluations.evaluate(store, asked, progress)
+    ratings.refuse_while_blind(store, options.run)  # one may have been begun meanwhile; the result is kept
     if options.json:
         return print_json(result)
     print(f"{result['answered']} of {result['rows']} rows answered, at most {asked.tokens} tokens each")

@@ -97,8 +97,15 @@ class Answers:
     @cached_property
     def right(self) -> NDArray[numpy.float64]:
         """1 where the answer is the expected label, however it is written."""
-        pairs = zip(self.given, self.expected, strict=True)
-        return numpy.array([float(normal_label(said) == normal_label(wanted)) for said, wanted in pairs])
+        pairs, as_label = zip(self.given, self.expected, strict=True), self.as_label
+        return numpy.array([float(as_label(said) == as_label(wanted)) for said, wanted in pairs])
+
+    @cached_property
+    def as_label(self) -> Callable[[str], str]:
+        """What makes one of the ways to write a label: `normal_label`, unless that made one of two labels, or none."""
+        written = {text.strip() for text in self.expected}
+        normal = {normal_label(text) for text in written}
+        return normal_label if len(normal) == len(written) and "" not in normal else str.strip
 
     @cached_property
     def score(self) -> NDArray[numpy.float64]:
@@ -390,9 +397,10 @@ def labels_of(expected: Sequence[str]) -> list[str]:
 
 
 def _macro_f1(answers: Answers, labels: Sequence[str]) -> Figure:
-    places = {label: place for place, label in enumerate(dict.fromkeys(map(normal_label, labels)))}
-    said = numpy.array([places.get(normal_label(text), -1) for text in answers.given])
-    wanted = numpy.array([places[normal_label(text)] for text in answers.expected])
+    as_label = answers.as_label
+    places = {label: place for place, label in enumerate(map(as_label, labels))}
+    said = numpy.array([places.get(as_label(text), -1) for text in answers.given])
+    wanted = numpy.array([places[as_label(text)] for text in answers.expected])
 
     def figure(rows: NDArray[numpy.int64]) -> float:
         scores = []

@@ -212,7 +212,7 @@ def run_export(
 def _facts(store: Store, files: RunFiles, rows: int, held_out_rows: int) -> RunFacts:
     """What the card says of a run."""
     from studio.engine.export import RunFacts
-    from studio.services import evaluations
+    from studio.services import evaluations, ratings
 
     env, origin = files.env(), origin_of(Path(files.given_config().data.path)) or {}
     return RunFacts(
@@ -225,7 +225,7 @@ def _facts(store: Store, files: RunFiles, rows: int, held_out_rows: int) -> RunF
         versions=env.get("versions", {}),
         sha256=env.get("sha256", {}),
         metrics=Jobs(store).get(files.id).metrics,
-        evaluation=evaluations.latest(store, files.id) or {},
+        evaluation={} if ratings.is_blind(store, files.id) else evaluations.latest(store, files.id) or {},
         receipt=for_others(files),
     )
 

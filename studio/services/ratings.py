@@ -370,7 +370,9 @@ def rate(desk: Desk, rater: str, place: int, given: Given) -> None:
 def keep(desk: Desk, *said: Mapping[str, Any]) -> None:
     """Append ratings. StudioError where the desk is closed, but for a judge model's: no end unblinds it."""
     judged = all(str(item["rater"]).startswith(JUDGE) for item in said)
+    _refuse_gone(desk)
     with FileLock(desk.folder / ".lock"), explained(desk.folder):
+        _refuse_gone(desk)
         if _read(desk.folder).closed and not judged:
             raise StudioError(
                 "This comparison is finished: it is known which model is which.",
@@ -383,6 +385,12 @@ def keep(desk: Desk, *said: Mapping[str, Any]) -> None:
             lines.write((text if whole else f"\n{text}").encode())
             lines.flush()
             os.fsync(lines.fileno())
+
+
+def _refuse_gone(desk: Desk) -> None:
+    """StudioError where a desk was deleted meanwhile, also if another one has its name by now."""
+    if not (desk.folder / "desk.json").is_file() or _read(desk.folder).secret != desk.secret:
+        raise StudioError("This comparison was deleted.", "Begin another one.")
 
 
 def _check(given: Given) -> None:
@@ -479,6 +487,12 @@ def judges(desk: Desk) -> dict[str, dict[str, Any]]:
     """The same figures of each judge model, by name. StudioError before the end: they would tell raters who wins."""
     _refuse_blind(desk)
     return judged(desk)
+
+
+def by_judges_alone(desk: Desk) -> bool:
+    """Whether something was rated, and by no person."""
+    names = done(desk)
+    return bool(names) and all(name.startswith(JUDGE) for name in names)
 
 
 def judged(desk: Desk) -> dict[str, dict[str, Any]]:

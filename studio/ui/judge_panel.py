@@ -12,6 +12,7 @@ from studio.domain.errors import StudioError
 from studio.services import judging, ratings
 from studio.services.judging import Endpoint, Judging
 from studio.services.ratings import JUDGE, Desk
+from studio.services.store import Store
 from studio.ui import live, rating_views, views
 from studio.ui.i18n import Words, t
 from studio.ui.page import Draft, Page
@@ -76,7 +77,7 @@ def build(page: Page, looked: gr.State, listed: gr.HTML, error: gr.HTML) -> None
             url=endpoint.url,
         )
         seen = (desk.id, endpoint.url, endpoint.model)
-        return (gr.Button(visible=found.pairs > 0), _note(text + price), _known(say, desk), seen)
+        return (gr.Button(visible=found.pairs > 0), _note(text + price), _known(say, page.store, desk), seen)
 
     def sent(
         say: Words, draft: Draft, last: Looked, seen: tuple[str, str, str], *given: Any
@@ -107,7 +108,7 @@ def build(page: Page, looked: gr.State, listed: gr.HTML, error: gr.HTML) -> None
             gr.Button(visible=False),
             gr.Button(visible=busy),
             _told(say, work),
-            _known(say, _desk(page, last)),
+            _known(say, page.store, _desk(page, last)),
             rating_views.listed(say, desks, last.shown, last.ending, last.deleting),
             gr.Timer(active=busy),
         )
@@ -126,10 +127,9 @@ def _asked(
 
 
 def _desk(page: Page, last: Looked) -> Desk | None:
-    """The one that is looked at, or else the newest; None where there is none."""
-    if last.shown:
-        return ratings.desk_of(page.store, last.run, last.shown)
-    return next(iter(ratings.desks(page.store, last.run)), None) if last.run else None
+    """The one that is looked at, or else (also where that was deleted) the newest; None where there is none."""
+    desks = ratings.desks(page.store, last.run) if last.run else []
+    return next((desk for desk in desks if desk.id == last.shown), next(iter(desks), None))
 
 
 def _nothing_yet() -> StudioError:
@@ -139,11 +139,11 @@ def _nothing_yet() -> StudioError:
     )
 
 
-def _known(say: Words, desk: Desk | None) -> str:
+def _known(say: Words, store: Store, desk: Desk | None) -> str:
     """What judges said, once the desk is ended: before, it would tell raters which model wins."""
     if desk is None or not any(name.startswith(JUDGE) for name in ratings.done(desk)):
         return ""
-    if not desk.closed:
+    if ratings.is_blind(store, desk.run):
         return _note(say("judge.held_back"))
     return "".join(rating_views.judge(say, name, found) for name, found in ratings.judges(desk).items())
 

@@ -119,7 +119,8 @@ def build(
             ratings.close(one)
         if act == "delete" and last.deleting == name:
             ratings.delete(one)
-            return (*showing(say, Looked(last.run)), None)
+            left = ("" if at == name else at for at in (last.opened, last.results))
+            return (*showing(say, Looked(last.run, *left)), None)
         if act == "csv":
             ratings.refuse_while_blind(page.store, last.run)
             file = one.folder / "ratings.csv"

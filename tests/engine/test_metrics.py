@@ -174,3 +174,10 @@ def test_a_label_is_one_however_it_is_written() -> None:
     assert found["accuracy"].value == 0.75
     assert found["exact_match"].value == 0.25
     assert found["f1"].value == pytest.approx((1.0 + 2 / 3) / 2)
+
+
+def test_labels_that_differ_in_signs_or_case_alone_stay_apart() -> None:
+    expected = ["*"] * 3 + ["**"] * 3 + ["***"] * 4
+    found = measures(Answers(["*"] * 10, expected))
+    assert found["accuracy"].value == found["exact_match"].value == 0.3
+    assert measures(Answers(["a"] * 4, ["a", "A"] * 2))["accuracy"].value == 0.5

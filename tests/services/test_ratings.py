@@ -205,3 +205,15 @@ def test_a_desk_is_made_of_an_evaluation_or_of_one_s_own_prompts(
     assert "Ann" in (tmp_path / "out.csv").read_text(encoding="utf-8")
     with pytest.raises(StudioError, match=r"has no comparison \.\./desk-1"):
         ratings.desk_of(store, files.id, "../desk-1")
+
+
+def test_what_is_said_of_a_desk_that_was_deleted_reaches_no_other(desk: Desk) -> None:
+    ratings.delete(desk)
+    with pytest.raises(StudioError, match="was deleted"):
+        ratings.keep(desk, {"rater": "judge: m", "pair": 0, "vote": "tie", "scores": {}})
+    assert not desk.folder.exists()
+    desk.folder.mkdir()
+    other = ratings._make(RunFiles(desk.folder.parent.parent), desk.folder, "prompts", pairs(2))
+    with pytest.raises(StudioError, match="was deleted"):
+        ratings.keep(desk, {"rater": "judge: m", "pair": 0, "vote": "tie", "scores": {}})
+    assert ratings.done(other) == {}
