@@ -436,7 +436,7 @@ def _escapes_quotes(head: str, delimiter: str) -> bool:
 def _quote(head: str, delimiter: str) -> str:
     """What cells are quoted with: a single quote where cells begin with it, and more records are as wide as the first
     then."""
-    if head.count(f"{delimiter}'") + head.count("\n'") < 2:
+    if delimiter == "'" or head.count(f"{delimiter}'") + head.count("\n'") < 2:
         return '"'
     double, single = (evenness(table_widths(head, delimiter, quote) or [0]) for quote in "\"'")
     return "'" if single > double else '"'

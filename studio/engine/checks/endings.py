@@ -202,7 +202,8 @@ ENDED = 1
 _ENDED = re.compile(r"[.!?…][\"'”’)\]*_]*$|[。！？…][」』”’）]*$")
 _STEPS = (4, 8)
 """Words of a last line: one that has fewer is likelier a title, a name or a label."""
-_LISTING = re.compile(r"[^,，、;]{1,30}(?:[,，、;] ?[^,，、;]{1,30}){2,}")
+_LISTED = re.compile(r"[,，、;]")
+_LISTED_LETTERS = 30
 _TAIL = 2_000
 """Characters of a last line that are looked at."""
 
@@ -231,11 +232,17 @@ def ending_of(text: str) -> int:
     words = len(last) // 2 if unspaced else last.count(" ") + 1
     size = sum(words >= step for step in _STEPS)
     place = 0 if len(last) == len(text) else 1 if _LIST_ITEM.match(last) else 2
-    if not size or (not ended and _LISTING.fullmatch(last)):
+    if not size or (not ended and _is_listing(last)):
         return 0
     if place and not ended and _leaves_marks_out(text, is_item=place == 1):
         return 0
     return 2 + ENDED * ended + 2 * (size - 1 + 2 * (place + 3 * unspaced))
+
+
+def _is_listing(line: str) -> bool:
+    """Whether a line only names some things, one after the other."""
+    pieces = [piece.strip() for piece in _LISTED.split(line)]
+    return len(pieces) > 2 and all(0 < len(piece) <= _LISTED_LETTERS for piece in pieces)
 
 
 def _leaves_marks_out(text: str, is_item: bool) -> bool:

@@ -37,13 +37,14 @@ _SPOKEN_EQUALS = re.compile(
     r"(?<=\d)\s?(?:equals(?: to)?|is equal to|makes|gives|is|等于|是|得)\s?(?=[$€£¥]?\d)"
 )
 _SUM_WORDS = Marks(" plus | minus | times | multiplied by | divided by |加|减|乘|除以")
+_NUMBER_BEGINS = r"(?<![\w-])(?<!hundred )(?<!thousand )(?<!point )(?<!dred and )(?<!sand and )"
 _ENGLISH_SUM = re.compile(
-    rf"(?<![\w-]){ENGLISH}(?: (?:plus|minus|times|multiplied by|divided by) {ENGLISH})+"
+    rf"{_NUMBER_BEGINS}{ENGLISH}(?: (?:plus|minus|times|multiplied by|divided by) {ENGLISH})+"
     rf" (?:equals|is equal to|makes|is) {ENGLISH}\b(?![ -](?:{ENGLISH}|hundred|thousand|point))",
     re.IGNORECASE,
 )
 _CHINESE_SUM = re.compile(
-    rf"(?<![万亿第点]){CHINESE}(?:(?:加上?|减去?|乘以?|除以){CHINESE})+(?:等于|是|得){CHINESE}(?![万亿余点])"
+    rf"(?<![零一二两三四五六七八九十百千万亿第点]){CHINESE}(?:(?:加上?|减去?|乘以?|除以){CHINESE})+(?:等于|是|得){CHINESE}(?![万亿余点])"
 )
 _NAMED = re.compile(
     r"\b(?P<name>sum|total|difference|product|quotient|average|mean) (?:of|between) "

@@ -6,6 +6,7 @@ import pytest
 
 from studio.domain.chat import Conversation, Message
 from studio.engine.checks import CHECKS
+from studio.engine.checks.endings import ending_of
 from studio.engine.checks.similar import candidate_pairs
 from studio.engine.checks.sketches import sketched
 
@@ -341,6 +342,10 @@ GOOD = {
     "wrong_arithmetic": [
         talk(
             "q",
+            "第二十三加五等于二十八。 Two point five plus two is four point five; one hundred five plus two is more.",
+        ),
+        talk(
+            "q",
             r"$6 \times 7 = 42$, \(12 \div 4 = 3\), $\frac{10}{2} = 5$, $8 \times 8 = \boxed{64}$, **6 * 7 = 42**",
         ),
         talk("q", r"It costs $5 + $7 = $12, then $x^2 - 3 = 6$ and $f(2) - 3 = 4$."),
@@ -552,6 +557,17 @@ def test_exact_duplicates_keep_the_first() -> None:
         3,
         4,
     ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["a, " * 600 + "x" * 40, "一" * 20_000 + "加", "sum of " + "1, " * 5_000 + "x"],
+    ids=["list", "digits", "sum"],
+)
+def test_no_text_keeps_the_checks_busy(said: str) -> None:
+    """Patterns that try many ways to read one text would take longer than there is time."""
+    assert ending_of(said) >= 0
+    assert flagged("wrong_arithmetic", talk("q", said)) == []
 
 
 def test_near_duplicates_are_found() -> None:
