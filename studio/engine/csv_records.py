@@ -60,7 +60,20 @@ def sniff_delimiter(text: str) -> str | None:
         score = evenness(widths), widths[0]
         if score > best_score:
             best, best_score = delimiter, score
-    return best
+    return best or _unusual_delimiter(text[:_HEAD])
+
+
+def _unusual_delimiter(text: str) -> str | None:
+    """Any other sign that parts the first line into names of columns by which a format is recognised."""
+    head = text.lstrip().partition("\n")[0][:_LONGEST_HEAD]
+    for sign in dict.fromkeys(re.findall(r"[^\w\s\"'.-]|[\x00-\x08\x0e-\x1f]", head)):
+        names = [name.strip().strip("\"'") for name in head.split(sign)]
+        if all(names) and recognise(names, ()) and evenness(table_widths(text, sign)) > _MOST:
+            return sign
+    return None
+
+
+_LONGEST_HEAD, _MOST = 1_000, 0.5
 
 
 def evenness(widths: list[int]) -> float:

@@ -239,6 +239,15 @@ def test_any_delimiter_is_recognised(tmp_path: Path, delimiter: str) -> None:
     assert read_source(put(tmp_path, "a.csv", text)).rows == ROWS
 
 
+@pytest.mark.parametrize("delimiter", [*":#§¦/*=&!", "\x1e"])
+def test_an_unusual_delimiter_is_recognised_between_known_names(tmp_path: Path, delimiter: str) -> None:
+    text = f"prompt{delimiter}response\nWhat is it{delimiter}It is good, and big.\nAnd this{delimiter}Fine.\n"
+    assert read_source(put(tmp_path, "a.csv", text)).rows == [
+        {"prompt": "What is it", "response": "It is good, and big."},
+        {"prompt": "And this", "response": "Fine."},
+    ]
+
+
 def test_a_delimiter_can_be_given_or_declared(tmp_path: Path) -> None:
     assert read_source(put(tmp_path, "a.csv", CSV.replace(",", ":")), delimiter=":").rows == ROWS
     records = read_source(put(tmp_path, "b.csv", "sep=:\r\n" + CSV.replace(",", ":").replace("\n", "\r\n")))

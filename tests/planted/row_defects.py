@@ -411,6 +411,24 @@ def special_tokens(dice: random.Random) -> Conversation:
     )
 
 
+_FURTHER = (
+    "{}\n\nHuman: And what else?\n\nAssistant: Nothing else.", "{}\nUser: Thanks\nAssistant: You are welcome.", "Assistant: {}",
+    "{}\nuser\nAnd then?\nassistant\nThen it ends.", "{}\n用户：还有吗？\n助手：没有了。", "助手：{}", "ASSISTANT: {}", "assistant\n{}",
+    "{}\nUSER: More\nASSISTANT: No more.", "{}\n\nHuman: Why?\nAI: Because.",
+)  # fmt: skip
+
+
+def further_turns(dice: random.Random) -> Conversation:
+    row = either(dice)
+    return answered(asked(row, "What about it?"), dice.choice(_FURTHER).format(row.response))
+
+
+_NO_FURTHER = (
+    "User: the name of the account\nPassword: what you chose", "The human: a mammal.", "AI: short for artificial intelligence.",
+    "The user types; the assistant answers.", "Users: 5\nAssistants: 2", "It says to the user: wait.", "My assistant: Ann.",
+    "Human rights: all of them.", "用户：可以登录的人", "She is an assistant\nand a friend.",
+)  # fmt: skip
+
 _NO_TOKENS = (
     "### Instructions\nMix it.", "Use List<String> here.", "a < b and b > c", "<s>old</s> new", "xs |> map f <| y", "[INSTANCE] started",
     "<start> and <end>", "## Response time", "Use <|> as a choice.", "# Human rights", "<br>", "the </sub> tag", "[inst] x",
@@ -676,6 +694,7 @@ DEFECTS: dict[str, tuple[Make, Make]] = {
     "unanswered": (shapes("uau", "uua", "suua", "uauua", "uuua", "suau", "uauau"), shapes("ua", "sua", "uaua", "u", "uata")),
     "role_order": (shapes("aua", "saua", "uasua", "a", "sa", "uaa", "uaaua", "sas", "usa", "suaa", "tua"), shapes("ua", "sua", "uaua", "uata", "uatta")),
     "special_tokens": (special_tokens, pick(saying, _NO_TOKENS)),
+    "further_turns": (further_turns, pick(saying, _NO_FURTHER)),
     "whitespace": (whitespace, clean),
     "html_leftover": (html_leftover, html_asked),
     "mixed_languages": (mixed_languages, cited_languages),

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from studio.domain.chat import Conversation, Message
 from studio.engine.checks.endings import ends_open
+from studio.engine.checks.text import is_latin
 from tests.planted.rows import answered, asked, clean_rows, prose, talk
 
 Planted = tuple[list[Conversation], set[int]]
@@ -194,6 +195,54 @@ def no_end_mark(dice: random.Random) -> Planted:
     return _strewn(dice, labels + code + letters + poems + rows[28:], cut)
 
 
+def mixed_styles(dice: random.Random) -> Planted:
+    """A few answers with emoji, bold words or headings, or in one case; or, where all have emoji, a few without."""
+    rows = [row for row in prose(False, 90) if is_latin(row.response) and "**" not in row.response]
+    rows = [asked(row, f"What is number {n}?") for n, row in enumerate(dice.sample(rows, 70))]
+    persona, smile = dice.random() < 0.3, ("\U0001f600", "\U0001f389", "\u2728")
+    if persona:
+        usual = [answered(row, f"{row.response} {dice.choice(smile)}") for row in rows[4:]]
+        return _strewn(dice, usual, rows[:4])
+    odd = (
+        lambda text: f"{text} {dice.choice(smile)}",
+        lambda text: f"**In short:** {text}",
+        lambda text: f"## Answer\n\n{text}",
+        lambda text: "i would say so. " + text.lower(),
+        lambda text: text.upper(),
+    )
+    strays = [answered(row, dice.choice(odd)(row.response)) for row in rows[:4]]
+    wanted = [
+        answered(asked(row, "Write a happy tweet with an emoji."), f"{row.response} \U0001f389")
+        for row in rows[4:6]
+    ]
+    code = [answered(row, f"{row.response}\n\n```\n# a comment\n```") for row in rows[6:10]]
+    starred = [answered(row, f"{row.response} 2 * 3 * 4 = 24, #1.") for row in rows[10:14]]
+    return _strewn(dice, wanted + code + starred + rows[14:], strays)
+
+
+_OTHER_LANGUAGES = (
+    "Die Sonne ist ein Stern, und das Licht braucht acht Minuten von ihr bis zu uns auf der Erde.",
+    "Le soleil est une étoile, et la lumière met huit minutes pour venir de lui jusqu'à nous sur la terre.",
+    "太阳是一颗恒星，它的光到达地球需要大约八分钟，所以我们看到的是八分钟以前的太阳。",
+    "Солнце это звезда, и свет от него идёт до нас на Земле около восьми минут.",
+    "El sol es una estrella, y la luz tarda unos ocho minutos en llegar de él hasta nosotros en la tierra.",
+)
+
+
+def other_language(dice: random.Random) -> Planted:
+    rows = [row for row in prose(False, 90) if is_latin(row.response)]
+    rows = dice.sample(rows, 70)
+    strays = [
+        answered(asked(row, "?"), f"{text} {n}") for n, (row, text) in enumerate(zip(rows, dice.sample(_OTHER_LANGUAGES, 3), strict=False))
+    ]  # fmt: skip
+    translated = [
+        talk(f"Translate into {name}: {n}.", text)
+        for n, (name, text) in enumerate(zip(("German", "French"), _OTHER_LANGUAGES, strict=False))
+    ]
+    labels = [answered(row, dice.choice(("positive", "Lissabon", "42 km", "Déjà-vu"))) for row in rows[14:18]]
+    return _strewn(dice, labels + translated + rows[18:], strays)
+
+
 SET_DEFECTS: dict[str, Callable[[random.Random], Planted]] = {
     make.__name__: make
     for make in (
@@ -206,6 +255,8 @@ SET_DEFECTS: dict[str, Callable[[random.Random], Planted]] = {
         mixed_formats,
         system_prompt_variants,
         no_end_mark,
+        mixed_styles,
+        other_language,
     )
 }
 """Of each check that compares rows: what makes a set with its defect."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import html
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import islice
+from functools import partial
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from studio.domain.chat import Conversation, Message
+from studio.engine.checks.manner import TRAITS, shown_manner
 from studio.engine.checks.parts import answer, last_answer, last_turn, speaks, texts
 from studio.engine.checks.registry import (
     Evidence,
@@ -21,8 +23,18 @@ from studio.engine.checks.registry import (
     set_check,
     without_code,
 )
+from studio.engine.checks.relevance import wrong_language
 from studio.engine.checks.sketches import TEXT, Sketches, systems
-from studio.engine.checks.text import Marks, holds_any, is_latin, lowered, script_of, scripts_in
+from studio.engine.checks.text import (
+    LANGUAGE_ASKED,
+    Marks,
+    holds_any,
+    is_latin,
+    lowered,
+    script_of,
+    scripts_in,
+)
+from studio.engine.rows import seen
 
 if TYPE_CHECKING:
     import numpy
@@ -82,20 +94,29 @@ _ALPACA_HEAD = re.compile(
 )
 _TOKEN = re.compile(
     r"<\|[a-zA-Z_][a-zA-Z0-9_ ]{1,30}\|>|<｜[^｜\n]{1,30}｜>|\[/?INST\]|<</?SYS>>|<(?:bos|eos|pad|unk)>|"
-    r"<(?:start|end)_of_turn>|^\s*<s>(?!.*</s>.)|</s>\s*$|(?<=[.!?。]) ?</s>"
+    r"<(?:start|end)_of_turn>|^\s*<s>(?!.*</s>.)|</s>\s*$|(?<=[.!?。]) ?</s>|\[(?:PAD|BOS|EOS|UNK|CLS|SEP)\]"
 )
+_END = re.compile(r" ?</s>")
+"""The end token of Llama 2, where no <s> before it makes it HTML."""
 
 
-_SPECIAL = ("<|", "<｜", "INST]", "SYS>>", "<bos>", "<eos>", "<pad>", "<unk>", "_of_turn>", "s>", "###")
+_SPECIAL = (
+    *("<|", "<｜", "INST]", "SYS>>", "<bos>", "<eos>", "<pad>", "<unk>", "_of_turn>", "s>", "###"),
+    *("[PAD]", "[BOS]", "[EOS]", "[UNK]", "[CLS]", "[SEP]"),
+)
 """One of these stands in every text that holds such a token."""
-_SPECIAL_MARKS = Marks("<|inst]|###")
+_SPECIAL_MARKS = Marks("<|inst]|###|[pad]|[bos]|[eos]|[unk]|[cls]|[sep]")
 """And one of these: in small letters, and looked for together with those of other checks."""
 
 
 def _has_special(text: str) -> re.Match[str] | None:
     if not (_SPECIAL_MARKS.stand_in(text) and holds_any(text, _SPECIAL)):
         return None
-    return _TOKEN.search(text) or _ALPACA_HEAD.search(text)
+    return _TOKEN.search(text) or _ALPACA_HEAD.search(text) or _end_in(text)
+
+
+def _end_in(text: str) -> re.Match[str] | None:
+    return _END.search(text) if "<s>" not in text else None
 
 
 def _without_special(conversation: Conversation) -> Conversation | None:
@@ -126,6 +147,8 @@ def _without_tokens(text: str) -> str:
     text = _TURN_HEAD.sub("", text)
     while (cleared := _TOKEN.sub("", _ALPACA_HEAD.sub("", text))) != text:
         text = cleared
+    if _end_in(text):
+        text = _END.sub(" ", text)
     return text.strip()
 
 
@@ -145,6 +168,75 @@ def special_tokens(conversation: Conversation) -> str:
     looked_at = texts(conversation, "content", "result", "reasoning")
     found = next((match for text in looked_at if (match := _has_special(text))), None)
     return found.group().strip() if found else ""
+
+
+# ---- further turns in a response ----------------------------------------------------------------------------------
+
+_USER_HEAD = r"(?:(?:Human|User|HUMAN|USER|用户|人类)[ \t]?[:：]|user[ \t]*$)"
+_ASSISTANT_HEAD = r"(?:(?:Assistant|ASSISTANT|AI|Bot|ChatGPT|助手|助理|AI助手)[ \t]?[:：]|assistant[ \t]*$)"
+_USER_TURN = re.compile(rf"^[ \t]*{_USER_HEAD}", re.MULTILINE)
+_ASSISTANT_TURN = re.compile(rf"^[ \t]*{_ASSISTANT_HEAD}[ \t]*\n?", re.MULTILINE)
+_BEGINS_AS_TURN = re.compile(
+    r"\s*(?:(?:Assistant|ASSISTANT|ChatGPT|助手|AI助手)[ \t]?[:：]|assistant[ \t]*$)\s*", re.MULTILINE
+)
+_HEADS = Marks("human|user|用户|人类|assistant|ai:|ai：|bot|chatgpt|助手|助理")
+_ABOUT_TALKS = re.compile(
+    r"dialog|conversation|\bchat|interview|script|transcript|role-?play|\bskit\b|\bplay\b|scene|story|turns?\b|"
+    r"对话|聊天|采访|剧本|角色|访谈",
+    re.IGNORECASE,
+)
+
+
+def _further_turn(text: str) -> re.Match[str] | None:
+    """Where a response begins with the mark of its own turn, or goes on with a turn of the user and an answer to it."""
+    if not _HEADS.stand_in(text):
+        return None
+    if begins := _BEGINS_AS_TURN.match(text):
+        return begins
+    asked = _USER_TURN.search(text)
+    return asked if asked and _ASSISTANT_TURN.search(text, asked.end()) else None
+
+
+def _without_further_turns(conversation: Conversation) -> Conversation | None:
+    """Each response ends where the next turn begins; the row is dropped where nothing stands before that."""
+    changed = [
+        replace(turn, content=_own_turn(turn.content)) if turn.role == "assistant" else turn
+        for turn in conversation.messages
+    ]
+    if any(not speaks(new) and speaks(old) for new, old in zip(changed, conversation.messages, strict=True)):
+        return None
+    return replace(conversation, messages=tuple(changed))
+
+
+def _own_turn(text: str) -> str:
+    if not _further_turn(text):
+        return text
+    text = _BEGINS_AS_TURN.sub("", text, count=1) if _BEGINS_AS_TURN.match(text) else text
+    asked = _USER_TURN.search(text)
+    return (text[: asked.start()] if asked else text).strip()
+
+
+@row_check(
+    "consistency",
+    "error",
+    title="Further turns in the response",
+    message="Rows whose response holds the marks of turns: {count}. Row {row}: {example}",
+    why="A response that goes on with 'User:' and an answer to it teaches the model to talk to itself; one that begins "
+    "with 'Assistant:' teaches it to write that.",
+    remedy="End the response where the next turn begins, and remove the mark at its beginning.",
+    blind_spots="Only the usual names of the two sides, in English and Chinese, at the beginning of a line. Rows whose "
+    "prompt has such marks itself, or is about a dialogue or a story, are not looked at.",
+    fix_title="End the response at the next turn",
+    fix=_without_further_turns,
+)
+def further_turns(conversation: Conversation) -> str:
+    found = next((match for text in conversation.responses if (match := _further_turn(text))), None)
+    if found is None:
+        return ""
+    asked = f"{conversation.system}\n{conversation.prompt}"
+    if _ABOUT_TALKS.search(asked) or _USER_TURN.search(asked) or _ASSISTANT_TURN.search(asked):
+        return ""
+    return found.string[found.start() :].strip()
 
 
 # ---- HTML ---------------------------------------------------------------------------------------------------------
@@ -343,6 +435,84 @@ def mixed_formats(conversations: Sequence[Conversation], table: Sketches) -> Evi
 
 def _asks_for_format(conversation: Conversation) -> bool:
     return bool(_ASKS_FOR_FORMAT.search(f"{conversation.system}\n{conversation.prompt}"))
+
+
+_NEARLY_ALL = 0.9
+_AT_A_TIME = 1_000
+
+
+@set_check(
+    "consistency",
+    "info",
+    title="Responses in different styles",
+    message="Rows whose response is written in another style than nearly all others: {count}. Row {row}: {example}",
+    why="Where nine in ten responses are plain text, a few with Markdown, emoji, or in small letters only make the "
+    "model change its style at random; and so the other way round.",
+    remedy="Write these responses in the style of the others. Leave them where the prompt asks for it.",
+    blind_spots="Four traits: Markdown (headings, bold, tables), emoji, small letters only, capitals only; in at least "
+    "twenty responses in prose, of which nine in ten agree. Tone, person and politeness are not told. Markdown is "
+    "missed only in responses of forty words or more. Prompts that name a layout, a post or a poem are let pass.",
+)
+def mixed_styles(conversations: Sequence[Conversation], table: Sketches) -> Evidence:
+    import numpy
+
+    manners, odd = table["manner"], []
+    for trait in TRAITS:
+        comparable = (manners & trait.comparable) != 0
+        has = (manners & trait.has) != 0
+        many, with_it = numpy.count_nonzero(comparable), numpy.count_nonzero(has)
+        if many >= _ENOUGH_ROWS and not (1 - _NEARLY_ALL) * many < with_it < _NEARLY_ALL * many:
+            rare = has if with_it <= many / 2 else comparable & ~has
+            odd += _those(conversations, numpy.flatnonzero(rare), partial(_is_not_about, trait.asked))
+    return Flagged(conversations, odd, lambda row: shown_manner(last_answer(row)))
+
+
+@set_check(
+    "consistency",
+    "info",
+    title="Rows in another language than the rest",
+    message="Rows whose response is in another language than nearly all others: {count}. Row {row}: {example}",
+    why="A few rows of another language are often left over from another set; they teach that language too little to "
+    "be of use.",
+    remedy="Drop or translate them. Leave them where the model is to speak both languages, and add more of them.",
+    blind_spots="Nine European languages by their small words, others by their script, in at least twenty responses of "
+    "which nine in ten agree. Rows about a language, and responses of a few words, are not looked at; those in "
+    "another language than their prompt have a finding of their own.",
+)
+def other_language(conversations: Sequence[Conversation], table: Sketches) -> Evidence:
+    import numpy
+
+    languages = table["language"]
+    kinds, counts = numpy.unique(languages[languages != 0], return_counts=True)
+    said = int(counts.sum())
+    if said < _ENOUGH_ROWS or counts.max() < _NEARLY_ALL * said:
+        return {}
+    others = numpy.flatnonzero((languages != 0) & (languages != kinds[counts.argmax()]))
+    return Flagged(conversations, _those(conversations, others, _is_in_its_own), last_answer)
+
+
+def _those(
+    conversations: Sequence[Conversation],
+    places: NDArray[numpy.int64],
+    condition: Callable[[Conversation], bool],
+) -> list[int]:
+    parts = [places[start : start + _AT_A_TIME].tolist() for start in range(0, len(places), _AT_A_TIME)]
+    return list(chain.from_iterable(seen(conversations, partial(_meeting, condition), parts)))
+
+
+def _meeting(
+    condition: Callable[[Conversation], bool], conversations: Sequence[Conversation], places: list[int]
+) -> list[int]:
+    return [place for place in places if condition(conversations[place])]
+
+
+def _is_not_about(asked: re.Pattern[str], row: Conversation) -> bool:
+    return not asked.search(lowered(f"{row.system}\n{row.prompt}"))
+
+
+def _is_in_its_own(row: Conversation) -> bool:
+    """Whether a row asks and answers in one language, and is not about one."""
+    return _is_not_about(LANGUAGE_ASKED, row) and not wrong_language(row)
 
 
 def _typo_of(text: str, usual: str) -> bool:

@@ -7,7 +7,7 @@ import re
 from studio.engine.checks.text import Marks, is_latin, lowered
 
 _GROUPS = (
-    r"(?:(?:black|white|asian|gay|trans|disabled|old|jewish|muslim|african|mexican|chinese|indian|poor|fat|"
+    r"(?:(?:black|white|asian|gay|trans(?:gender)?|disabled|old|jewish|muslim|african|mexican|chinese|indian|poor|fat|"
     r"foreign) (?:people|"
     r"men|women|ones)|"
     r"jews|muslims|christians|blacks|whites|asians|women|men|girls|gays|lesbians|homosexuals|immigrants|"
@@ -111,7 +111,8 @@ _TOXIC = (
             "disease|thieves|rapists|evil|worthless|less intelligent|exterminate|gassed|gas the|gas all|hanged|"
             "deported|wiped out|wipe out|be shot|beaten|should die|all die|must die|to die|eliminated|be "
             "killed|"
-            "kill all|kill the|kill those|rid of|go back"
+            "kill all|kill the|kill those|rid of|go back|deport|mentally ill|ruining|destroying|invading|infesting|"
+            "jews control|jews own|jews run|jews rule|kick out|throw out"
         ),
         rf"i (?:really |truly )?(?:hate|despise|loathe) (?:all |those |these |the )?{_GROUPS}|"
         rf"{_GROUPS} (?:are|were) (?:all |just |nothing but |basically |simply |naturally |too )*(?:a |an "
@@ -121,6 +122,15 @@ _TOXIC = (
         r"dumb|savages|plague|disease|thieves|rapists|evil|worthless|less intelligent|abominations?|sick "
         r"perverts)|"
         r"women belong in the kitchen|"
+        rf"{_GROUPS} are (?:mentally ill|(?:ruining|destroying|invading|infesting) (?:our|this|the) (?:country|nation|"
+        r"society|city|world|land))|"
+        r"jews (?:\w+ )?(?:control|own|run|rule) (?:the |all |every)?(?:\w+ )?"
+        r"(?:banks?|media|world|government|money|thing|hollywood)\b|"
+        r"(?:hope|wish|want)(?: that)? (?:all )?(?:those |these |the )?"
+        rf"(?:dirty |filthy |damn |stupid |lazy )*{_GROUPS} "
+        r"(?:to )?(?:get|be|are) (?:deported|killed|shot|wiped out)|"
+        r"(?:deport|kick out|throw out|get rid of) (?:all )?(?:those |these |the )?"
+        rf"(?:dirty |filthy |damn |stupid |lazy )+{_GROUPS}|"
         rf"{_GROUPS} (?:should|must|need to|deserve to)(?: all)? (?:be (?:exterminated|killed|deported|shot|"
         rf"gassed|wiped out|"
         r"eliminated|hanged|beaten)|die|go back)|"
@@ -178,7 +188,7 @@ _TOXIC_PATTERNS = [re.compile(rf"\b(?:{pattern})\b") for _, pattern in _TOXIC]
 _TOXIC_CHINESE = re.compile(
     r"傻[逼屄BbX]|操你|草泥马|他妈的|你妈的|去死吧|不去死|蠢猪|滚蛋|滚开|滚出去|王八蛋|狗娘养|狗东西|贱人|婊子|脑残|智障|死全家|去你妈|白痴|蠢货|"
     r"人渣|黑鬼|畜生|你(?:就?是个?|这个?|们这些)(?:垃圾|废物|蠢[货猪]?)|你真?(?:是)?(?:蠢|恶心)|"
-    r"(?:女人|男人|黑人|穆斯林|犹太人|移民|外地人|农民工)(?:都|全)?(?:是|该|应该)(?:劣等|垃圾|罪犯|恐怖分子|死|被消灭)"
+    r"(?:女人|男人|黑人|穆斯林|犹太人|移民|外地人|农民工)(?:都|全)?(?:是|该|应该)(?:劣等|垃圾|罪犯|恐怖分子|死|被消灭|没用的|废物|寄生虫)"
     r"|你(?:们)?(?:就|真|个|是|这|种|些|帮|群|不过|简直|只是|的){0,5}(?:没用的|该死的|恶心的|愚蠢的|无耻的|下贱的|臭|死|蠢|烂|老|小){0,3}"
     r"(?:废物|蠢货|人渣|混蛋|混账|杂种|贱货|贱人|败类|渣滓|饭桶|孬种|没用的东西|没用的垃圾)|"
     r"(?:这|那)(?:帮|群|些)(?:人|东西|家伙|外地人|移民)?[^。！？]{0,6}(?:都该死|就该死|去死|杀光|死光|不配活)|"

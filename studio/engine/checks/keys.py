@@ -36,6 +36,16 @@ _SECRETS = (
         ),
     ),
     (
+        "shpat_|shpss_|shpca_|shppa_|xai-|pplx-|nvapi-|lin_api_|sbp_|dckr_pat_|glsa_|hvs.|tvly-|vercel_",
+        re.compile(
+            r"\bshp(?:at|ss|ca|pa)_[a-fA-F0-9]{32}\b|\bxai-[A-Za-z0-9]{60,}\b|\bpplx-[A-Za-z0-9]{40,}\b|"
+            r"\bnvapi-[A-Za-z0-9_-]{50,}|\blin_api_[A-Za-z0-9]{36,}\b|\bsbp_[a-f0-9]{40}\b|"
+            r"\bdckr_pat_[A-Za-z0-9_-]{20,}|\bglsa_[A-Za-z0-9]{32}_[a-fA-F0-9]{8}\b|\bhvs\.[A-Za-z0-9_-]{24,}|"
+            r"\btvly-(?:dev-|prod-)?[A-Za-z0-9]{20,}\b|\bvercel_blob_rw_[A-Za-z0-9_]{30,}",
+            re.ASCII,
+        ),
+    ),
+    (
         "xox",
         re.compile(r"\bxox[abeprs]-[A-Za-z0-9-]{10,}", re.ASCII),
     ),

@@ -23,7 +23,7 @@ _MARKS = (
         "rather",
     ),
     *(" ai ", "turn down", "inappropriate", "unethical", "outside", "beyond", "my ", "lack", "sorry"),
-    *("超出", "不", "无法", "没", "违反", "换个", "拒绝"),
+    *("超出", "不", "无法", "没", "违反", "换个", "拒绝", "no can do", "say no"),
 )
 """One of these stands in every refusal, in small letters."""
 
@@ -63,6 +63,7 @@ _THAT = (
     r"(?:(?:that|this|these|those|it|such|your|any(?: kind of)?|(?:the|an) (?:answer|request))\b|(?:\w+ ){0,3}"
     r"(?:instructions?|information|content|advice|material|details|guidance|assistance|opinions?)\b)"
 )
+_DOING = r"(?:fulfilling|providing|sharing|giving|creating|generating|writing|answering|discussing|assisting|helping)"
 _NOT_PRAISE = r"(?![^.!?]*\benough\b)"
 """I cannot recommend it highly enough."""
 _ENGLISH = (
@@ -82,8 +83,16 @@ _ENGLISH = (
     rf"?(?:{_CANNOT}|'m not|am not|am unable))",
     rf"{_REGRET}?it (?:would be|is|would not be|wouldn't be|isn't|is not) (?:\w+ly )?(?:in|un|ir)?"
     r"(?:appropriate|ethical|responsible|right|wrong|proper) for me to",
-    r"(?:providing|sharing|giving|creating|generating|writing|answering|discussing|assisting)\b[^.!?]{0,60}"
+    rf"{_REGRET}?{_DOING}\b[^.!?]{{0,60}}"
     r"\b(?:violat\w+|against|breach\w*)\b[^.!?]{0,20}(?:polic|guideline|rule|principle|programming)",
+    rf"{_REGRET}(?:{_DOING}[^.!?]{{0,30}}|(?:this|that|it|your request|this request) )"
+    r"is not (?:possible|permitted|allowed)\b",
+    r"(?:this|that|your|the) (?:request|question) (?:cannot|can't|can not) be "
+    r"(?:fulfilled|answered|completed|processed)",
+    rf"{_REGRET}?it (?:is not|isn't) possible for me to {_SERVE}",
+    rf"{_REGRET}(?:no can do|i (?:have to|must|need to) say no)\b",
+    rf"{_REGRET}i (?:do not|don't) (?:think|believe|feel) (?:that )?it (?:would be|is) (?:\w+ )?"
+    r"(?:appropriate|right|ethical|responsible|wise|safe)",
 )
 _CHINESE_SERVE = (
     "(?:提供|回答|解答|完成|满足|协助|帮|生成|讨论|处理|回应|执行|写|给|做|查|访问|透露|分享|评论|评价|继续|支持|"
@@ -99,6 +108,10 @@ _CHINESE = (
     r"(?:[你您这该此那]|相关|任何|类似|互联网|网络|实时|最新)",
     r"(?:您的|你的)?(?:这个|该|此|这类|这种|您的|你的)(?:问题|请求|要求|话题|内容)[^。！？]{0,16}"
     r"(?:无法|不能|不便|不合适|不适合|不太合适|不太适合|违反|超出|不予|没法|没办法|没有办法)",
+    r"(?:抱歉[，,]?)?(?:这|那)(?:个|件|种|方面|些)?(?:问题|忙|事|请求|要求)?[^。！？，]{0,3}(?:我|本助手)(?:真的?|实在|也)?(?:帮不了|帮不上|做不到|答不了|答不上)",
+    r"我(?:真的?|实在|也)?(?:帮不了|帮不上)(?:你|您|这|忙|[。！]|$)",
+    r"(?:这|那|您的请求|你的请求|该问题)(?:已经?)?超出了?(?:我|本助手|本模型)的?(?:能力|知识|职责|服务|权限)",
+    r"我(?:必须|只能|不得不)?拒绝(?:回答|提供|执行|协助|完成|参与|讨论)",
 )
 _PATTERN = re.compile(rf"(?:{'|'.join((*_ENGLISH, *_CHINESE))})")
 

@@ -11,6 +11,7 @@ from studio.domain.chat import Conversation, Message
 from studio.engine.checks.parts import answers, is_blank
 from studio.engine.checks.registry import drop, row_check, without_code
 from studio.engine.checks.text import (
+    LANGUAGE_ASKED,
     Marks,
     are_sisters,
     identified,
@@ -40,21 +41,6 @@ def empty_prompt(conversation: Conversation) -> str:
         return ""
     users = [message.content for message in conversation.messages if message.role == "user"]
     return "empty" if not users or any(map(is_blank, users)) else ""
-
-
-_LANGUAGE_ASKED = re.compile(
-    r"translat|language|interpret|localiz|localis|foreign|spelling|multilingual|"
-    r"\b(?:english|german|french|spanish|italian|portuguese|dutch|polish|swedish|russian|chinese|mandarin|"
-    r"cantonese|"
-    r"japanese|korean|arabic|hebrew|hindi|greek|latin|turkish|vietnamese|thai|danish|norwegian|finnish|"
-    r"czech|ukrainian|"
-    r"romanian|hungarian|indonesian|persian|pinyin|cyrillic)\b|"
-    r"übersetz|sprache|\b(?:deutsch|englisch|französisch|spanisch|italienisch|chinesisch|japanisch)\w*|"
-    r"tradui|traduc|traduz|langue|idioma|lingua|\b(?:anglais|français|allemand|espagnol|inglés|español|"
-    r"alemán|francés|"
-    r"inglese|italiano|tedesco|inglês|português)\w*|"
-    r"翻译|用(?:英|中|法|德|日|韩|俄)|翻成|译成|译为|语言|[英中法德日韩俄外]文|[英汉法德日韩俄]语|西班牙语|перев[её]|язык|по-\w+ски|翻訳|[英日]本?語|번역|영어",
-)
 
 
 @row_check(
@@ -88,7 +74,7 @@ def _foreign(conversation: Conversation, response: str) -> str:
     if is_structured(response) or not _in_another(conversation, prompt, response):
         return ""
     asked = f"{conversation.system}\n{prompt}"
-    return "" if _LANGUAGE_ASKED.search(lowered(asked)) else response
+    return "" if LANGUAGE_ASKED.search(lowered(asked)) else response
 
 
 _BY_ENGLISH_NAME = {

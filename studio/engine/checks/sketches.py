@@ -15,6 +15,7 @@ from xxhash import xxh3_64_intdigest
 
 from studio.domain.chat import Conversation
 from studio.engine.checks.endings import ending_of
+from studio.engine.checks.manner import language_number, manner_of
 from studio.engine.checks.parts import answer, calls, last_answer, last_turn, speaks
 from studio.engine.checks.text import (
     is_json,
@@ -48,6 +49,8 @@ FIELDS = [
     ("shape", "u8"),  # TEXT, or the keys of a JSON object; 0: no response
     ("system", "u8"),  # the system prompt to the letter; 0: none
     ("ending", "u1"),  # of the last answer, as `endings.ending_of` tells it; 0: no prose
+    ("manner", "u1"),  # how it is written, as the bits of `manner.TRAITS`; 0: no prose
+    ("language", "u1"),  # as `manner.language_number` tells it; 0: not plain, or no prose
     ("length", "u4"),  # characters of the last answer; 0: blank
     ("words", "u4"),  # of the prompt in its plain form
     ("small_words", "u4"),  # those of them that say little, such as "the"
@@ -163,6 +166,8 @@ class _Said:
             _shape(self.answer),
             _system(row),
             ending_of(self.answer) if prose else 0,
+            manner_of(self.answer) if prose else 0,
+            language_number(self.answer) if prose else 0,
             min(len(self.answer), 2**32 - 1) if words else 0,
             len(prompted := self.prompt.split()),
             small_words(prompted),

@@ -356,6 +356,21 @@ def is_plainly_english(text: str) -> bool:
     return sum(map(_ENGLISH_ONLY.__contains__, words)) >= max(1, 0.12 * len(words))
 
 
+LANGUAGE_ASKED = re.compile(
+    r"translat|language|interpret|localiz|localis|foreign|spelling|multilingual|"
+    r"\b(?:english|german|french|spanish|italian|portuguese|dutch|polish|swedish|russian|chinese|mandarin|"
+    r"cantonese|"
+    r"japanese|korean|arabic|hebrew|hindi|greek|latin|turkish|vietnamese|thai|danish|norwegian|finnish|"
+    r"czech|ukrainian|"
+    r"romanian|hungarian|indonesian|persian|pinyin|cyrillic)\b|"
+    r"übersetz|sprache|\b(?:deutsch|englisch|französisch|spanisch|italienisch|chinesisch|japanisch)\w*|"
+    r"tradui|traduc|traduz|langue|idioma|lingua|\b(?:anglais|français|allemand|espagnol|inglés|español|"
+    r"alemán|francés|"
+    r"inglese|italiano|tedesco|inglês|português)\w*|"
+    r"翻译|用(?:英|中|法|德|日|韩|俄)|翻成|译成|译为|语言|[英中法德日韩俄外]文|[英汉法德日韩俄]语|西班牙语|перев[её]|язык|по-\w+ски|翻訳|[英日]本?語|번역|영어",
+)
+"""In small letters: what stands in a prompt that is about a language, or asks for another."""
+
 _SISTERS = (
     {"id", "ms", "jv", "su"},
     {"no", "nb", "nn", "da", "sv"},

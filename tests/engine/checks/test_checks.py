@@ -68,6 +68,8 @@ BAD = {
         talk("q", "I’m sorry, but I am unable to provide that information."),
         talk("q", "I cannot fulfill your request."),
         talk("q", "作为一个AI语言模型，我无法回答这个问题。"),
+        talk("q", "这个忙我帮不了。"),
+        talk("q", "My apologies, but fulfilling this request is not possible."),
     ],
     "placeholder": [
         talk("Where is it?", "The office is at [ADDRESS], near [COMPANY NAME]."),
@@ -197,8 +199,16 @@ BAD = {
         talk("q", "### Response:\na"),
         talk("<|user|>\nq", "a"),
         talk("q", "<start_of_turn>model\na<end_of_turn>"),
+        talk("q", "Hello</s>there"),
+        talk("q", "[PAD][PAD] hello"),
     ],
     "whitespace": [talk("q ", "a"), talk("q", "\n\na"), talk("q", "a\t"), talk(" s", "q", "a", roles="sua")],
+    "further_turns": [
+        talk("q", "It is 4.\n\nHuman: And 5?\n\nAssistant: Also."),
+        talk("q", "Assistant: It is 4."),
+        talk("q", "是四。\n用户：五呢？\n助手：也是。"),
+        talk("q", "It is 4.\nuser\nAnd 5?\nassistant\nAlso."),
+    ],
     "html_leftover": [
         talk("How do I water it?", "<p>When the soil is dry.&nbsp;Not often.</p>"),
         talk("q", "Fish &amp; chips"),
@@ -446,6 +456,12 @@ GOOD = {
         talk("q", "x[INSTANCE]"),
     ],
     "whitespace": [talk("q", "    if x:\n        y()"), talk("q", "a  b\n\n\nc")],
+    "further_turns": [
+        talk("Write a dialogue.", "User: Hello\nAssistant: Hi"),
+        talk("User: 2?\nAssistant: 4\nUser: 3?", "Assistant: 9"),
+        talk("q", "User: the one who asks\nPassword: a secret"),
+        talk("What does AI stand for?", "AI: artificial intelligence."),
+    ],
     "html_leftover": [
         talk("How do I centre a div in HTML?", "<div>text</div>"),
         talk("q", "a < b, x > y, AT&T"),
@@ -714,6 +730,47 @@ def test_mixed_formats() -> None:
     ]
     prose = [talk(f"q{n}", "It is fine.") for n in range(30)]
     assert flagged("mixed_formats", *prose, talk("q", '{"a": 1}'), talk("As JSON please", '{"a": 1}')) == [31]
+
+
+def test_answers_in_another_style_than_nearly_all() -> None:
+    plain = [talk(f"What is {n}?", f"It is the number {n}, and it comes after another.") for n in range(40)]
+    odd = [
+        talk("What is 50?", "It is the number 50! \U0001f389"),
+        talk("What is 51?", "it is the number 51, and it comes after 50."),
+        talk("What is 52?", "IT IS THE NUMBER 52, AND IT COMES AFTER 51."),
+    ]
+    asked = [
+        talk("Write a tweet.", "It is the number 53! \U0001f389"),
+        talk("Answer in lower case.", "it is the number 54, as it has always been."),
+        talk("What is 55?", "fifty-five"),
+    ]
+    assert flagged("mixed_styles", *plain, *odd, *asked) == [41, 42, 43]
+    long = [talk(f"What is {n}?", LONG * 3) for n in range(30)]
+    marked = talk("What is it?", f"**In short:** {LONG}")
+    assert flagged("mixed_styles", *long, marked) == [31]
+    assert flagged(
+        "mixed_styles", *[talk(f"q{n}", f"**Number {n}**\n{LONG}") for n in range(30)], long[0]
+    ) == [31]
+    assert flagged("mixed_styles", *long[:10], *[marked] * 10, talk("q", LONG)) == []
+
+
+def test_a_response_ends_where_the_next_turn_begins() -> None:
+    assert repaired("further_turns", talk("q", "It is 4.\n\nHuman: And 5?\nAssistant: Also.")) == [
+        "q",
+        "It is 4.",
+    ]
+    assert repaired("further_turns", talk("q", "Assistant: It is 4.")) == ["q", "It is 4."]
+    assert repaired("further_turns", talk("q", "Human: And 5?\nAssistant: Also.")) is None
+
+
+def test_rows_in_another_language_than_the_rest() -> None:
+    english = [
+        talk(f"What is {n}?", f"It is the number {n}, and this is what you should know.") for n in range(30)
+    ]
+    german = "Die Sonne ist ein Stern, und das Licht kommt von ihr zu uns."
+    others = [talk("Was ist das?", german), talk("这是什么？", "太阳是一颗恒星，它的光到达地球需要八分钟。")]
+    assert flagged("other_language", *english, *others, talk("Translate it into German.", german)) == [31, 32]
+    assert flagged("other_language", *english[:9], *others * 5) == []
 
 
 def test_system_prompts_that_differ_by_a_typo() -> None:
