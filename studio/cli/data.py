@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from studio.cli import data_making, data_repair, masks, parsing
 from studio.cli.parsing import add_group, add_verb
-from studio.cli.printing import DONE, print_finding, print_json, rows
+from studio.cli.printing import DONE, harmless, print_finding, print_json, rows
 from studio.cli.progress import shown_progress
 from studio.cli.reading import read_or_survey
 from studio.services.store import Store
@@ -84,7 +85,7 @@ def check(options: argparse.Namespace, store: Store) -> int:
     known = [*data.findings, *tokens, *(hard.findings if hard else [])]
     report = surveyed.after(known) if surveyed else run_checks(data.conversations, findings=known)
     if options.report:
-        out = parsing.other_file(options.report, options.file)
+        out = parsing.other_file(options.report, options)
         source = Path(options.file)
         known_by = surveys.sha256(source) if source.is_file() else ""
         reports.write_report(Path(out), reports.Subject(source.name, data.format, known_by), report)
@@ -106,7 +107,10 @@ def check(options: argparse.Namespace, store: Store) -> int:
                 "quarantined": [record.to_json() for record in data.quarantined],
             }
         )
-    print(f"{options.file}: {rows(data.total)}, format {data.format}")
+    lost = data.total - len(data.conversations)
+    print(
+        f"{options.file}: {rows(len(data.conversations))}{f', {lost} left out' * bool(lost)}, format {data.format}"
+    )
     if len(data.sources) > 1:
         for part in data.sources:
             print(f"  {part.file}: rows {part.first:,} to {part.last:,}")
@@ -114,9 +118,10 @@ def check(options: argparse.Namespace, store: Store) -> int:
     for found in report.findings:
         print_finding(found)
     for record in data.quarantined[:SHOWN_QUARANTINED]:
-        print(f"{record.file}:{record.line}:{record.column}: {record.text[:120]}")
+        print(f"{record.file}:{record.line}:{record.column}: {harmless(record.text[:120])}")
     if any(found.fixable for found in report.findings):
-        print(f"`studio data clean {options.file} --fix safe --dry-run` shows what repairs would do.")
+        files = shlex.join([options.file, *options.more])
+        print(f"`studio data clean {files} --fix safe --dry-run` shows what repairs would do.")
     return DONE
 
 
@@ -138,7 +143,7 @@ def convert(options: argparse.Namespace, store: Store) -> int:
     from studio.engine import dataset
 
     data = dataset.read(parsing.source(options), **parsing.reading(options))
-    dataset.write_messages(data.conversations, parsing.other_file(options.out, options.file))
+    dataset.write_messages(data.conversations, parsing.other_file(options.out, options))
     if options.json:
         found = [item.to_json() for item in data.findings]
         return print_json(

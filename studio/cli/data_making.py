@@ -32,7 +32,7 @@ def add_to(verbs: Verbs) -> None:
     best = add_verb(
         verbs, "select", select, "keep the best rows of a file, by the checklist's score and by spread"
     )
-    parsing.add_file(best)
+    parsing.add_files(best)
     best.add_argument("--rows", type=int, required=True, help="how many rows to keep")
     best.add_argument("--out", required=True, help="the file to write (JSONL)")
 
@@ -76,12 +76,10 @@ def select(options: argparse.Namespace, store: Store) -> int:
     from studio.engine import checks, dataset
     from studio.engine.selection import propose
 
-    data = dataset.read(options.file, **parsing.reading(options))
+    data = dataset.read(parsing.source(options), **parsing.reading(options))
     report = checks.run_checks(data.conversations, findings=data.findings)
     found = propose(data.conversations, report, options.rows)
-    dataset.write_messages(
-        found.conversations(data.conversations), parsing.other_file(options.out, options.file)
-    )
+    dataset.write_messages(found.conversations(data.conversations), parsing.other_file(options.out, options))
     if options.json:
         kept, left = (
             [{"row": item.row, "score": item.score, "reason": str(item.reason)} for item in items]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from studio.cli import parsing
 from studio.cli.parsing import add_verb
-from studio.cli.printing import DONE, print_finding, print_json, rows
+from studio.cli.printing import DONE, harmless, print_finding, print_json, rows
 from studio.cli.reading import read_or_survey
 from studio.domain.errors import StudioError
 from studio.services.store import Store
@@ -24,7 +24,7 @@ _LONGEST = 200
 def add_to(verbs: Verbs) -> None:
     """Declare the verbs of this module among those of `studio data`."""
     repair = add_verb(verbs, "clean", clean, "apply repairs and write the result, or show what they would do")
-    parsing.add_file(repair)
+    parsing.add_files(repair)
     repair.add_argument("--fix", required=True, help="names of checks, separated by commas, `safe` or `all`")
     repair.add_argument("--spare", default="", metavar="ROWS", help="numbers of rows to leave as they are")
     target = repair.add_mutually_exclusive_group(required=True)
@@ -55,7 +55,7 @@ def clean(options: argparse.Namespace, store: Store) -> int:
                 "These repairs would leave no row, so nothing is written.",
                 "Name fewer of them; --dry-run shows what each would do.",
             )
-        out = parsing.other_file(options.out, options.file)
+        out = parsing.other_file(options.out, options)
         dataset.write_messages(amended(data.conversations, made), out)
     if options.json:
         return print_json(
@@ -138,7 +138,7 @@ def _print_change(change: RowChange, whole: bool) -> None:
     text = f"[-{before[:_LONGEST]}{'…' if len(before) > _LONGEST else ''}-]"
     if change.after:
         text = _marked(before, shown(change.after))
-    print("    " + text.replace("\n", "\n    "))
+    print("    " + harmless(text).replace("\n", "\n    "))
 
 
 def _marked(before: str, after: str) -> str:

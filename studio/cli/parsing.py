@@ -164,8 +164,10 @@ def reading(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def other_file(out: str, source: str) -> str:
-    """`out`, where it is not the file that is read."""
-    if Path(source).resolve() == Path(out).resolve():
+def other_file(out: str, options: argparse.Namespace) -> str:
+    """`out`, where it is none of the files that are read."""
+    if any(
+        Path(file).resolve() == Path(out).resolve() for file in (options.file, *getattr(options, "more", ()))
+    ):
         raise StudioError("{out} is the file that is read.", "Write to another file.", out=out)
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from typing import Any
 
@@ -31,9 +32,31 @@ def rows(number: int) -> str:
 def print_finding(found: Finding) -> None:
     """A finding in a line, and the first rows that it is about in another."""
     named = ", ".join(map(str, found.rows[:10])) + (" …" if found.count > 10 else "")
-    print(f"{found.severity:8} {found.dimension}/{found.check}: {found.message} {found.remedy}")
+    print(harmless(f"{found.severity:8} {found.dimension}/{found.check}: {found.message} {found.remedy}"))
     if named:
         print(f"         rows {named}")
+
+
+def harmless(text: str) -> str:
+    """Text of a file with signs in place of characters that would steer a terminal; lines and tabs stay.
+
+    >>> harmless("a\\x1b[31m\\tred")
+    'a␛[31m\\tred'
+    """
+    return _STEERING.sub(lambda match: _sign(ord(match.group())), text)
+
+
+_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def _sign(code: int) -> str:
+    """
+    >>> _sign(0x1B), _sign(0x7F), _sign(0x9B), _sign(0x202E)
+    ('␛', '␡', '\\\\x9b', '\\\\u202e')
+    """
+    if code < 0x20:
+        return chr(0x2400 + code)
+    return "␡" if code == 0x7F else f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def size(number: float) -> str:

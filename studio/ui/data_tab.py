@@ -367,7 +367,7 @@ def _shown(page: Page, say: Words, draft: Draft, at: Place) -> tuple[Any, ...]:
         return _unread(say, draft, entry)
     report, dataset = examined.report, examined.dataset
     return (
-        data_views.summary(say, entry, dataset, report),
+        data_views.summary(say, entry, dataset, report, _format(entry, dataset)),
         gr.Row(visible=True),
         gr.Accordion(visible=not entry.cleaned, open=draft.values.get("data.format") == "columns"),
         *_mapping(draft, [str(column) for column in dataset.columns]),
@@ -413,13 +413,17 @@ def _reports(page: Page, entry: DatasetEntry, examined: Examined) -> list[str]:
     folder = page.downloads(entry.original.parent)
     files = [folder / f"{Path(entry.name).stem[:80]}-report.{kind}" for kind in REPORTS]
     taken = history.taken(page.store, entry.id)
-    # Repaired rows are written as messages; the report is about the file that was uploaded.
-    form = uploads.glance(entry.original, entry.read_as).format if entry.cleaned else examined.dataset.format
+    form = _format(entry, examined.dataset)
     repaired = surveys.sha256(entry.path) if entry.cleaned else ""
     subject = Subject(entry.name, form, surveys.sha256(entry.original), repaired)
     for file in files:
         write_report(file, subject, examined.report, taken)
     return [str(file) for file in files]
+
+
+def _format(entry: DatasetEntry, dataset: Dataset) -> str:
+    """That of the file that was uploaded: repaired rows are written as messages."""
+    return uploads.glance(entry.original, entry.read_as).format if entry.cleaned else dataset.format
 
 
 def _unread(

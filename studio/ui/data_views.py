@@ -62,11 +62,14 @@ def forget(say: Words, dataset: str, name: str, damaged: bool = False, asking: b
     return f"<div>{note}{act('delete', say('data.delete', name=name))}</div>"
 
 
-def summary(say: Words, entry: DatasetEntry, dataset: Dataset, report: Report) -> str:
-    """The chosen file in one strip: what it is, how it was read, how it scores."""
+def summary(say: Words, entry: DatasetEntry, dataset: Dataset, report: Report, format: str = "") -> str:
+    """The chosen file in one strip: what it is, how it was read, how it scores.
+
+    `format` is that of the file that was uploaded, where its rows were changed: those are written as messages.
+    """
     chips = [
         views.chip("info", views.rows(say, len(dataset.conversations))),
-        views.chip("info", say(f"format.{dataset.format}")),
+        views.chip("info", say(f"format.{format or dataset.format}")),
     ]
     if dataset.encoding != "utf-8":
         chips.append(views.chip("info", Encoding(dataset.encoding).label))

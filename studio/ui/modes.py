@@ -26,6 +26,13 @@ SHARE, ADAPTER = "data.general_share", "model.adapter"
 MOST_PERCENT = 50
 
 
+_WITHIN = """(draft, percent) => {
+  const ends = document.querySelector('#mode-share input[type=range]');
+  return [draft, Math.min(+ends.max, Math.max(+ends.min, percent ?? +ends.min))];
+}"""
+"""A number beyond the slider's ends, or none, is taken as the end that its field shows once it is left."""
+
+
 def mode_of(draft: Draft) -> str:
     """The mode that the draft's settings make.
 
@@ -73,7 +80,7 @@ def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
         with gr.Column(visible=False, elem_id="mode-mixture") as mixture:
             with gr.Row(elem_classes="controls"):
                 share = gr.Slider(
-                    0,
+                    1,
                     MOST_PERCENT,
                     value=100 * RECOMMENDED_SHARE,
                     step=1,
@@ -97,7 +104,7 @@ def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
     following = [panel, mode, about, mixture, source, writing, earlier, follows]
 
     def enter(say: Words, draft: Draft) -> tuple[Any, ...]:
-        return _percent(draft), *_shown(page, say, draft)
+        return _slider(draft), *_shown(page, say, draft)
 
     def follow(say: Words, draft: Draft) -> tuple[Any, ...]:
         return _shown(page, say, draft)
@@ -109,7 +116,7 @@ def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
         draft = with_mode(draft, name)
         if name == "continual" and not draft.values.get(ADAPTER):
             draft = continuing(draft, runs[0].id, page.jobs.config(runs[0].id))
-        return draft, _percent(draft), gr.skip(), gr.skip()
+        return draft, _slider(draft), gr.skip(), gr.skip()
 
     def shared(say: Words, draft: Draft, percent: float) -> Draft:
         return draft.with_value(SHARE, round(percent / 100, 4))
@@ -123,13 +130,15 @@ def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
     page.on_enter("data", enter, [share, *following], error=error)
     page.on([page.draft.change, changed.change], follow, [], following, error=error, shared=True)
     page.on(mode.input, chosen, [mode], [page.draft, share, mode, follows], error=error)
-    page.on(share.input, shared, [share], [page.draft], error=error, latest=True)
+    page.on(share.input, shared, [share], [page.draft], error=error, latest=True, js=_WITHIN)
     page.on(source.input, drawn_from, [source], [page.draft], error=error)
     page.on(earlier.input, gone_on, [earlier], [page.draft], error=error)
 
 
-def _percent(draft: Draft) -> float:
-    return min(MOST_PERCENT, round(100 * draft.general_share))
+def _slider(draft: Draft) -> gr.Slider:
+    """It ends at one percent but for continual runs: mixed with nothing is another mode, and another choice."""
+    least = 0 if mode_of(draft) == "continual" else 1
+    return gr.Slider(minimum=least, value=min(MOST_PERCENT, round(100 * draft.general_share)))
 
 
 def _continuable(page: Page) -> list[Run]:
