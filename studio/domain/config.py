@@ -541,8 +541,8 @@ class LaunchConfig(Section):
     strategy: Strategy = setting(
         "data_parallel",
         "Strategy",
-        "`data_parallel`: each process holds the whole model. `fsdp`: each holds a part of the weights, gradients and "
-        "averages, so that a larger model fits; full tuning only.",
+        "`data_parallel`: each process holds the whole model. `fsdp`: each holds a part of it, so that a larger one "
+        "fits: of weights, gradients and averages in full tuning, of the frozen base under an adapter.",
         only_with=_SEVERAL,
         source="Zhao et al. 2023 (PyTorch FSDP), arXiv:2304.11277",
     )

@@ -217,12 +217,14 @@ def load_tokenizer(path: Path) -> PreTrainedTokenizerBase:
 def load_base(
     path: Path,
     *,
-    dtype: Dtype,
+    dtype: Dtype | Literal["auto"],
     device: str,
     quantize: bool,
     step: Step = lambda share: None,
 ) -> PreTrainedModel:
     """Load the base model in `path` in evaluation mode, its linear layers as NF4 if `quantize`.
+
+    `dtype` is `auto` for that of the file.
 
     `step` is told the share of its tensors that are read.
     """
@@ -232,12 +234,13 @@ def load_base(
 
     options: dict[str, Any] = {"device_map": {"": device}}
     if quantize:
+        assert dtype != "auto"
         options["quantization_config"] = _nf4(dtype)
     try:
         with quiet_loading(step):
             model = AutoModelForCausalLM.from_pretrained(
                 path,
-                dtype=getattr(torch, dtype),
+                dtype=dtype if dtype == "auto" else getattr(torch, dtype),
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,

@@ -80,11 +80,8 @@ class Ranks:
         return self.total(number if self.leads else 0.0)[0]
 
     def sum_gradients(self, parameters: Iterable[torch.nn.Parameter]) -> None:
-        """Replace each gradient by its sum over all processes; one that a process has none of counts as zero.
-
-        With sharded weights that has been done in the backward pass.
-        """
-        if self.size == 1 or self.sharded:
+        """Replace each gradient by its sum over all processes; one that a process has none of counts as zero."""
+        if self.size == 1:
             return
         import torch
 
@@ -163,6 +160,16 @@ class Ranks:
             distributed.all_gather(found, here)
         return [one.cpu() for one in found]
 
+    def end_to_end(self, part: torch.Tensor) -> torch.Tensor:
+        """The parts of all processes, by rank; they lie where it lies, and are of one size and type."""
+        import torch
+        from torch import distributed
+
+        found = torch.empty(self.size * part.numel(), dtype=part.dtype, device=part.device)
+        with _lost_peers():
+            distributed.all_gather_into_tensor(found, part)
+        return found
+
     def _hand_on_file(self, file: Path) -> None:
         own = self.leads or file.is_file()
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -232,12 +239,7 @@ def shares(rows: Sequence[Sized], size: int) -> list[list[int]]:
 
 def check_sharding(config: TrainConfig) -> None:
     """Raises StudioError where weights cannot be held in parts with these settings."""
-    if config.method != "full":
-        raise StudioError(
-            "FSDP holds the weights in parts with full tuning only: an adapter's base stays whole on each process.",
-            "Set launch.strategy to data_parallel: of an adapter little is exchanged.",
-        )
-    if config.plain or config.optimizer != "adamw":
+    if config.plain or (config.method == "full" and config.optimizer != "adamw"):
         raise StudioError(
             "FSDP cannot be combined with {setting}.",
             "Set launch.strategy to data_parallel, or that setting to its default.",

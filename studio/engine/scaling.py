@@ -83,7 +83,13 @@ def cost(name: str, method: Method, strategy: Strategy, gpus: int, hardware: Har
     passes = -(-work.rows // gpus)
     bandwidth = hardware.inside if gpus <= hardware.gpus_a_machine else hardware.between
     ring = (gpus - 1) / gpus
-    if strategy == "fsdp":
+    if strategy == "fsdp" and method != "full":
+        outside = 2 * _outside(name, model)
+        frozen = parts["weights"] - outside
+        # The layer that is whole lies there twice for a moment: as it came, and in its place.
+        used = sum(parts.values()) - frozen + frozen / gpus + 2 * frozen / model.layers
+        exchanged = (2 * frozen * passes + 2 * 4 * trainable) * ring * steps
+    elif strategy == "fsdp":
         held = sum(parts[part] for part in ("weights", "gradients", "optimizer")) / gpus
         used = held + _gathered(name, model) + parts["activations"] + parts["logits"] + parts["runtime"]
         exchanged = 3 * 4 * model.parameters * ring * passes * steps
@@ -91,6 +97,8 @@ def cost(name: str, method: Method, strategy: Strategy, gpus: int, hardware: Har
         # Summed in pieces of 128 MB, a copy of one at a time.
         used = sum(parts.values()) + (min(4 * trainable, 128 << 20) if gpus > 1 else 0)
         exchanged = 2 * 4 * trainable * ring * steps
+    if method == "qlora":  # quantised on the GPU, whole, before each process gives up what is not its part
+        used = max(used, parts["weights"] + parts["runtime"])
     products = (6 if method == "full" else 4) + 1
     # The last pass of a step may leave some GPUs without a row.
     computed = steps * passes * work.length * products * model.parameters / (hardware.flops * hardware.share)
@@ -102,8 +110,12 @@ def _gathered(name: str, model: ModelFacts) -> float:
     """Bytes of what FSDP holds whole for a while: two layers' weights, one of them with copies of autocast and its
     gradients, and from a step's beginning to its end what no layer holds, with its gradients."""
     layer = model.linear / model.layers
-    outside = model.vocabulary * model.hidden * (1 if name in TIED else 2)
-    return (4 + 4 + 2 + 4) * layer + (4 + 2 + 4) * outside
+    return (4 + 4 + 2 + 4) * layer + (4 + 2 + 4) * _outside(name, model)
+
+
+def _outside(name: str, model: ModelFacts) -> int:
+    """Parameters of the embeddings, and of the output layer where it is another."""
+    return model.vocabulary * model.hidden * (1 if name in TIED else 2)
 
 
 def table(hardware: Hardware, work: Work) -> Iterator[str]:
@@ -113,7 +125,9 @@ def table(hardware: Hardware, work: Work) -> Iterator[str]:
     yield "|---|---|" + "---|" * len(counts)
     ways: tuple[tuple[str, Method, Strategy], ...] = (
         ("QLoRA, data parallel", "qlora", "data_parallel"),
+        ("QLoRA, FSDP", "qlora", "fsdp"),
         ("LoRA, data parallel", "lora", "data_parallel"),
+        ("LoRA, FSDP", "lora", "fsdp"),
         ("full, data parallel", "full", "data_parallel"),
         ("full, FSDP", "full", "fsdp"),
     )

@@ -1,4 +1,8 @@
-"""FSDP: each process holds a part of the weights, their gradients and averages, and sees a layer whole as it passes."""
+"""FSDP: each process holds a part of the weights, and sees a layer whole as it passes.
+
+What is trained in full is held by torch's FSDP, gradients and averages with it; the frozen base under an adapter by
+`FrozenShards`. Either way one layer after the other is brought to the device and into its type.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
+
+from studio.engine import fused_layers, fused_norm
+from studio.engine.frozen_shards import FrozenShards
 
 if TYPE_CHECKING:
     from studio.engine.batches import Batch
@@ -39,14 +46,33 @@ def shard(trainee: Trainee, ranks: Ranks) -> Any:
     from torch.distributed.fsdp import fully_shard
 
     mesh = init_device_mesh(ranks.device, (ranks.size,))
-    for layer in _layers(trainee.base):
-        fully_shard(layer, mesh=mesh)
+    fused_layers.fuse(trainee.base)
+    for layer in layers(trainee.base):
+        fully_shard(layer.float(), mesh=mesh)
+    for parameter in trainee.base.parameters():  # those of the layers are in parts and of that type already
+        if not hasattr(parameter, "full_tensor"):
+            parameter.data = parameter.data.float()
     whole: Any = fully_shard(Whole(trainee), mesh=mesh, reshard_after_forward=False)
     for module in whole.modules():
         if hasattr(module, "set_gradient_divide_factor"):
             module.set_gradient_divide_factor(1.0)
             module.set_force_sum_reduction_for_comms(True)
     return whole
+
+
+def shard_frozen(trainee: Trainee, ranks: Ranks) -> FrozenShards:
+    """Leave on this process its part of each frozen layer, under an adapter that all hold alike."""
+
+    def brought(layer: torch.nn.Module) -> None:
+        if next(layer.parameters()).device.type != torch.device(trainee.device).type:  # 4-bit ones are there
+            layer.to(trainee.device)
+        fused_layers.fuse(layer)
+
+    shards = FrozenShards(layers(trainee.base), ranks, brought)
+    if next(trainee.base.parameters()).device.type != torch.device(trainee.device).type:
+        trainee.model.to(trainee.device)
+    fused_norm.fuse(trainee.model)
+    return shards
 
 
 @contextlib.contextmanager
@@ -82,7 +108,7 @@ def like(tensor: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
     return distribute_tensor(tensor.to(held.device), held.device_mesh, held.placements)
 
 
-def _layers(base: torch.nn.Module) -> list[torch.nn.Module]:
+def layers(base: torch.nn.Module) -> list[torch.nn.Module]:
     """What the model is a pile of: the entries of its longest list of modules."""
     lists = [module for module in base.modules() if isinstance(module, torch.nn.ModuleList)]
     return [*max(lists, key=len)] if lists else []

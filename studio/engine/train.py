@@ -149,10 +149,17 @@ def train(job: TrainJob, emit: Emit, should_stop: ShouldStop) -> dict[str, float
         check_sharding(job.config)
         should_stop = _agreed(ranks, should_stop)  # all go through the model together, or none does
     emit(Phase(name="loading"))
-    model = trainee.build(job.model_path, job.config, job.device, pad_id=job.pad_id, adapter=job.adapter)
-    _check_packing(model, job, emit)
+    model = trainee.build(
+        job.model_path,
+        job.config,
+        job.device,
+        pad_id=job.pad_id,
+        adapter=job.adapter,
+        in_parts=ranks.sharded,
+    )
     if ranks.sharded:
         _shard(model, job)
+    _check_packing(model, job, emit)
     optimizer = optimizers.build(model.parameters, job.config, job.device)
     tally = _Tally()
     found = _newest_checkpoint(job, emit)
@@ -355,7 +362,8 @@ def _step(
         return accumulate(model, rows, config, tally.step, size, ranks)
 
     own = _in_memory(accumulated, config.micro_batch_size or len(rows), tally, emit, ranks)
-    ranks.sum_gradients(model.parameters.values())
+    if model.sharded is None:  # else it was done in the backward pass
+        ranks.sum_gradients(model.parameters.values())
     (total,) = ranks.total(own)
     penalty = kept.add_gradients()
     parameters = list(model.parameters.values())
@@ -596,7 +604,7 @@ def _save_result(model: trainee.Trainee, job: TrainJob) -> None:
 
 
 def _check_packing(model: trainee.Trainee, job: TrainJob, emit: Emit) -> None:
-    if model.packing and not trainee.packing_is_exact(model, job.train):
+    if model.packing and job.ranks.any(not trainee.packing_is_exact(model, job.train)):
         trainee.unpack(model)
         emit(
             Warned(
@@ -607,7 +615,10 @@ def _check_packing(model: trainee.Trainee, job: TrainJob, emit: Emit) -> None:
 
 
 def _shard(model: trainee.Trainee, job: TrainJob) -> None:
-    """Hold the weights in parts from here on."""
+    """Hold the weights in parts from here on: all of them, or the frozen ones under an adapter."""
+    if job.config.method != "full":
+        sharding.shard_frozen(model, job.ranks)
+        return
     model.sharded = sharding.shard(model, job.ranks)
     # torch takes whatever is called first for the outermost part: that has to be the whole, not a layer that generates.
     model.model.eval()

@@ -185,21 +185,30 @@ class Trainee:
 
 
 def build(
-    model_path: Path, config: TrainConfig, device: str, *, pad_id: int, adapter: Path | None = None
+    model_path: Path,
+    config: TrainConfig,
+    device: str,
+    *,
+    pad_id: int,
+    adapter: Path | None = None,
+    in_parts: bool = False,
 ) -> Trainee:
     """Load the base and put on it what is to be trained. `config` is resolved: nothing in it is `auto` or None.
 
-    `adapter` is a folder in PEFT's format whose weights the new adapter begins with.
+    `adapter` is a folder in PEFT's format whose weights the new adapter begins with. With `in_parts`, what is loaded is
+    to be held in parts (`studio.engine.sharding`): a base that is not quantised is left in the machine's memory, mapped
+    from its file as far as it can be, so that no device has to hold all of it.
     """
     attention.register()
     torch.manual_seed(config.seed)
     full = config.method == "full"
     working = getattr(torch, config.dtype)
     # Full tuning keeps its weights in float32: a bfloat16 weight is too coarse to add a small step to.
+    weights = "auto" if in_parts else "float32"
     base = load_base(
         model_path,
-        dtype="float32" if full else _literal(config.dtype),
-        device=device,
+        dtype=_literal(weights if full else config.dtype),
+        device="cpu" if in_parts and config.method != "qlora" else device,
         quantize=config.method == "qlora",
     )
     if full:
@@ -208,7 +217,7 @@ def build(
         model: torch.nn.Module = base
     else:
         model = adapters.add(base, config, adapter)
-    if not config.plain:
+    if not (config.plain or in_parts):
         fused_layers.fuse(model)
     if config.gradient_checkpointing:
         base.activation_checkpointing_enable({"use_reentrant": False})

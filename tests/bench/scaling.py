@@ -1,7 +1,8 @@
 """One process against several here, on the same run: python -m tests.bench.scaling FILE.jsonl [--processes 2]
 
-Told are real tokens a second in optimizer steps, and the peak of memory of all processes that train. Both runs are done
-one after the other on the starter model, LoRA, in bfloat16; on a CPU several processes share the cores that one had.
+Told are real tokens a second in optimizer steps, and the peak of memory of all processes that train: one, several that
+each hold the whole base, and several that each hold a part of it (FSDP). The runs are done one after the other on the
+starter model, LoRA, in bfloat16; on a CPU several processes share the cores that one had.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ def main() -> None:
         f"{options.processes} processes: {many:.0f} tokens/s, {1000 / many:.2f} ms a token, {held / 1e9:.2f} GB"
     )
     print(f"ratio: {many / one:.2f}")
+    parts, held = measured(store, config.with_values({**several, "launch.strategy": "fsdp"}))
+    print(f"with the base in parts: {parts:.0f} tokens/s, {held / 1e9:.2f} GB, ratio {parts / one:.2f}")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from tests.trainings import losses, measured, result
 
 FULL = {"method": "full", "learning_rate": 1e-3}
 EWC = {"ewc": 10.0}
+QLORA = {"method": "qlora"}
 NOISE = {"neftune_alpha": 5.0}
 BOTH = [
     Case("lora"),
@@ -24,6 +25,7 @@ BOTH = [
     Case("noise", NOISE),
     Case("known", EWC, known=True),
     Case("few", {"batch_size": 1, "max_steps": 3}),
+    Case("qlora", QLORA),
     Case("gauged", {**FULL, "gradient_checkpointing": True}, known=True),
 ]
 TWO = [
@@ -35,6 +37,11 @@ TWO = [
     Case("halves", {"dropout": 0.3}, stop_after=3),
     Case("halves", {"dropout": 0.3}),
     Case("whole", {"dropout": 0.3}),
+    Case("fsdp-lora", sharded=True),
+    Case("fsdp-known", EWC, sharded=True, known=True),
+    Case("fsdp-noise", {**NOISE, "gradient_checkpointing": True}, sharded=True),
+    Case("fsdp-few", {"batch_size": 1, "max_steps": 3}, sharded=True),
+    Case("fsdp-qlora", QLORA, sharded=True),
     Case("fsdp-halves", FULL, sharded=True, stop_after=3),
     Case("fsdp-halves", FULL, sharded=True),
     Case("short", no_room=2),
@@ -79,6 +86,18 @@ def test_two_processes_with_half_the_rows_each_are_one_with_all(
     assert other.events == []
 
 
+@pytest.mark.parametrize("whole", ["lora", "known", "noise", "few", "qlora"])
+def test_an_adapter_on_a_base_in_parts_is_that_on_a_whole_one(
+    alone: dict[str, Said], two: list[list[Said]], home: Path, whole: str
+) -> None:
+    leader, one = said(two, f"fsdp-{whole}")[0][0], alone[whole]
+    assert losses(leader.events) == pytest.approx(losses(one.events), rel=1e-5)
+    assert norms(leader) == pytest.approx(norms(one), rel=1e-4)
+    assert measured(leader.events) == pytest.approx(measured(one.events), rel=1e-5)
+    assert leader.metrics["tokens"] == one.metrics["tokens"]
+    assert result(home / f"fsdp-{whole}").keys() == result(home / whole).keys()
+
+
 def test_sharded_weights_give_the_same_run_and_model(
     alone: dict[str, Said], two: list[list[Said]], home: Path
 ) -> None:
@@ -94,7 +113,12 @@ def test_sharded_weights_give_the_same_run_and_model(
 
 @pytest.mark.parametrize(
     ("folder", "whole", "figures"),
-    [("known", "known", 12), ("gauged", "gauged", 6), ("fsdp-gauged", "gauged", 6)],
+    [
+        ("known", "known", 12),
+        ("fsdp-known", "known", 12),
+        ("gauged", "gauged", 6),
+        ("fsdp-gauged", "gauged", 6),
+    ],
 )
 def test_what_is_forgotten_and_held_on_to_is_that_of_one_process(
     alone: dict[str, Said], two: list[list[Said]], folder: str, whole: str, figures: int
@@ -157,7 +181,10 @@ def test_shares_are_of_about_as_many_tokens(model: Path) -> None:
 
 @pytest.mark.parametrize(
     ("settings", "message"),
-    [({"method": "qlora"}, "with full tuning only"), ({"method": "full", "plain": True}, "train.plain")],
+    [
+        ({"method": "full", "plain": True}, "train.plain"),
+        ({"method": "full", "optimizer": "paged_adamw_8bit"}, "paged_adamw_8bit"),
+    ],
 )
 def test_what_cannot_be_sharded_is_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(StudioError, match=message):

@@ -20,6 +20,14 @@ def test_sharding_takes_less_memory_on_more_gpus_and_data_parallel_does_not() ->
     assert held("data_parallel", 2) == held("data_parallel", 8)
 
 
+def test_an_adapters_base_in_parts_takes_less_but_is_loaded_whole() -> None:
+    def held(name: str, strategy: str, gpus: int) -> int:
+        return cost(name, "qlora", strategy, gpus, Hardware(), Work()).bytes  # type: ignore[arg-type]
+
+    assert held("8B", "fsdp", 4) < held("8B", "fsdp", 2) < held("8B", "data_parallel", 2)
+    assert held("70B", "fsdp", 64) == held("70B", "fsdp", 32) < held("70B", "data_parallel", 32)
+
+
 def test_more_gpus_than_rows_help_no_more() -> None:
     few = Work(rows=4)
     assert cost("1B", "lora", "data_parallel", 4, Hardware(), few).seconds * 0.99 < (

@@ -168,11 +168,25 @@ def test_sharded_weights_end_as_a_whole_model(store: Store, config: RunConfig) -
     assert (jobs.files(run).model / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
+def test_an_adapter_on_a_base_in_parts_is_that_of_a_whole_one(store: Store, config: RunConfig) -> None:
+    jobs = Jobs(store)
+    steps = {"train.max_steps": 4, "train.micro_batch_size": 1}
+    runs = [
+        jobs.submit(config.with_values({**TWO, **steps, "launch.strategy": strategy}))
+        for strategy in ("fsdp", "data_parallel")
+    ]
+    for run in runs:
+        wait(jobs, run, until="finished")
+    parts, whole = (losses(jobs, run) for run in runs)
+    assert parts == pytest.approx(whole, rel=1e-6)
+
+
 def test_what_cannot_be_sharded_is_refused_before_it_is_written(store: Store, config: RunConfig) -> None:
     jobs = Jobs(store)
     before = jobs.list()
-    with pytest.raises(StudioError, match="FSDP holds the weights in parts with full tuning only"):
-        jobs.submit(config.with_values({**TWO, "launch.strategy": "fsdp"}))
+    with pytest.raises(StudioError, match=r"FSDP cannot be combined with train\.plain"):
+        jobs.submit(config.with_values({**TWO, "launch.strategy": "fsdp", "train.plain": True}))
     assert len(jobs.list()) == len(before)
     assert all(run.state not in ALIVE for run in jobs.list())
 
