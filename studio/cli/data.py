@@ -94,6 +94,7 @@ def check(options: argparse.Namespace, store: Store) -> int:
             {
                 "file": options.file,
                 "rows": data.total,
+                "left_out": data.total - len(data.conversations),
                 "format": data.format,
                 "encoding": data.encoding,
                 **({"sources": [part.to_json() for part in data.sources]} if len(data.sources) > 1 else {}),

@@ -56,6 +56,10 @@ class Member:
     path: Path
 
 
+class Unreadable(StudioError):
+    """What holds no rows that can be had, whatever else is read with it."""
+
+
 def kind(head: bytes) -> bytes | None:
     """The signature of the archive that a file beginning so is."""
     if head.startswith(EMPTY_ZIP):
@@ -89,7 +93,7 @@ class Unpacker:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             for entry in entries:
                 if entry.flag_bits & 1:
-                    raise StudioError(
+                    raise Unreadable(
                         "{file} is locked with a password.",
                         "Unpack it, and choose the files in it.",
                         file=name,
@@ -147,7 +151,7 @@ def _explained(name: str, what: str) -> Iterator[None]:
     try:
         yield
     except (*DAMAGE, pyarrow.ArrowException) as error:
-        raise StudioError(
+        raise Unreadable(
             "{file} is a damaged {kind}: {problem}.",
             "Pack or download it again.",
             file=name,
@@ -160,7 +164,7 @@ def _opened(path: Path, name: str) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(path)
     except DAMAGE:
-        raise StudioError(
+        raise Unreadable(
             "{file} is {kind}, not a data file.",
             "Pack or download it again, or save the table as CSV, JSON, JSONL or Parquet.",
             file=name,

@@ -111,6 +111,10 @@ def converted(records: Iterable[Record], reading: RowFormat) -> Converted:
             # Such as the columns of a table that rows of another format have.
             record = {name: held for name, held in record.items() if held is not None}
         try:
+            if _is_unwanted(record):
+                raise Unconvertible(
+                    "Row {row} ({place}): its response is marked as a bad one (label: false).", UNWANTED
+                )
             conversation = convert(record, form, reading.columns, number, reading.names)
         except Unconvertible as error:
             unknown = reading.free and says_nothing(record, reading.columns)
@@ -126,6 +130,17 @@ def converted(records: Iterable[Record], reading: RowFormat) -> Converted:
         if any(INLINE_REASONING.match(text) for text in conversation.responses):
             result.thoughtful.append(number)
     return result
+
+
+UNWANTED = "unwanted_response"
+"""The check of rows whose response is said to be a bad one."""
+_KTO = frozenset({"prompt", "completion", "label"})
+
+
+def _is_unwanted(record: Mapping[str, Any]) -> bool:
+    """Whether it is of the kind that KTO learns from (Ethayarajh et al. 2024, arXiv:2402.01306), and an example of what
+    is not to be said."""
+    return record.get("label") is False and record.keys() == _KTO
 
 
 def settle(
@@ -187,6 +202,8 @@ def _quarantined(
 
 def about_problems(problems: Sequence[Quarantined]) -> list[Finding]:
     """A Finding for each of those that cost most, and one for all others."""
+    unwanted = [problem.row for problem in problems if problem.check == UNWANTED]
+    problems = [problem for problem in problems if problem.check != UNWANTED]
     remedy = Text("Correct the row in the file and read it again. It is left out; the other rows are used.")
     # Those that cost the most lines are among them, wherever they stand.
     costly = {
@@ -204,6 +221,17 @@ def about_problems(problems: Sequence[Quarantined]) -> list[Finding]:
                 [problem.row for problem in rest],
                 "Further rows cannot be used: {count}.",
                 "Correct the first ones and read the file again.",
+            )
+        )
+    if unwanted:
+        findings.append(
+            finding(
+                UNWANTED,
+                "file",
+                "info",
+                unwanted,
+                "Rows whose response is marked as a bad one (label: false) are left out: {count}.",
+                "Nothing needs to be done: supervised fine-tuning learns the good ones alone.",
             )
         )
     return findings

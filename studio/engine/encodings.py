@@ -169,7 +169,7 @@ def _without_mark(data: bytes) -> str | None:
     high_first, low_first = data[0::2].count(0), data[1::2].count(0)
     for codec, zeros, others in (("utf-16-le", low_first, high_first), ("utf-16-be", high_first, low_first)):
         one_sided = zeros > 0 and others <= 0.05 * zeros
-        many = zeros > 0.05 * len(data) / 2
+        many = zeros > max(2, 0.05 * len(data) / 2)  # one or two may be strays
         if one_sided and _reads_well(data, codec) and (many or _eastern(data.decode(codec, "replace"))):
             return codec
         # Of Chinese alone some characters have a zero on the other side, too.

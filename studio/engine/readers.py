@@ -215,6 +215,8 @@ class Reading:
             files = self.gathered.files
             sizes = [file.path.stat().st_size for file in files]
             failures: list[StudioError] = []
+            for name, error in self.gathered.failures:
+                self._quarantine(name, Malformed(error.text, 0, 0))
             for index, file in enumerate(files):
                 told = partial(self._told, sum(sizes[:index]), sum(sizes)) if self.progress else None
                 try:

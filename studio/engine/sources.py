@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from studio.domain.errors import StudioError
 from studio.domain.finding import Finding, finding
 from studio.engine import archives, excel
-from studio.engine.archives import Unpacker
+from studio.engine.archives import Unpacker, Unreadable
 from studio.engine.plain_text import SUFFIXES as TEXTS
 from studio.engine.records import EVERY, about_other_splits, choose_split
 
@@ -66,6 +66,8 @@ class Gathered:
     findings: list[Finding] = field(default_factory=list)
     splits: list[str] = field(default_factory=list)
     """All that the names of its files tell of."""
+    failures: list[tuple[str, StudioError]] = field(default_factory=list)
+    """Files from which no rows can be had, and why."""
 
     def take(self, found: Chosen) -> list[SourceFile]:
         """Add what is told of a folder or an archive; returns its files."""
@@ -104,6 +106,8 @@ def gather(paths: Sequence[Path], unpacker: Callable[[], Unpacker], split: str |
         )
         for file in gathered.take(found):
             _unpack(file, unpacker, split, gathered, depth=0)
+    if gathered.failures and not gathered.files:
+        raise gathered.failures[0][1]
     return gathered
 
 
@@ -138,14 +142,23 @@ def _present(path: Path) -> Path:
 def _unpack(
     file: SourceFile, unpacker: Callable[[], Unpacker], split: str | None, gathered: Gathered, depth: int
 ) -> None:
-    """Add a file, or where it is an archive what it holds."""
+    """Add a file, or where it is an archive what it holds, or why it holds nothing."""
+    try:
+        _add(file, unpacker, split, gathered, depth)
+    except Unreadable as error:
+        gathered.failures.append((file.name, error))
+
+
+def _add(
+    file: SourceFile, unpacker: Callable[[], Unpacker], split: str | None, gathered: Gathered, depth: int
+) -> None:
     with file.path.open("rb") as opened:
         kind = archives.kind(opened.read(4))
     if kind is None or (kind == archives.ZIP and excel.is_workbook(file.path)):
         gathered.files.append(file)
         return
     if depth >= unpacker().bounds.depth:
-        raise StudioError(
+        raise Unreadable(
             "{file} holds archives inside of archives.",
             "Unpack it, and choose the files in it.",
             file=file.name,
@@ -179,7 +192,7 @@ def chosen(files: Sequence[SourceFile], source: str, split: str | None) -> Chose
     data = [file for file in seen if _holds_data(file.name)]
     kept = data or [file for file in seen if data_suffix(file.name) in TEXTS] or _only(seen)
     if not kept:
-        raise StudioError(
+        raise Unreadable(
             "{source} holds no data file.",
             "Choose a folder or an archive with JSON, JSONL, CSV, Parquet, Excel or text files in it.",
             source=source,

@@ -27,6 +27,8 @@ _LOST = 120.0
 """Seconds without an answer after which a cluster is given up."""
 _EVERY = 1.0
 """Seconds between two looks at the job."""
+_PATIENCE = 8.0
+"""Seconds that a cluster which is large enough has to become free: of a job that has just ended it takes some."""
 _OVER = frozenset({"SUCCEEDED", "FAILED", "STOPPED"})
 
 
@@ -69,8 +71,12 @@ class RayCluster:
             )
         if self._config.storage:
             Exchange(self._config.storage).check()
-        kind, free, total = _room(self._get("api/v0/nodes"), self._get("api/cluster_status"))
         needed = self._config.processes
+        kind, free, total = self._room()
+        deadline = time.monotonic() + _PATIENCE
+        while free < needed <= total and time.monotonic() < deadline:
+            time.sleep(0.5)
+            kind, free, total = self._room()
         if free < needed:
             raise StudioError(
                 "The Ray cluster at {address} has no room: {free} of {total} {kind} are free, {needed} are needed.",
@@ -81,6 +87,9 @@ class RayCluster:
                 free=f"{free:g}",
                 needed=needed,
             )
+
+    def _room(self) -> tuple[str, float, float]:
+        return _room(self._get("api/v0/nodes"), self._get("api/cluster_status"))
 
     def start(self, files: RunFiles) -> None:
         self._files = files

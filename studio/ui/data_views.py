@@ -187,7 +187,8 @@ def _filter(say: Words, report: Report, check: str) -> str:
 
 
 def _filtering(label: str, check: str) -> str:
-    return f'<button type="button" class="act quiet" data-filter="{escape(check)}">{escape(label)}</button>'
+    told = f'data-filter="{escape(check)}" data-to="rows"'
+    return f'<button type="button" class="act quiet" {told}>{escape(label)}</button>'
 
 
 def _file_of(sources: Sequence[SourceRows], row: int) -> str:
@@ -297,7 +298,8 @@ def _blind(say: Words, check: Check) -> str:
 def _repair_all(say: Words) -> str:
     """The ways to several repairs at once."""
     buttons = "".join(
-        f'<button type="button" class="act plain" data-show="{which}">{escape(say(f"repair.every.{which}"))}</button>'
+        f'<button type="button" class="act plain" data-show="{which}" data-to="repair-panel">'
+        f"{escape(say(f'repair.every.{which}'))}</button>"
         for which in (SAFE_REPAIRS, ALL_REPAIRS)
     )
     about = f'<span class="muted small">{escape(say("repair.about"))}</span>'
@@ -346,7 +348,7 @@ def _fix(say: Words, finding: Finding) -> str:
         return ""
     return (
         f'<span class="fix">{escape(say.message(check.fix_title))}'
-        f'<button type="button" class="act plain" data-show="{escape(finding.check)}" '
+        f'<button type="button" class="act plain" data-show="{escape(finding.check)}" data-to="repair-panel" '
         f'aria-label="{escape(say("repair.show.check", title=say.message(check.title)))}">'
         f"{escape(say('repair.show'))}</button></span>"
     )

@@ -318,33 +318,64 @@ def composed_texts() -> Mapping[str, Mapping[str, str]]:
     }
 
 
+TOLD = "#told"
+"""In what a form shows: the number of the last event that its `changed` has seen."""
+
+
+@dataclass(frozen=True)
+class Edits:
+    """What a person did to the fields of a form."""
+
+    touched: Container[str]
+    """The settings whose fields were touched since the page was loaded."""
+    texts: Mapping[str, str]
+    """What was written into fields since the last event that was seen, by the settings' keys."""
+    number: int
+    """Of this event, from 1."""
+
+
 def collect(
     fields: Iterable[Setting],
     draft: Draft,
     held: Iterable[Any],
     shown: Mapping[str, Any],
-    touched: Container[str],
-) -> tuple[Draft, dict[str, Any]]:
-    """The draft after typing, and what was typed by key: where a widget that a person touched holds something else than
-    was put there. Of the others, some may not yet hold what was put there last.
+    edits: Edits,
+) -> tuple[Draft, dict[str, Any], set[str]]:
+    """The draft after typing, what was typed by key, and where the page has written over it since.
+
+    Typed is where a widget that a person touched holds something else than was put there; of the others, some may not
+    yet hold what was put there last. An answer that came between the keys and this call has put its own value over what
+    was typed: then what was written counts.
     """
-    changed = {}
+    changed, over = {}, set()
     for setting, value in zip(fields, held, strict=True):
-        if setting.key in touched and setting.key in shown and value != shown[setting.key]:
-            draft = draft.with_value(setting.key, typed(setting, value))
-            changed[setting.key] = value
-    return draft, changed
+        key = setting.key
+        if key not in edits.touched or key not in shown:
+            continue
+        if value == shown[key] and edits.texts.get(key, value) != value:
+            value = edits.texts[key]
+            over.add(key)
+        if value != shown[key]:
+            draft = draft.with_value(key, typed(setting, value))
+            changed[key] = value
+    return draft, changed, over
 
 
 EDITS = """
-const tab = element.closest('[role=tabpanel]'), touched = new Set();
-let timer = 0;
+const tab = element.closest('[role=tabpanel]'), touched = new Set(), written = {};
+let timer = 0, number = 0;
 tab.addEventListener('input', (event) => {
   const field = event.target.closest('.field');
   if (!field) return;
   touched.add(field.id);
+  if (event.target.matches('textarea, input[type=text]:not([role])')) {
+    written[field.id] = {text: event.target.value, number: number + 1};
+  }
   clearTimeout(timer);
-  timer = setTimeout(() => trigger('input', {touched: [...touched]}), 100);
+  timer = setTimeout(() => {
+    number += 1;
+    trigger('input', {touched: [...touched], written: structuredClone(written), number});
+  }, 100);
 });
 """
 """Tells of what a person does to the fields of a tab, however it is done; fields that the page fills in itself, whose
@@ -352,14 +383,22 @@ tab.addEventListener('input', (event) => {
 
 
 def edits() -> gr.HTML:
-    """A component whose `input` comes when a person changes fields of its tab; `keys_of` says which."""
+    """A component whose `input` comes when a person changes fields of its tab; `told` says what."""
     return gr.HTML(visible="hidden", js_on_load=EDITS)
 
 
-def keys_of(event: gr.EventData) -> frozenset[str]:
-    """The settings whose fields a person has touched since the page was loaded."""
+def told(event: gr.EventData, shown: Mapping[str, Any]) -> Edits:
+    """What an event of `edits` says to a form that shows this."""
     known = {_element(setting.key): setting.key for setting in form_settings()}
-    return frozenset(known[name] for name in event._data["touched"] if name in known)
+    data = event._data
+    number = int(data["number"])
+    since = shown.get(TOLD, number - 1)
+    texts = {
+        known[name]: str(entry["text"])
+        for name, entry in data["written"].items()
+        if name in known and entry["number"] > since
+    }
+    return Edits(frozenset(known[name] for name in data["touched"] if name in known), texts, number)
 
 
 def _element(key: str) -> str:

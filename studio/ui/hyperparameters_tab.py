@@ -93,10 +93,12 @@ def build(page: Page) -> None:
     def changed(
         say: Words, draft: Draft, event: gr.EventData, before: dict[str, Any], *held: Any
     ) -> tuple[Any, ...]:
-        draft, typed = form.collect(fields, draft, held, before, form.keys_of(event))
+        edits = form.told(event, before)
+        draft, typed, over = form.collect(fields, draft, held, before, edits)
+        before = {**before, **typed, form.TOLD: edits.number}
         if not typed:
-            return (gr.skip(), *[gr.skip()] * len(results))
-        return (draft, *_flat(_filled(page, say, draft, fields, {**before, **typed}, typed)))
+            return (gr.skip(), before, *[gr.skip()] * (len(results) - 1))
+        return (draft, *_flat(_filled(page, say, draft, fields, before, typed, over=over)))
 
     def chosen(say: Words, draft: Draft, name: str | None, before: dict[str, Any]) -> tuple[Any, ...]:
         draft = draft.with_value(MODEL, (name or "").strip() or None)
@@ -204,18 +206,22 @@ def _filled(
     before: dict[str, Any],
     keep: Container[str] = (),
     planned: Planned | None = None,
+    over: Container[str] = (),
 ) -> Filled:
-    """`keep` are being typed in; `planned` is what the draft comes to, where that is not to be worked out now."""
+    """`keep` are being typed in, and what the page wrote `over` is put back; `planned` is what the draft comes to,
+    where that is not to be worked out now."""
     wrong = form.problems(draft, say("form.source_name"))
     config, panel, fits = planned or _planned(page, say, draft)
     missing = form.missing(page.store.machine()) if draft.dataset and planned is None else {}
-    shown: dict[str, Any] = {}
+    shown: dict[str, Any] = {form.TOLD: before[form.TOLD]} if form.TOLD in before else {}
     updates: list[Any] = []
     for setting in fields:
         key = setting.key
         change: dict[str, Any] = {}
         if key in keep or (key in wrong and key in before):
             shown[key] = before.get(key)
+            if key in over:
+                change["value"] = shown[key]
         else:
             given = key in draft.values
             value = draft.values[key] if given else value_of(config, key) if config else setting.default

@@ -112,7 +112,8 @@ def build(page: Page, error: gr.HTML, changed: gr.State) -> None:
     def chosen(say: Words, draft: Draft, name: str) -> tuple[Any, ...]:
         runs = _continuable(page)
         if name == "continual" and not runs:
-            return draft, gr.skip(), gr.Radio(value=mode_of(draft)), _note(say("mode.no_run"))
+            told = explanation(say, name) + _note(say("mode.no_run"))
+            return draft, gr.skip(), gr.Radio(value=mode_of(draft)), told
         draft = with_mode(draft, name)
         if name == "continual" and not draft.values.get(ADAPTER):
             draft = continuing(draft, runs[0].id, page.jobs.config(runs[0].id))
@@ -202,6 +203,8 @@ def _mixture(say: Words, store: Store, draft: Draft, config: RunConfig) -> list[
         file=file,
     )
     few = [say.text(finding.text) for finding in about if finding.check == "few_general"]
+    if not general and not few:
+        few = [say("mode.mixture.none")]
     return [said, *few]
 
 

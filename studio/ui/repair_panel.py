@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from studio.ui.data_tab import Examined
 
 PAGE_ROWS = 10
-TO_PANEL = "() => document.getElementById('repair-head')?.scrollIntoView({block: 'start'})"
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,6 @@ def build(
             apply = gr.Button(t("repair.apply"), variant="primary", elem_id="repair-apply")
             cancel = gr.Button(t("repair.cancel"), elem_id="repair-cancel")
         proposal = gr.State(Proposal())
-        opened = gr.State(0)
     shown = [proposal, panel, head, rows, apply]
 
     def showing(say: Words, found: Proposal) -> tuple[Any, ...]:
@@ -76,15 +74,15 @@ def build(
             gr.Button(interactive=bool(found.chosen)),
         )
 
-    def open_one(say: Words, draft: Draft, event: gr.EventData, times: int) -> Iterator[tuple[Any, ...]]:
+    def open_one(say: Words, draft: Draft, event: gr.EventData) -> Iterator[tuple[Any, ...]]:
         if "show" not in event._data:
-            yield tuple([gr.skip()] * (len(shown) + 1))
+            yield tuple([gr.skip()] * len(shown))
             return
         examined, asked = examine(draft), str(event._data["show"])
         offered = repairable(examined, asked)
-        yield Proposal(), gr.Column(visible=True), waiting(say), "", gr.Button(interactive=False), times + 1
+        yield Proposal(), gr.Column(visible=True), waiting(say), "", gr.Button(interactive=False)
         found = proposed(page.store.dataset(draft.dataset), examined, offered, asked)
-        yield *showing(say, found), gr.skip()
+        yield showing(say, found)
 
     def clicked(say: Words, draft: Draft, event: gr.EventData, found: Proposal) -> Iterator[tuple[Any, ...]]:
         if "check" in event._data or "checks" in event._data:
@@ -116,8 +114,7 @@ def build(
             return gr.skip(), gr.skip()
         return Proposal(), gr.Column(visible=False)
 
-    page.on(findings.click, open_one, [opened], [*shown, opened], error=error, event=True)
-    opened.change(None, None, None, js=TO_PANEL, api_visibility="private")
+    page.on(findings.click, open_one, [], shown, error=error, event=True)
     page.on([head.click, rows.click], clicked, [proposal], shown, error=error, event=True)
     page.on(apply.click, applied, [proposal], [changed, proposal, panel, apply], error=error)
     page.on(cancel.click, closed, [], [proposal, panel], error=error)

@@ -14,10 +14,19 @@ CHIPS = {"error": "bad", "warning": "warn", "info": "info"}
 CLICKS = """
 element.addEventListener('click', (event) => {
   const act = event.target.closest('.act');
-  if (act && element.contains(act) && !act.disabled) trigger('click', {...act.dataset});
+  if (!act || !element.contains(act) || act.disabled) return;
+  const {to, ...told} = act.dataset;
+  trigger('click', told);
+  if (to) bring(to, 50);
 });
+const bring = (id, tries) => {
+  const there = document.getElementById(id);
+  if (there?.offsetParent) there.scrollIntoView({block: 'start'});
+  else if (tries) setTimeout(bring, 100, id, tries - 1);
+};
 """
-"""For gr.HTML(js_on_load=…): a click on `.act` reaches Python with the element's data-* attributes."""
+"""For gr.HTML(js_on_load=…): a click on `.act` reaches Python with the element's data-* attributes. What `data-to`
+names is brought into view, once it is shown."""
 LANGUAGE_SWITCH = """
 const another = () => '%s=' + element.querySelector('[data-language]').dataset.language;
 element.addEventListener('click', (event) => {

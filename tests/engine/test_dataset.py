@@ -894,3 +894,16 @@ def test_of_a_file_with_more_rows_than_are_wanted_some_are_drawn(tmp_path: Path)
     whole = load_training(data.model_copy(update={"max_rows": 60}), seed=1)
     assert len(whole.train) + len(whole.held_out) == 60
     assert "drawn" not in {item.check for item in whole.findings}
+
+
+def test_responses_that_are_marked_as_bad_ones_are_not_learnt(tmp_path: Path) -> None:
+    rows = [{"prompt": f"q{n}", "completion": f"a{n}", "label": n != 1} for n in range(3)]
+    path = tmp_path / "kto.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    data = read(path)
+    assert [row.response for row in data.conversations] == ["a0", "a2"]
+    told = {found.check: (found.severity, found.message) for found in data.findings}
+    assert told["unwanted_response"] == (
+        "info",
+        "Rows whose response is marked as a bad one (label: false) are left out: 1.",
+    )

@@ -515,7 +515,6 @@ def test_names_in_an_archive_lead_nowhere(tmp_path: Path) -> None:
         (Bounds(total=50_000), "a.zip unpacks to more than "),
         (Bounds(free=50_000, ratio=20), "a.zip unpacks to more than "),
         (Bounds(members=1), "a.zip holds more than 1 files."),
-        (Bounds(depth=1), "a.zip/in.zip holds archives inside of archives."),
     ],
 )
 def test_an_archive_stays_within_bounds(tmp_path: Path, bounds: Bounds, message: str) -> None:
@@ -525,6 +524,27 @@ def test_an_archive_stays_within_bounds(tmp_path: Path, bounds: Bounds, message:
     with pytest.raises(StudioError) as caught:
         list(Reading(path, bounds=bounds))
     assert caught.value.message.startswith(message)
+
+
+def test_an_archive_that_cannot_be_read_costs_only_its_own_rows(tmp_path: Path) -> None:
+    inner = zipped({"b.jsonl": LINES.encode()})
+    path = put(tmp_path, "a.zip", zipped({"a.jsonl": LINES.encode(), "in.zip": inner, "no.zip": zipped({})}))
+    reading = Reading(path, bounds=Bounds(depth=1))
+    assert len(list(reading)) == len(ROWS)
+    assert [str(item.reason) for item in reading.quarantined] == [
+        "a.zip/in.zip holds archives inside of archives.",
+        "a.zip/no.zip holds archives inside of archives.",
+    ]
+    cut = put(tmp_path, "c.jsonl.gz", gzip.compress(LINES.encode())[:60])
+    records = read_source([put(tmp_path, "d.csv", CSV), cut, put(tmp_path, "e.zip", zipped({}))])
+    assert records.rows == ROWS
+    assert [item.file for item in records.quarantined] == ["c.jsonl.gz", "e.zip"]
+    assert str(records.quarantined[0].reason).startswith("c.jsonl.gz is a damaged gzip archive: ")
+
+
+def test_a_stray_zero_does_not_make_a_file_utf_16(tmp_path: Path) -> None:
+    path = put(tmp_path, "a.csv", "prompt,response\na b?,c\0d.\ne f?,g h.\n")
+    assert [row["prompt"] for row in read_source(path).rows] == ["a b?", "e f?"]
 
 
 def test_damaged_and_locked_archives_are_refused(tmp_path: Path) -> None:

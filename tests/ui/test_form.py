@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from studio.domain.config import SECTIONS, RunConfig, parse_config, value_of
@@ -91,19 +92,47 @@ def test_bad_input_is_answered_by_itself_and_the_rest_is_kept() -> None:
 def test_only_what_was_touched_and_differs_from_what_was_shown_was_typed() -> None:
     fields = [SETTINGS["train.epochs"], SETTINGS["train.rank"], SETTINGS["train.seed"]]
     shown = {"train.epochs": "1", "train.rank": "16", "train.seed": "42"}
-    draft, typed = form.collect(fields, Draft("rows"), ["1", "32", "43"], shown, {"train.rank"})
+    draft, typed, over = form.collect(fields, Draft("rows"), ["1", "32", "43"], shown, edits("train.rank"))
     assert draft.values == {"train.rank": 32}
     assert typed == {"train.rank": "32"}
+    assert over == set()
+
+
+def test_what_the_page_wrote_over_while_it_was_typed_counts_as_typed() -> None:
+    fields = [SETTINGS["train.epochs"], SETTINGS["train.rank"]]
+    shown = {"train.epochs": "1", "train.rank": "16", form.TOLD: 3}
+    data = {
+        "touched": ["set-train-epochs", "set-train-rank"],
+        "written": {
+            "set-train-rank": {"text": "8", "number": 5},
+            "set-train-epochs": {"text": "9", "number": 3},
+        },
+        "number": 5,
+    }
+    told = form.told(gr.EventData(None, data), shown)
+    assert told.texts == {"train.rank": "8"}
+    draft, typed, over = form.collect(fields, Draft("rows"), ["1", "16"], shown, told)
+    assert (draft.values, typed, over) == ({"train.rank": 8}, {"train.rank": "8"}, {"train.rank"})
+    later = form.collect(fields, Draft("rows"), ["1", "12"], shown, told)
+    assert later[1:] == ({"train.rank": "12"}, set())
+
+
+def edits(*touched: str) -> form.Edits:
+    return form.Edits(touched, {}, 1)
 
 
 def test_a_form_that_was_never_filled_in_changes_nothing() -> None:
     fields = [SETTINGS["train.epochs"]]
-    assert form.collect(fields, Draft("rows"), [""], {}, {"train.epochs"}) == (Draft("rows"), {})
+    assert form.collect(fields, Draft("rows"), [""], {}, edits("train.epochs")) == (Draft("rows"), {}, set())
 
 
 def test_emptying_a_field_gives_it_back_to_the_recommendation() -> None:
-    draft, _ = form.collect(
-        [SETTINGS["train.rank"]], Draft("rows", {"train.rank": 8}), [""], {"train.rank": "8"}, {"train.rank"}
+    draft, *_ = form.collect(
+        [SETTINGS["train.rank"]],
+        Draft("rows", {"train.rank": 8}),
+        [""],
+        {"train.rank": "8"},
+        edits("train.rank"),
     )
     assert draft.values == {}
 

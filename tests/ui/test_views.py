@@ -55,7 +55,10 @@ def test_the_checklist_names_rows_remedy_and_repair(file: Path) -> None:
         EN, run_checks(dataset.conversations, findings=dataset.findings), dataset.findings
     )
     assert "is not valid JSON" in html
-    assert 'data-show="empty_response" aria-label="Show the repair: Empty response"' in html
+    assert (
+        'data-show="empty_response" data-to="repair-panel" aria-label="Show the repair: Empty response"'
+        in html
+    )
     assert 'data-row="5"' in html
     assert "Write the response, or drop the row." in html
     chinese = data_views.findings(ZH, run_checks(dataset.conversations), dataset.findings)

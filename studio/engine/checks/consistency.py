@@ -398,6 +398,7 @@ def _is_borrowed(match: re.Match[str]) -> bool:
 
 # ---- formats and system prompts -----------------------------------------------------------------------------------
 
+_CHINESE = re.compile("[\u4e00-\u9fff]")
 _ENOUGH_ROWS = 20
 _MAJORITY = 0.8
 _ASKS_FOR_FORMAT = re.compile(
@@ -516,19 +517,62 @@ def _is_in_its_own(row: Conversation) -> bool:
 
 
 def _typo_of(text: str, usual: str) -> bool:
-    """Whether two prompts differ only in case, spaces, punctuation or a few letters of a word, not in a number."""
+    """Whether two prompts differ only in case, spaces, punctuation or a few letters of a word, not in a number.
+
+    >>> _typo_of("You are an helpful assistent of Acme.", "You are a helpful assistant of Acme.")
+    True
+    >>> _typo_of("请始终用英文回答用户的问题。", "请始终用中文回答用户的问题。")
+    False
+    >>> _typo_of("你是客服人圆，请简短回答。", "你是客服人员，请简短回答。")
+    True
+    """
     words, usual_words = text.split(), usual.split()
     if re.findall(r"\d+", text) != re.findall(r"\d+", usual) or abs(len(words) - len(usual_words)) > 1:
         return False
     if re.sub(r"\W+", "", text.lower()) == re.sub(r"\W+", "", usual.lower()):
         return True
+    if _CHINESE.search(usual):
+        return _mistyped(text, usual)
     if len(words) != len(usual_words) or len(words) < 4:
         return False
-    changed = [(a, b) for a, b in zip(words, usual_words, strict=True) if a.lower() != b.lower()]
+    changed = [
+        (a.lower(), b.lower()) for a, b in zip(words, usual_words, strict=True) if a.lower() != b.lower()
+    ]
     return len(changed) <= 2 and all(
-        min(len(a), len(b)) >= 4 and difflib.SequenceMatcher(None, a.lower(), b.lower()).ratio() >= 0.75
+        {a, b} <= _ARTICLES
+        or (min(len(a), len(b)) >= 4 and difflib.SequenceMatcher(None, a, b).ratio() >= 0.75)
         for a, b in changed
     )
+
+
+_ARTICLES = {"a", "an", "the"}
+_FEWEST_SIGNS, _MOST_WRONG = 8, 3
+_NOT_BY_MISTAKE = frozenset("不没無无别非未勿莫")
+"""What turns a sentence around."""
+
+
+def _mistyped(text: str, usual: str) -> bool:
+    """Whether two Chinese texts differ in a few signs: left out, doubled, or of the same sound as those meant."""
+    if min(len(text), len(usual)) < _FEWEST_SIGNS or abs(len(text) - len(usual)) > _MOST_WRONG:
+        return False
+    wrong = 0
+    for kind, start, end, first, last in difflib.SequenceMatcher(None, text, usual, False).get_opcodes():
+        if kind == "equal":
+            continue
+        here, there = text[start:end], usual[first:last]
+        wrong += max(len(here), len(there))
+        if wrong > _MOST_WRONG or _NOT_BY_MISTAKE & {*here, *there}:
+            return False
+        if kind == "replace" and not (len(here) == len(there) and _sound_alike(here, there)):
+            return False
+    return True
+
+
+def _sound_alike(here: str, there: str) -> bool:
+    """Whether two texts are read in the same way but for their tones, as an input method by sound confuses them."""
+    from pypinyin import lazy_pinyin
+
+    return lazy_pinyin(here) == lazy_pinyin(there) or {here, there} == {"你", "您"}
 
 
 def _typos(conversations: Sequence[Conversation], table: Sketches) -> list[tuple[NDArray[numpy.int64], str]]:
@@ -542,14 +586,20 @@ def _typos(conversations: Sequence[Conversation], table: Sketches) -> list[tuple
         for value, place, count in zip(values, first, counts, strict=True)
         if value
     )
-    usual = [(-less, conversations[place].system) for less, place, _ in kinds[:20] if -less >= 5]
+    usual: list[tuple[int, str]] = []
     found = []
-    for less, place, value in kinds[len(usual) : len(usual) + 500]:
-        text = conversations[place].system
-        near = next((other for count, other in usual if -less <= 0.2 * count and _typo_of(text, other)), None)
+    for less, place, value in kinds[:500]:
+        count, text = -less, conversations[place].system
+        near = next((other for many, other in usual if 2 * count <= many and _typo_of(text, other)), None)
         if near is not None:
             found.append((numpy.flatnonzero(column == value), near))
+        elif count >= _USUAL and len(usual) < 20:
+            usual.append((count, text))
     return found
+
+
+_USUAL = 3
+"""Rows with one system prompt, of which another one may be a typo."""
 
 
 def _with_usual_prompt(
@@ -572,7 +622,9 @@ def _with_usual_prompt(
     message="Rows whose system prompt differs by a typo from the usual one: {count}. Row {row}: {example}",
     why="The model is asked with one system prompt later; rows with another one count less towards it.",
     remedy="Use the usual system prompt in all of them.",
-    blind_spots="Prompts that differ in more than two words are taken for different on purpose.",
+    blind_spots="Prompts that differ in more than two words, or three Chinese signs, are taken for different on "
+    "purpose, as are Chinese signs that do not sound alike, and prompts of more than half as many rows as the usual "
+    "one.",
     fix_title="Use the usual system prompt",
     repair=_with_usual_prompt,
 )

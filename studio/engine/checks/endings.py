@@ -203,7 +203,7 @@ _ENDED = re.compile(r"[.!?…][\"'”’)\]*_]*$|[。！？…][」』”’）]
 _STEPS = (4, 8)
 """Words of a last line: one that has fewer is likelier a title, a name or a label."""
 _LISTED = re.compile(r"[,，、;]")
-_LISTED_LETTERS = 30
+_LISTED_LETTERS, _LISTED_SIGNS = 30, 6
 _TAIL = 2_000
 """Characters of a last line that are looked at."""
 
@@ -242,7 +242,8 @@ def ending_of(text: str) -> int:
 def _is_listing(line: str) -> bool:
     """Whether a line only names some things, one after the other."""
     pieces = [piece.strip() for piece in _LISTED.split(line)]
-    return len(pieces) > 2 and all(0 < len(piece) <= _LISTED_LETTERS for piece in pieces)
+    longest = _LISTED_SIGNS if _CJK.search(line) else _LISTED_LETTERS
+    return len(pieces) > 2 and all(0 < len(piece) <= longest for piece in pieces)
 
 
 def _leaves_marks_out(text: str, is_item: bool) -> bool:

@@ -19,7 +19,7 @@ _WHOLE_PLACEHOLDER = re.compile(
     r"(?:answer|response|output|text|content) (?:goes |to be (?:added|written|filled) ?)?(?:here|later|in)?|"
     r"to be (?:added|written|completed|determined|filled(?: in)?|done|announced)(?: later| soon)?|coming soon|"
     r"(?:no|missing) (?:answer|response|output|text)(?: (?:given|provided|yet|available))?|"
-    r"(?:same )?as above|see above|ditto|略|同上|见上(?:文)?|如上|"
+    r"(?:same )?as above|此处省略.{0,6}|see above|ditto|略|同上|见上(?:文)?|如上|"
     r"#ref!|#n/a|#value!|#name\?|待补充|待填写|待定|待完善|暂无(?:回答|内容|答案|数据)?|此处填写.{0,8}|"
     r"(?:请|在此|在这里)(?:填写|输入|插入).{0,8}(?:答案|回答|内容|回复))\W*|"
     r"[.…?？。\-_*]+",

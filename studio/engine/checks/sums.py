@@ -259,12 +259,18 @@ def _is_right(left: str, right: str) -> bool:
         else:
             total, product = total + product, value if sign in ("", "+") else -value
     true, (shown, decimals) = total + product, _shown(right)
+    if decimals > _MOST_DECIMALS and abs(true - shown) < Fraction(1, 10**_MOST_DECIMALS):
+        return True
     if not divided:
         return _rounded(true, shown, decimals)
     # A quotient of few decimals is not rounded up to a whole number: 100 / 8 is 12.5, and by whole numbers 12.
     if decimals == 0 and true.denominator > 1 and (100 * true).denominator == 1:
         return _truncated(true, shown, decimals)
     return _rounded(true, shown, decimals) or _truncated(true, shown, decimals)
+
+
+_MOST_DECIMALS = 9
+"""More of them are those of a machine's binary fractions: 0.1 + 0.2 = 0.30000000000000004."""
 
 
 def _shown(written: str) -> tuple[Fraction, int]:

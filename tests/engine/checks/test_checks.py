@@ -788,6 +788,35 @@ def test_system_prompts_that_differ_by_a_typo() -> None:
     assert check.repair(rows, check.find(rows)) == {10: rows[0]}
 
 
+def test_a_typo_that_was_pasted_into_many_rows_or_stands_in_a_small_file() -> None:
+    def told(text: str) -> Conversation:
+        return talk(text, "q", "a", roles="sua")
+
+    usual, typo = told("You are a helpful agent of Acme."), told("You are a helpfull agent of Acme.")
+    assert flagged("system_prompt_variants", *[usual] * 40, *[typo] * 15) == list(range(41, 56))
+    assert flagged("system_prompt_variants", *[usual] * 3, typo) == [4]
+    assert flagged("system_prompt_variants", *[usual] * 20, *[typo] * 15) == []
+    chinese = told("你是一个专业的客服人员，请简短地回答您的问题，一步一步来。")
+    wrong = [
+        chinese.system.replace("人员", "人圆"),
+        chinese.system.replace("专业的", "专业的的"),
+        chinese.system.replace("简短", "简断"),
+        chinese.system.replace("一步一步", "一部一步"),
+    ]
+    other = [chinese.system.replace("简短", "详细"), chinese.system.replace("请", "请不要")]
+    rows = [*[chinese] * 12, *map(told, [*wrong, *other])]
+    assert flagged("system_prompt_variants", *rows) == [13, 14, 15, 16]
+
+
+def test_a_chinese_answer_without_its_end_beside_others() -> None:
+    whole = [
+        talk(f"问题{n}？", f"这家公司成立于{1900 + n}年，总部位于深圳，主要生产手机。") for n in range(40)
+    ]
+    cut = talk("问？", "这家公司成立于1998年，总部位于深圳，主要生产")
+    listed = talk("列出水果", "苹果，香蕉，梨，桃子，葡萄")
+    assert flagged("no_end_mark", *whole, cut, listed) == [41]
+
+
 def test_personal_data_is_not_shown_in_the_finding() -> None:
     for check, secret in [("personal_data", "ann@example.com"), ("secret", "AKIAIOSFODNN7EXAMPLE")]:
         (finding,) = CHECKS[check].findings([talk("q", f"It is {secret}")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,18 @@ def test_a_huge_row_does_not_take_long() -> None:
     start = time.perf_counter()
     run_checks([row(1, "Tell me all.", "word, " * 20_000), row(2, "{{A " * 5_000, "<a " * 30_000)])
     assert time.perf_counter() - start < 10
+
+
+def test_every_other_finding_is_documented() -> None:
+    page = (ROOT / "docs" / "checks.md").read_text(encoding="utf-8")
+    sources = (ROOT / "studio").rglob("*.py")
+    named = {
+        name
+        for file in sources
+        for name in re.findall(r"\bfinding\(\s*\"(\w+)\"", file.read_text(encoding="utf-8"))
+    }
+    assert len(named) > 20
+    assert sorted(name for name in named if f"`{name}`" not in page) == []
 
 
 def test_every_check_is_documented() -> None:
