@@ -135,7 +135,7 @@ class _Search:
         changed = _changed(self.config, values)
         limit = changed.train.max_length or self.model.context
         lengths = _fed(self.lengths, limit, self.config.data.overlong)
-        return sum(memory.parts(changed.train, self.machine, self.model, lengths).values())
+        return sum(memory.needs(changed, self.machine, self.model, lengths).values())
 
     def _sentence(self, name: str, before: Any, after: Any, saved: int) -> Text:
         train: TrainConfig = self.config.train

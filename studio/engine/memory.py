@@ -86,7 +86,7 @@ def estimate(
     )
     tokens = epochs * sum(lengths) + sum(lengths[row] for row in partial)
     trained_tokens = epochs * sum(trained) + sum(trained[row] for row in partial)
-    by_part = parts(train, machine, model, lengths)
+    by_part = needs(config, machine, model, lengths)
     return Estimate(
         memory={**by_part, "total": sum(by_part.values())},
         fits=fits(by_part, machine),
@@ -130,6 +130,40 @@ def halvings(rows: int) -> list[int]:
 
 def fits(by_part: dict[str, int], machine: Machine) -> bool:
     return sum(by_part.values()) <= usable(machine)
+
+
+def needs(config: RunConfig, machine: Machine, model: ModelFacts, lengths: Sequence[int]) -> dict[str, int]:
+    """Bytes by part that a run takes of this machine's memory, or of each GPU where its processes have one each."""
+    train, launch = config.train, config.launch
+    if not launch.several:
+        return parts(train, machine, model, lengths)
+    rows = min(train.micro_batch_size or train.batch_size, -(-train.batch_size // launch.processes))
+    each = parts(train.model_copy(update={"micro_batch_size": rows}), machine, model, lengths)
+    if launch.strategy == "fsdp":
+        each = held_in_parts(each, train, model, launch.processes)
+    together = launch.processes if shares_memory(config, machine) else 1
+    return {part: together * size for part, size in each.items()}
+
+
+def shares_memory(config: RunConfig, machine: Machine) -> bool:
+    """Whether the processes of a run are all in this machine's memory."""
+    return config.launch.where == "torchrun" and machine.device != "cuda"
+
+
+def held_in_parts(
+    by_part: dict[str, int], train: TrainConfig, model: ModelFacts, processes: int
+) -> dict[str, int]:
+    """What one of several processes needs that hold a model in parts (`launch.strategy: fsdp`); docs/scaling.md has
+    the formulas."""
+    outside = model.parameters - model.linear
+    if train.method == "full":
+        layer = model.linear / model.layers
+        divided = {part: by_part[part] // processes for part in ("weights", "gradients", "optimizer")}
+        return {**by_part, **divided, "whole": int((4 + 4 + 2 + 4) * layer + (4 + 2 + 4) * outside)}
+    whole = outside * _BYTES.get(train.dtype, 4)
+    layers = by_part["weights"] - whole
+    # The layer that is whole lies there twice for a moment: as it came, and in its place.
+    return {**by_part, "weights": whole + layers // processes, "whole": 2 * layers // model.layers}
 
 
 def parts(train: TrainConfig, machine: Machine, model: ModelFacts, lengths: Sequence[int]) -> dict[str, int]:

@@ -22,8 +22,6 @@ MODELS: dict[str, ModelFacts] = {
     "70B": ModelFacts(70_553_706_496, 8192, 28672, 80, 64, 1024, 128_256, 131_072, 128),
 }
 """The shapes of Llama 3.2 1B and 3B, Llama 3.1 8B and 70B, Qwen2.5 14B and 32B."""
-TIED = frozenset({"1B", "3B"})
-"""Those whose output layer is their embeddings."""
 
 
 @dataclass(frozen=True)
@@ -83,16 +81,12 @@ def cost(name: str, method: Method, strategy: Strategy, gpus: int, hardware: Har
     passes = -(-work.rows // gpus)
     bandwidth = hardware.inside if gpus <= hardware.gpus_a_machine else hardware.between
     ring = (gpus - 1) / gpus
-    if strategy == "fsdp" and method != "full":
-        outside = 2 * _outside(name, model)
-        frozen = parts["weights"] - outside
-        # The layer that is whole lies there twice for a moment: as it came, and in its place.
-        used = sum(parts.values()) - frozen + frozen / gpus + 2 * frozen / model.layers
-        exchanged = (2 * frozen * passes + 2 * 4 * trainable) * ring * steps
-    elif strategy == "fsdp":
-        held = sum(parts[part] for part in ("weights", "gradients", "optimizer")) / gpus
-        used = held + _gathered(name, model) + parts["activations"] + parts["logits"] + parts["runtime"]
-        exchanged = 3 * 4 * model.parameters * ring * passes * steps
+    if strategy == "fsdp":
+        used = sum(memory.held_in_parts(parts, train, model, gpus).values())
+        frozen = parts["weights"] - 2 * (model.parameters - model.linear)
+        a_pass = 3 * 4 * model.parameters if method == "full" else 2 * frozen
+        a_step = 0 if method == "full" else 2 * 4 * trainable
+        exchanged = (a_pass * passes + a_step) * ring * steps
     else:
         # Summed in pieces of 128 MB, a copy of one at a time.
         used = sum(parts.values()) + (min(4 * trainable, 128 << 20) if gpus > 1 else 0)
@@ -104,18 +98,6 @@ def cost(name: str, method: Method, strategy: Strategy, gpus: int, hardware: Har
     computed = steps * passes * work.length * products * model.parameters / (hardware.flops * hardware.share)
     seconds = computed + exchanged / bandwidth
     return Cost(int(used), seconds, exchanged / bandwidth / seconds)
-
-
-def _gathered(name: str, model: ModelFacts) -> float:
-    """Bytes of what FSDP holds whole for a while: two layers' weights, one of them with copies of autocast and its
-    gradients, and from a step's beginning to its end what no layer holds, with its gradients."""
-    layer = model.linear / model.layers
-    return (4 + 4 + 2 + 4) * layer + (4 + 2 + 4) * _outside(name, model)
-
-
-def _outside(name: str, model: ModelFacts) -> int:
-    """Parameters of the embeddings, and of the output layer where it is another."""
-    return model.vocabulary * model.hidden * (1 if name in TIED else 2)
 
 
 def table(hardware: Hardware, work: Work) -> Iterator[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
 
 from studio.domain.machine import Machine
-from studio.engine.memory import usable
+from studio.engine.memory import shares_memory, usable
 from studio.engine.models import ModelInfo
 from studio.ui import views
 from studio.ui.i18n import Words
@@ -44,7 +43,7 @@ def estimate(say: Words, plan: Plan, machine: Machine) -> str:
     )
     return (
         f'<div class="panel estimate"><p class="section-title">{escape(say("plan.title"))}</p>'
-        f'<div class="stats">{grid}</div>{_memory(say, found.memory, found.fits, machine)}'
+        f'<div class="stats">{grid}</div>{_memory(say, found.memory, found.fits, machine, _whose(say, plan, machine))}'
         f"{_findings(say, plan)}{_reasons(say, plan)}</div>"
     )
 
@@ -68,7 +67,16 @@ def offer(say: Words, found: Fitted) -> str:
     return say("fit.offer", method=say(f"choice.train.method.{found.offer.config.train.method}"))
 
 
-def _memory(say: Words, memory: Mapping[str, float], fits: bool, machine: Machine) -> str:
+def _whose(say: Words, plan: Plan, machine: Machine) -> str:
+    """Of which processes the memory is, where there are several."""
+    launch = plan.config.launch
+    if not launch.several:
+        return ""
+    together = shares_memory(plan.config, machine)
+    return say("plan.together" if together else "plan.each", count=views.count(launch.processes))
+
+
+def _memory(say: Words, memory: Mapping[str, float], fits: bool, machine: Machine, whose: str = "") -> str:
     """The need as a stacked bar against what a run can use of this machine, and whether that much is free now."""
     total = memory["total"]
     parts = sorted(
@@ -88,6 +96,7 @@ def _memory(say: Words, memory: Mapping[str, float], fits: bool, machine: Machin
     kind, chip = ("good", say("plan.fits.chip")) if fits else ("bad", say("plan.too_large.chip"))
     needs, has = views.size(total), views.size(limit)
     text = say("plan.fits", total=needs, limit=has) if fits else say("plan.too_large", total=needs, limit=has)
+    text = f"{text} {whose}".rstrip()
     return (
         f'<div class="memory"><p class="memory-line">{views.chip(kind, chip)} {escape(text)}</p>'
         f'<div class="bar stacked">{bar}</div><ul class="parts">{lines}</ul>'

@@ -52,7 +52,9 @@ def test_rows_are_repaired_edited_and_selected_and_each_step_is_undone(
     page.locator("#findings [data-show=whitespace]").click()
     panel.get_by_text("Would change: 2 rows. Would drop: 0 rows.", exact=False).wait_for()
     assert panel.locator("del").count() == 2
-    page.wait_for_function("document.getElementById('repair-panel').getBoundingClientRect().top < innerHeight")
+    page.wait_for_function(
+        "document.getElementById('repair-panel').getBoundingClientRect().top < innerHeight"
+    )
     panel.locator("[data-pick='2']").uncheck()
     panel.get_by_text("Would change: 1 row. Would drop: 0 rows. Spared: 1 row.").wait_for()
     page.locator("#repair-apply").click()
