@@ -232,11 +232,24 @@ def ending_of(text: str) -> int:
     words = len(last) // 2 if unspaced else last.count(" ") + 1
     size = sum(words >= step for step in _STEPS)
     place = 0 if len(last) == len(text) else 1 if _LIST_ITEM.match(last) else 2
-    if not size or (not ended and _is_listing(last)):
+    if not size or (not ended and (_is_listing(last) or (unspaced and _is_signed(last)))):
         return 0
     if place and not ended and _leaves_marks_out(text, is_item=place == 1):
         return 0
     return 2 + ENDED * ended + 2 * (size - 1 + 2 * (place + 3 * unspaced))
+
+
+def _is_signed(line: str) -> bool:
+    """Whether a few signs behind the last end mark are most likely the name below a message.
+
+    >>> _is_signed("明天请半天假。谢谢！周宁"), _is_signed("明天请半天假")
+    (True, False)
+    """
+    *before, behind = re.split("[。！？]", line)
+    return bool(before) and len(behind.strip()) <= _NAME_SIGNS
+
+
+_NAME_SIGNS = 4
 
 
 def _is_listing(line: str) -> bool:
