@@ -1,4 +1,4 @@
-"""The quality checklist: one small module a dimension; a check is a pure function in a table."""
+"""The quality checklist: a small module or two a dimension; a check is a pure function in a table."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from studio.engine.checks.registry import CHECKS, Check
 from studio.engine.checks.scoring import FORMULA, Report, run_checks, score
 
 # Importing a module enters its checks; the order here is the order in which they are shown.
-for _dimension in ("accuracy", "relevance", "diversity", "consistency", "safety"):
-    importlib.import_module(f"{__name__}.{_dimension}")
+for _module in ("accuracy", "relevance", "diversity", "consistency", "consistent_rows", "safety"):
+    importlib.import_module(f"{__name__}.{_module}")
 
 __all__ = [
     "CHECKS",
