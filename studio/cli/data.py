@@ -69,7 +69,8 @@ def add_to(verbs: Verbs) -> None:
 def check(options: argparse.Namespace, store: Store) -> int:
     """The quality checklist."""
     from studio.engine.checks import FORMULA, described, run_checks
-    from studio.services import reports, surveys
+    from studio.engine.integrity import known_sha256
+    from studio.services import reports
     from studio.services.plan import sampled_token_report
 
     data, surveyed = read_or_survey(options, store)
@@ -87,7 +88,7 @@ def check(options: argparse.Namespace, store: Store) -> int:
     if options.report:
         out = parsing.other_file(options.report, options)
         source = Path(options.file)
-        known_by = surveys.sha256(source) if source.is_file() else ""
+        known_by = known_sha256(source) if source.is_file() else ""
         reports.write_report(Path(out), reports.Subject(source.name, data.format, known_by), report)
     if options.json:
         return print_json(

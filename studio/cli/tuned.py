@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -198,7 +199,9 @@ def export(options: argparse.Namespace, store: Store) -> int:
     config = parse_section(ExportConfig, given, source="export")
     out = Path(options.out).expanduser().absolute()
     token = _token(options.push, config) if options.push else ""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # nothing half-made is left then either
     if options.push and pushing.holds(exports.ready(store, options.run), config, out):
+        pushing.check_files(out)
         print(f"{out} is this export already", file=sys.stderr)
         return _push(options, store, out, token, {"path": str(out)})
     with shown_progress() as progress:

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,17 @@ def sha256(file: Path) -> str:
         while block := handle.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def known_sha256(file: Path) -> str:
+    """The same, taken once for as long as the file's size and time of change stay what they are."""
+    stat = file.stat()
+    return _taken(file, stat.st_mtime_ns, stat.st_size)
+
+
+@lru_cache(maxsize=512)
+def _taken(file: Path, changed: int, size: int) -> str:
+    return sha256(file)
 
 
 def _digest(body: Mapping[str, Any]) -> str:

@@ -15,6 +15,8 @@ from studio.domain.config import ExportConfig
 from studio.domain.errors import StudioError
 from studio.domain.events import Failed, Finished, Phase
 from studio.domain.text import Text
+from studio.engine.integrity import known_sha256, sha256
+from studio.engine.proof_files import RECEIPT
 from studio.engine.readers import on_the_hub
 from studio.services import process
 from studio.services.files import explained, now, read_json, write_json
@@ -24,7 +26,7 @@ from studio.services.mixture import origin_of
 from studio.services.receipts import for_others
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
-from studio.services.trained import read_trained
+from studio.services.trained import check_result, read_trained
 
 if TYPE_CHECKING:
     from studio.engine.export import Exported, RunFacts
@@ -109,6 +111,8 @@ class ExportFiles:
 def start(store: Store, run_id: str, config: ExportConfig) -> str:
     """Start an export in the background and return its name; one that is just being made is not started again."""
     files = ready(store, run_id)
+    if config.to == "script":
+        _check_repeatable(store, run_id)
     for status in list_exports(store, run_id):
         if status.state == "running" and _export(store, run_id, status.name).config() == config:
             return status.name
@@ -133,6 +137,8 @@ def status(store: Store, run_id: str, name: str) -> ExportStatus:
     phase = next((event for event in reversed(events) if isinstance(event, Phase)), Phase(name="loading"))
     alive = _is_alive(export, request["created"])
     state, text, remedy = _judged(result, events[-1] if events else None, alive)
+    if state == "finished" and (altered := _altered(export)):
+        state, text, remedy = "failed", Text(_ALTERED, {"file": altered}), _MADE_ANEW
     return ExportStatus(
         name=name,
         to=config.to,
@@ -193,6 +199,8 @@ def run_export(
     from studio.services.recipes import read_recipe
 
     files = ready(store, run_id)
+    if config.to == "script":
+        _check_repeatable(store, run_id)
     progress("loading", 0, 0)
     held_out, train = files.held_out_rows(), files.train_rows()
     trained = read_trained(files)
@@ -231,11 +239,22 @@ def _facts(store: Store, files: RunFiles, rows: int, held_out_rows: int) -> RunF
 
 
 def ready(store: Store, run_id: str) -> RunFiles:
-    """The run's files, when it has weights that nobody is changing."""
+    """The run's files, when it has weights that nobody is changing, and they are those that it ended with."""
     Jobs(store).at_rest(run_id)
     files = RunFiles(store.run_dir(run_id))
     read_trained(files)
+    check_result(files)
     return files
+
+
+def _check_repeatable(store: Store, run_id: str) -> None:
+    run = Jobs(store).get(run_id)
+    if "result_step" not in run.metrics:
+        raise StudioError(
+            "The run {run} did not come to its end, so no script can repeat it.",
+            "Resume it, and export the script once it is finished.",
+            run=run.name,
+        )
 
 
 def _judged(
@@ -258,6 +277,34 @@ def _judged(
 _NOT_PROVEN = Text(
     "Its files are kept, but do not rely on them: export with a finer precision, or export the adapter."
 )
+
+
+_ALTERED = "The file {file} of this export is not as it was when the export was made."
+_MADE_ANEW = Text("Export it again: what it showed when it was made is not true of it any more.")
+_AT_ONCE = 2.0
+"""Seconds by which files may seem newer than the result that was written after them."""
+
+
+def _altered(export: ExportFiles, all_of_them: bool = False) -> str:
+    """A file of a finished export that is not as its receipt has it, or ''. Unless all are to be read, those that were
+    written to since, or are gone."""
+    files = ((read_json(export.exported / RECEIPT) or {}).get("export") or {}).get("files") or {}
+    made = export.result.stat().st_mtime + _AT_ONCE
+    hashed = sha256 if all_of_them else known_sha256
+    for name, expected in files.items():
+        file = export.exported / name
+        try:
+            if (all_of_them or file.stat().st_mtime > made) and hashed(file) != expected:
+                return str(name)
+        except OSError:
+            return str(name)
+    return ""
+
+
+def check_whole(store: Store, run_id: str, name: str) -> None:
+    """Read every file of a finished export. StudioError where one is not as it was when the export was made."""
+    if altered := _altered(_export(store, run_id, name), all_of_them=True):
+        raise StudioError(_ALTERED, _MADE_ANEW.template, file=altered)
 
 
 def _is_alive(export: ExportFiles, created: str) -> bool:

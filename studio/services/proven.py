@@ -54,6 +54,7 @@ def named(store: Store, run_id: str, name: str) -> ExportStatus:
             "Export again: what failed its proof, or is older than the run's weights, is not handed on.",
             name=status.name,
         )
+    exports.check_whole(store, run_id, name)
     return status
 
 
@@ -70,6 +71,7 @@ def made(
     """
     for status in find(store, run_id, config.to):
         if status.precision == config.precision:
+            exports.check_whole(store, run_id, status.name)
             return status
     name = exports.start(store, run_id, config)
     while (status := exports.status(store, run_id, name)).state == "running":

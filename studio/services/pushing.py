@@ -81,6 +81,18 @@ def proven_files(folder: Path) -> dict[str, str]:
     return {**files, RECEIPT: sha256(folder / RECEIPT)}
 
 
+def check_files(folder: Path) -> None:
+    """Raises StudioError where a file of a proven export is not as its receipt has it."""
+    for name, expected in proven_files(folder).items():
+        file = folder / name
+        if not file.is_file() or sha256(file) != expected:
+            raise StudioError(
+                "The file {file} is not as it was when the export was made.",
+                "Export again, into another folder.",
+                file=str(file),
+            )
+
+
 def holds(files: RunFiles, config: ExportConfig, folder: Path) -> bool:
     """Whether the folder is this very export of the run as it is now: it need not be made again to be pushed."""
     receipt = read_json(folder / RECEIPT) or {}

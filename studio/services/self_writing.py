@@ -12,6 +12,7 @@ from studio.domain.config import TemplateConfig
 from studio.domain.errors import StudioError
 from studio.engine import dataset
 from studio.engine.encode import encoder_for
+from studio.engine.integrity import sha256
 from studio.engine.model_files import weight_files
 from studio.engine.self_written import Writing, Written, opening, write
 from studio.engine.tokenizer import load_tokenizer
@@ -90,7 +91,7 @@ def written_by(
             "id": model,
             "revision": revision,
             "dtype": subject.dtype,
-            "sha256": {file.name: _sha256(file) for file in weight_files(subject.folder)},
+            "sha256": {file.name: sha256(file) for file in weight_files(subject.folder)},
         },
         "template": {
             "name": encoder.template.name,
@@ -112,11 +113,3 @@ def checked(rows: int) -> int:
             most=MOST,
         )
     return rows
-
-
-def _sha256(file: Path) -> str:
-    digest = hashlib.sha256()
-    with file.open("rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -23,7 +23,7 @@ from studio.engine.starter import FOLDER
 from studio.engine.tuned import TunedRun, check_beside
 from studio.services.run_files import RunFiles
 from studio.services.store import Store
-from studio.services.trained import read_trained
+from studio.services.trained import check_result, read_trained
 
 if TYPE_CHECKING:
     from studio.engine.models import Dtype
@@ -99,6 +99,7 @@ class Subject:
             assert self.dtype is not None
             pair = load_alone(self.folder, self.dtype, step=step)
         else:
+            check_result(self.run)
             trained = self.trained()
             beside = {side: trained[side] for side in self.beside}
             pair = load_pair(trained[TUNED], beside=beside, step=step)

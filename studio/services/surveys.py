@@ -19,6 +19,7 @@ from studio.domain.chat import Conversation
 from studio.domain.errors import StudioError
 from studio.engine import conversion, survey
 from studio.engine.dataset import Dataset
+from studio.engine.integrity import known_sha256
 from studio.engine.readers import as_options, read_source
 from studio.engine.rows import RowsByNumber
 from studio.engine.survey import Survey
@@ -220,7 +221,7 @@ def _cache(store: Store) -> Path:
 def _folder(store: Store, path: Path, format: str, columns: Columns, read_as: ReadAs = None) -> Path:
     """Where the survey of a file is kept: named by its bytes, how it is read, and the checks."""
     how = [sorted((said or {}).items()) for said in (columns, read_as)]
-    parts = (_code(), sha256(path), path.suffix, format, repr(how))
+    parts = (_code(), known_sha256(path), path.suffix, format, repr(how))
     return _cache(store) / hashlib.sha256("\n".join(parts).encode()).hexdigest()[:40]
 
 
@@ -238,21 +239,6 @@ def earlier(store: Store, path: Path) -> Path | None:
 
 def _last_used(folder: Path) -> float:
     return folder.stat().st_mtime
-
-
-def sha256(path: Path) -> str:
-    """The hash of a file's bytes, taken once for as long as it stays the same."""
-    stat = path.stat()
-    return _sha256(path, stat.st_mtime_ns, stat.st_size)
-
-
-@lru_cache(maxsize=32)
-def _sha256(path: Path, changed: int, size: int) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 @lru_cache(maxsize=1)

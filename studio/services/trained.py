@@ -7,7 +7,7 @@ from typing import Literal
 
 from studio.domain.config import RunConfig
 from studio.domain.errors import StudioError
-from studio.engine.integrity import sha256
+from studio.engine.integrity import known_sha256
 from studio.engine.model_files import weight_files
 from studio.engine.templates import Template
 from studio.engine.tokenizer import load_tokenizer
@@ -28,7 +28,7 @@ def read_trained(files: RunFiles, checkpoint: str = "") -> TunedRun:
     if not (Path(model_path) / "config.json").is_file():
         raise StudioError(
             "The base model of the run {run} is no longer in {path}.",
-            "Put it back there: for the starter, `studio models get starter` does.",
+            "Put it back there; the starter in the studio's own folder comes with `studio models get starter`.",
             run=name,
             path=model_path,
         )
@@ -62,10 +62,24 @@ def _check_base(files: RunFiles, model_path: Path, name: str) -> None:
         )
 
 
+def check_result(files: RunFiles) -> None:
+    """Raises StudioError where the weights that the run ended with are not those that are there now."""
+    ended_with = files.env().get("sha256", {}).get("result")
+    if ended_with and result_sums(files) != ended_with:
+        raise StudioError(
+            "The trained weights of the run {run} are not those that it wrote.",
+            "Put back its folder {folder}, or train again.",
+            run=str(files.run()["name"]),
+            folder=str(files.adapter if files.adapter.is_dir() else files.model),
+        )
+
+
 def result_sums(files: RunFiles) -> dict[str, str]:
     """The SHA-256 of each file of weights that the run ended with."""
     folders = (files.adapter, files.model)
-    return {file.name: sha256(file) for folder in folders for file in sorted(folder.glob("*.safetensors"))}
+    return {
+        file.name: known_sha256(file) for folder in folders for file in sorted(folder.glob("*.safetensors"))
+    }
 
 
 def weight_stamps(model_path: Path) -> dict[str, list[int]]:

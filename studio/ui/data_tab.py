@@ -18,6 +18,7 @@ from studio.domain.errors import StudioError
 from studio.domain.finding import Finding
 from studio.engine.checks import Report, run_checks
 from studio.engine.dataset import Dataset, read
+from studio.engine.integrity import known_sha256
 from studio.engine.readers import Quarantined
 from studio.engine.rows import numbered, position_of
 from studio.engine.similarity_map import SimilarityMap, similarity_map
@@ -414,8 +415,8 @@ def _reports(page: Page, entry: DatasetEntry, examined: Examined) -> list[str]:
     files = [folder / f"{Path(entry.name).stem[:80]}-report.{kind}" for kind in REPORTS]
     taken = history.taken(page.store, entry.id)
     form = _format(entry, examined.dataset)
-    repaired = surveys.sha256(entry.path) if entry.cleaned else ""
-    subject = Subject(entry.name, form, surveys.sha256(entry.original), repaired)
+    repaired = known_sha256(entry.path) if entry.cleaned else ""
+    subject = Subject(entry.name, form, known_sha256(entry.original), repaired)
     for file in files:
         write_report(file, subject, examined.report, taken)
     return [str(file) for file in files]

@@ -147,15 +147,15 @@ def _untried(say: Words) -> str:
 
 def _actions(say: Words, run_id: str, status: ExportStatus, deleting: bool) -> str:
     if deleting:
-        yes = _act(status, "delete-yes", say("runs.delete.yes"))
-        no = _act(status, "delete-no", say("runs.delete.no"))
-        question = escape(say("export.delete.ask"))
+        works = status.state == "running"
+        yes = _act(status, "delete-yes", say("export.cancel.yes" if works else "runs.delete.yes"))
+        no = _act(status, "delete-no", say("export.cancel.no" if works else "runs.delete.no"))
+        question = escape(say("export.cancel.ask" if works else "export.delete.ask"))
         return f'<div class="confirm" role="alertdialog"><p>{question}</p>{yes}{no}</div>'
     address = escape(downloads.export_address(run_id, status.name))
     ready = views.download(address, say("export.download")) if status.result else ""
-    return (
-        f'<div class="run-actions export-actions">{ready}{_act(status, "delete", say("runs.delete"))}</div>'
-    )
+    label = say("export.cancel" if status.state == "running" else "runs.delete")
+    return f'<div class="run-actions export-actions">{ready}{_act(status, "delete", label)}</div>'
 
 
 def _act(status: ExportStatus, do: str, label: str) -> str:

@@ -14,13 +14,15 @@ import pytest
 from studio.domain.config import ExportConfig, parse_config
 from studio.domain.errors import StudioError
 from studio.domain.events import Metric, Phase
-from studio.services import exports
+from studio.services import exports, proven
 from studio.services.exports import ExportFiles
 from studio.services.files import read_json
 from studio.services.jobs import Jobs
 from studio.services.log import EventLog, tail
 from studio.services.run_files import RunFiles, State
 from studio.services.store import Store
+from studio.services.subject import Subject
+from studio.services.trained import result_sums
 from studio.services.worker import Worker
 from tests.runs import finished_run
 from tests.services.test_every_setting import BASE
@@ -69,6 +71,48 @@ def test_an_export_runs_by_itself_and_is_proven(store: Store, run: RunFiles) -> 
     exports.delete(store, run.id, name)
     assert exports.list_exports(store, run.id) == []
     assert not status.files.exists()
+
+
+def test_an_export_that_was_altered_is_no_longer_proven(store: Store, run: RunFiles) -> None:
+    name = exports.start(store, run.id, ExportConfig(dtype="float32"))
+    until(lambda: exports.status(store, run.id, name).state != "running")
+    assert proven.named(store, run.id, name).state == "finished"
+    weights = exports.status(store, run.id, name).files / "model.safetensors"
+    whole, written = weights.read_bytes(), weights.stat()
+    weights.write_bytes(whole[:-4] + b"\0\1\2\3")
+    os.utime(weights, ns=(written.st_atime_ns, written.st_mtime_ns))  # as old as it was: only its bytes tell
+    with pytest.raises(StudioError, match=r"The file model\.safetensors of this export is not as it was"):
+        proven.named(store, run.id, name)
+    os.utime(weights, (written.st_atime, written.st_mtime + 60))
+    status = exports.status(store, run.id, name)
+    assert (status.state, status.message) == (
+        "failed",
+        "The file model.safetensors of this export is not as it was when the export was made.",
+    )
+    weights.write_bytes(whole)
+    assert exports.status(store, run.id, name).state == "finished"
+
+
+def test_a_run_whose_weights_were_altered_is_not_exported(store: Store, run: RunFiles) -> None:
+    run.write_env({**run.env(), "sha256": {**run.env()["sha256"], "result": result_sums(run)}})
+    assert exports.ready(store, run.id) == run
+    (weights,) = run.adapter.glob("*.safetensors")
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(StudioError, match="are not those that it wrote"):
+        exports.start(store, run.id, ExportConfig())
+    with pytest.raises(StudioError, match="are not those that it wrote"):
+        Subject(run.folder).load()
+
+
+def test_a_run_that_was_stopped_gives_no_script(store: Store, run: RunFiles, tmp_path: Path) -> None:
+    for export in (
+        lambda: exports.start(store, run.id, ExportConfig(to="script")),
+        lambda: exports.run_export(store, run.id, ExportConfig(to="script"), tmp_path / "out"),
+    ):
+        with pytest.raises(StudioError, match="did not come to its end, so no script can repeat it"):
+            export()
 
 
 def test_a_killed_export_is_interrupted_and_leaves_no_files(store: Store, run: RunFiles) -> None:
