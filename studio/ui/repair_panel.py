@@ -85,6 +85,9 @@ def build(
         yield showing(say, found)
 
     def clicked(say: Words, draft: Draft, event: gr.EventData, found: Proposal) -> Iterator[tuple[Any, ...]]:
+        if not found.offered:  # nothing is proposed that could be clicked
+            yield tuple([gr.skip()] * len(shown))
+            return
         if "check" in event._data or "checks" in event._data:
             yield gr.skip(), gr.skip(), gr.skip(), waiting(say), gr.Button(interactive=False)
         new = answered(found, event._data, lambda: examine(draft))
