@@ -53,8 +53,9 @@ class FrozenShards:
                 return
             if self._whole is not None:
                 self._whole.give_up()
-            self._whole = part
+            self._whole = None
             part.make_whole()
+            self._whole = part
 
         return opened
 

@@ -140,7 +140,10 @@ def needs(config: RunConfig, machine: Machine, model: ModelFacts, lengths: Seque
     rows = min(train.micro_batch_size or train.batch_size, -(-train.batch_size // launch.processes))
     each = parts(train.model_copy(update={"micro_batch_size": rows}), machine, model, lengths)
     if launch.strategy == "fsdp":
-        each = held_in_parts(each, train, model, launch.processes)
+        whole, each = each, held_in_parts(each, train, model, launch.processes)
+        if train.method == "qlora":  # quantised as a whole, before each gives up what is not its part
+            loading = whole["weights"] + whole["runtime"] - sum(each.values())
+            each["whole"] += max(0, loading)
     together = launch.processes if shares_memory(config, machine) else 1
     return {part: together * size for part, size in each.items()}
 

@@ -217,6 +217,7 @@ class Reading:
             failures: list[StudioError] = []
             for name, error in self.gathered.failures:
                 self._quarantine(name, Malformed(error.text, 0, 0))
+                self._close(name)
             for index, file in enumerate(files):
                 told = partial(self._told, sum(sizes[:index]), sum(sizes)) if self.progress else None
                 try:
@@ -226,7 +227,7 @@ class Reading:
                         raise
                     failures.append(error)
                     self._quarantine(file.name, Malformed(error.text, 0, 0))
-                self._close(file)
+                self._close(file.name)
             if failures and not self.rows:
                 raise failures[0]
 
@@ -247,10 +248,10 @@ class Reading:
             return Gathered(found.files, found.findings, found.splits)
         return gather(paths, make, self.options.split)
 
-    def _close(self, file: SourceFile) -> None:
+    def _close(self, file: str) -> None:
         first = self.sources[-1].last + 1 if self.sources else 1
         if self.count >= first:
-            self.sources.append(SourceRows(file.name, first, self.count))
+            self.sources.append(SourceRows(file, first, self.count))
 
     def _told(self, before: int, total: int, taken: int) -> None:
         # The first bytes of a file are read twice, to recognise it

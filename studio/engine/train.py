@@ -430,6 +430,8 @@ def _in_memory(
         )
 
     try:
+        if ranks.sharded:  # the others are amid a pass of as many rows, which nobody can go on with alone
+            return work(size)
         return fitting(ranks.together(work), min(size, tally.rows_at_once or size), halved)
     except Exception as error:
         if not is_out_of_memory(error):
@@ -513,7 +515,7 @@ def _answer_samples(
     except Stopped:
         pass  # the training loop hears it too
     except Exception as error:
-        if not is_out_of_memory(error):
+        if ranks.sharded or not is_out_of_memory(error):
             raise
         emit(
             Warned(

@@ -289,7 +289,10 @@ def _altered(export: ExportFiles, all_of_them: bool = False) -> str:
     """A file of a finished export that is not as its receipt has it, or ''. Unless all are to be read, those that were
     written to since, or are gone."""
     files = ((read_json(export.exported / RECEIPT) or {}).get("export") or {}).get("files") or {}
-    made = export.result.stat().st_mtime + _AT_ONCE
+    try:
+        made = export.result.stat().st_mtime + _AT_ONCE
+    except OSError:  # it is being deleted
+        return ""
     hashed = sha256 if all_of_them else known_sha256
     for name, expected in files.items():
         file = export.exported / name

@@ -99,7 +99,8 @@ class Subject:
             assert self.dtype is not None
             pair = load_alone(self.folder, self.dtype, step=step)
         else:
-            check_result(self.run)
+            for used in {self.run.id, *(Beside.parse(name).run for name in self.beside)}:
+                check_result(RunFiles(self.folder.parent / used))
             trained = self.trained()
             beside = {side: trained[side] for side in self.beside}
             pair = load_pair(trained[TUNED], beside=beside, step=step)

@@ -10,7 +10,7 @@ from itertools import islice
 
 from studio.domain.chat import Conversation, Message
 from studio.engine.checks.parts import answer, last_answer, last_turn, speaks, texts
-from studio.engine.checks.registry import drop, rewriting, row_check, without_code
+from studio.engine.checks.registry import FENCED, drop, rewriting, row_check, without_code
 from studio.engine.checks.text import (
     Marks,
     holds_any,
@@ -74,19 +74,24 @@ _ALPACA_HEAD = re.compile(
 )
 _TOKEN = re.compile(
     r"<\|[a-zA-Z_][a-zA-Z0-9_ ]{1,30}\|>|<｜[^｜\n]{1,30}｜>|\[/?INST\]|<</?SYS>>|<(?:bos|eos|pad|unk)>|"
-    r"<(?:start|end)_of_turn>|^\s*<s>(?!.*</s>.)|</s>\s*$|(?<=[.!?。]) ?</s>|\[(?:PAD|BOS|EOS|UNK|CLS|SEP)\]"
+    r"<(?:start|end)_of_turn>|^\s*<s>(?!.*</s>.)|</s>\s*$|(?<=[.!?。]) ?</s>|\[(?:PAD|BOS|EOS|UNK)\]"
 )
 _END = re.compile(r" ?</s>")
 """The end token of Llama 2, where no <s> before it makes it HTML."""
+_STRUCK = re.compile(r"<s[\s>]")
 
 
 _SPECIAL = (
     *("<|", "<｜", "INST]", "SYS>>", "<bos>", "<eos>", "<pad>", "<unk>", "_of_turn>", "s>", "###"),
-    *("[PAD]", "[BOS]", "[EOS]", "[UNK]", "[CLS]", "[SEP]"),
+    *("[PAD]", "[BOS]", "[EOS]", "[UNK]"),
 )
 """One of these stands in every text that holds such a token."""
-_SPECIAL_MARKS = Marks("<|inst]|###|[pad]|[bos]|[eos]|[unk]|[cls]|[sep]")
+_SPECIAL_MARKS = Marks("<|inst]|###|[pad]|[bos]|[eos]|[unk]")
 """And one of these: in small letters, and looked for together with those of other checks."""
+
+
+_WITHIN_EACH_OTHER = 4
+"""So often tokens are removed that appear where others were."""
 
 
 def _has_special(text: str) -> re.Match[str] | None:
@@ -96,7 +101,7 @@ def _has_special(text: str) -> re.Match[str] | None:
 
 
 def _end_in(text: str) -> re.Match[str] | None:
-    return _END.search(text) if "<s>" not in text else None
+    return None if _STRUCK.search(text) else _END.search(text)
 
 
 def _without_special(conversation: Conversation) -> Conversation | None:
@@ -125,8 +130,8 @@ def _without_tokens(text: str) -> str:
     if not _has_special(text):
         return text
     text = _TURN_HEAD.sub("", text)
-    while (cleared := _TOKEN.sub("", _ALPACA_HEAD.sub("", text))) != text:
-        text = cleared
+    for _ in range(_WITHIN_EACH_OTHER):
+        text = _TOKEN.sub("", _ALPACA_HEAD.sub("", text))
     if _end_in(text):
         text = _END.sub(" ", text)
     return text.strip()
@@ -153,11 +158,11 @@ def special_tokens(conversation: Conversation) -> str:
 # ---- further turns in a response ----------------------------------------------------------------------------------
 
 _USER_HEAD = r"(?:(?:Human|User|HUMAN|USER|用户|人类)[ \t]?[:：]|user[ \t]*$)"
-_ASSISTANT_HEAD = r"(?:(?:Assistant|ASSISTANT|AI|Bot|ChatGPT|助手|助理|AI助手)[ \t]?[:：]|assistant[ \t]*$)"
+_ASSISTANT_HEAD = r"(?:(?:Assistant|ASSISTANT|AI|ChatGPT|助手|助理|AI助手)[ \t]?[:：]|assistant[ \t]*$)"
 _USER_TURN = re.compile(rf"^[ \t]*{_USER_HEAD}", re.MULTILINE)
 _ASSISTANT_TURN = re.compile(rf"^[ \t]*{_ASSISTANT_HEAD}[ \t]*\n?", re.MULTILINE)
 _BEGINS_AS_TURN = re.compile(
-    r"\s*(?:(?:Assistant|ASSISTANT|ChatGPT|助手|AI助手)[ \t]?[:：]|assistant[ \t]*$)\s*", re.MULTILINE
+    r"\s*(?:(?:Assistant|ASSISTANT|助手|AI助手)[ \t]?[:：]|assistant[ \t]*$)\s*", re.MULTILINE
 )
 _HEADS = Marks("human|user|用户|人类|assistant|ai:|ai：|bot|chatgpt|助手|助理")
 _ABOUT_TALKS = re.compile(
@@ -173,8 +178,23 @@ def _further_turn(text: str) -> re.Match[str] | None:
         return None
     if begins := _BEGINS_AS_TURN.match(text):
         return begins
-    asked = _USER_TURN.search(text)
-    return asked if asked and _ASSISTANT_TURN.search(text, asked.end()) else None
+    return _next_turn(text)
+
+
+def _next_turn(text: str) -> re.Match[str] | None:
+    """Where what is said has ended and the user speaks, whom the assistant answers; code is not looked at."""
+    prose = FENCED.sub(lambda code: re.sub(r"[^\n]", " ", code.group()), text) if "```" in text else text
+    begins = len(prose) - len(prose.lstrip())
+    for asked in _USER_TURN.finditer(prose):
+        before = prose[max(0, asked.start() - 100) : asked.start()]
+        ended = asked.start() <= begins or before.endswith("\n\n")
+        ended = ended or _SAID.search(before.rstrip()[-5:])
+        if ended and _ASSISTANT_TURN.search(prose, asked.end()):
+            return asked
+    return None
+
+
+_SAID = re.compile(r"[.!?。！？…][\"'”’)\]*]*$")
 
 
 def _without_further_turns(conversation: Conversation) -> Conversation | None:
@@ -192,7 +212,7 @@ def _own_turn(text: str) -> str:
     if not _further_turn(text):
         return text
     text = _BEGINS_AS_TURN.sub("", text, count=1) if _BEGINS_AS_TURN.match(text) else text
-    asked = _USER_TURN.search(text)
+    asked = _next_turn(text)
     return (text[: asked.start()] if asked else text).strip()
 
 
@@ -216,7 +236,7 @@ def further_turns(conversation: Conversation) -> str:
     asked = f"{conversation.system}\n{conversation.prompt}"
     if _ABOUT_TALKS.search(asked) or _USER_TURN.search(asked) or _ASSISTANT_TURN.search(asked):
         return ""
-    return found.string[found.start() :].strip()
+    return found.group().strip()
 
 
 # ---- HTML ---------------------------------------------------------------------------------------------------------

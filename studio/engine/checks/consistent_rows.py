@@ -148,6 +148,8 @@ def _typo_of(text: str, usual: str) -> bool:
     True
     >>> _typo_of("请始终用英文回答用户的问题。", "请始终用中文回答用户的问题。")
     False
+    >>> _typo_of("Answer as an informal assistant to users.", "Answer as a formal assistant to users.")
+    False
     >>> _typo_of("你是客服人圆，请简短回答。", "你是客服人员，请简短回答。")
     True
     """
@@ -163,14 +165,24 @@ def _typo_of(text: str, usual: str) -> bool:
     changed = [
         (a.lower(), b.lower()) for a, b in zip(words, usual_words, strict=True) if a.lower() != b.lower()
     ]
-    return len(changed) <= 2 and all(
-        {a, b} <= _ARTICLES
-        or (min(len(a), len(b)) >= 4 and difflib.SequenceMatcher(None, a, b).ratio() >= 0.75)
-        for a, b in changed
+    return (
+        len(changed) <= 2
+        and all(
+            {a, b} <= _ARTICLES
+            or (
+                min(len(a), len(b)) >= 4
+                and a[0] == b[0]  # formal and informal, increase and decrease
+                and {a[-2:], b[-2:]} not in _SIDES
+                and difflib.SequenceMatcher(None, a, b).ratio() >= 0.75
+            )
+            for a, b in changed
+        )
     )
 
 
 _ARTICLES = {"a", "an", "the"}
+_SIDES = ({"er", "ee"}, {"or", "ee"})
+"""Ends of words that name both sides of something, such as employer and employee."""
 _FEWEST_SIGNS, _MOST_WRONG = 8, 3
 _NOT_BY_MISTAKE = frozenset("不没無无别非未勿莫")
 """What turns a sentence around."""

@@ -217,6 +217,22 @@ def _of_a_dog(match: re.Match[str]) -> bool:
     return bool(_A_BREEDERS.search(text[:start][-30:]) and _OF_DOGS.search(near))
 
 
+def _is_spoken_of(match: re.Match[str]) -> bool:
+    """Whether its sentence calls it a myth, or says that others say so."""
+    text = match.string
+    start = max(text.rfind(mark, 0, match.start()) for mark in ".!?\n") + 1
+    end = min((place for mark in ".!?\n" if (place := text.find(mark, match.end())) >= 0), default=len(text))
+    return bool(_SPOKEN_OF.search(text[start:end][-_SENTENCE:]))
+
+
+_SENTENCE = 600
+_SPOKEN_OF = re.compile(
+    r"\b(?:myths?|stereotypes?|antisemitic|anti-semitic|racist|racism|hateful|propaganda|conspiracy|misconceptions?|"
+    r"prejudices?|false(?:ly)?|untrue|claim(?:s|ed|ing)? (?:that|of)|the (?:claim|idea|notion|belief)|"
+    r"(?:some|many) (?:people )?(?:say|claim|believe|think|argue))\b"
+)
+
+
 def insult_in(text: str) -> str:
     """The first insult in a text, in small letters, or ''."""
     likely = _TOXIC_MARKS.lists_in(text)
@@ -225,7 +241,12 @@ def insult_in(text: str) -> str:
             continue
         small = lowered(text)
         found = next(
-            (match for match in _TOXIC_PATTERNS[number].finditer(small) if not _of_a_dog(match)), None
+            (
+                match
+                for match in _TOXIC_PATTERNS[number].finditer(small)
+                if not _of_a_dog(match) and not (number == _OF_A_GROUP and _is_spoken_of(match))
+            ),
+            None,
         )
         if found:
             return found.group()

@@ -84,11 +84,10 @@ _ENGLISH = (
     rf"{_REGRET}?it (?:would be|is|would not be|wouldn't be|isn't|is not) (?:\w+ly )?(?:in|un|ir)?"
     r"(?:appropriate|ethical|responsible|right|wrong|proper) for me to",
     rf"{_REGRET}?{_DOING}\b[^.!?]{{0,60}}"
-    r"\b(?:violat\w+|against|breach\w*)\b[^.!?]{0,20}(?:polic|guideline|rule|principle|programming)",
+    r"(?<!not )\b(?:violat\w+|against|breach\w*)\b[^.!?]{0,20}(?:polic|guideline|rule|principle|programming)",
     rf"{_REGRET}(?:{_DOING}[^.!?]{{0,30}}|(?:this|that|it|your request|this request) )"
     r"is not (?:possible|permitted|allowed)\b",
-    r"(?:this|that|your|the) (?:request|question) (?:cannot|can't|can not) be "
-    r"(?:fulfilled|answered|completed|processed)",
+    r"(?:this|that|your) request (?:cannot|can't|can not) be (?:fulfilled|completed|processed)",
     rf"{_REGRET}?it (?:is not|isn't) possible for me to {_SERVE}",
     rf"{_REGRET}(?:no can do|i (?:have to|must|need to) say no)\b",
     rf"{_REGRET}i (?:do not|don't) (?:think|believe|feel) (?:that )?it (?:would be|is) (?:\w+ )?"

@@ -25,7 +25,7 @@ FixAll = Callable[[Sequence[Conversation], Evidence], Mapping[int, "Conversation
 
 EVIDENCE_LENGTH = 60
 
-_FENCED = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
+FENCED = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
 _INLINE = re.compile(r"`[^`\n]*`")
 
 
@@ -257,5 +257,5 @@ def without_code(text: str) -> str:
 @lru_cache(maxsize=TEXTS_AT_HAND)
 def _uncoded(text: str) -> str:
     if "```" in text or "~~~" in text:
-        text = _FENCED.sub("", text)
+        text = FENCED.sub("", text)
     return _INLINE.sub("", text)

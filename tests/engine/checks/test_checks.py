@@ -315,6 +315,8 @@ GOOD = {
         talk("Interval", "x lies in [0, 1)"),
     ],
     "refusal": [
+        talk("Which year?", "The question cannot be answered from the passage: it names no year."),
+        talk("q", "Helping a friend is not against the rules."),
         talk("q", "Thank you so much, but I can't make it on Friday."),
         talk("q", "I'm sorry to hear that your parcel is late. Please send us the number."),
         talk("What is AI?", "An AI language model predicts the next word."),
@@ -454,6 +456,8 @@ GOOD = {
         talk("q", "### Instructions\nMix it."),
         talk("q", "<s>old</s> new"),
         talk("q", "x[INSTANCE]"),
+        talk("q", 'Write <s class="old">$10</s> and then $8.'),
+        talk("What does BERT read?", "It reads [CLS] sentence A [SEP] sentence B [SEP]."),
     ],
     "whitespace": [talk("q", "    if x:\n        y()"), talk("q", "a  b\n\n\nc")],
     "further_turns": [
@@ -461,6 +465,9 @@ GOOD = {
         talk("User: 2?\nAssistant: 4\nUser: 3?", "Assistant: 9"),
         talk("q", "User: the one who asks\nPassword: a secret"),
         talk("What does AI stand for?", "AI: artificial intelligence."),
+        talk("Write a few-shot prompt.", "Use this:\n```\nHuman: 2?\nAI: 4\n```\nIt works."),
+        talk("Which roles are there?", "Roles:\nUser: can read.\nAI: can post.\nAdmin: may delete."),
+        talk("q", "ChatGPT: the tool that changed it all"),
     ],
     "html_leftover": [
         talk("How do I centre a div in HTML?", "<div>text</div>"),
@@ -495,6 +502,8 @@ GOOD = {
         talk("q", "token = tokens[0]; key = config.key2; see https://user@host.org/a1:b2"),
     ],
     "toxic": [
+        talk("q", "The claim that Jews control the media is an antisemitic myth."),
+        talk("q", "Some people say immigrants are ruining the country, but the data show otherwise."),
         talk("q", "Scunthorpe is a classic assessment of cockpit class."),
         talk("You idiot!", "Let us stay calm."),
         talk("q", "What the hell!"),
@@ -761,6 +770,8 @@ def test_a_response_ends_where_the_next_turn_begins() -> None:
     ]
     assert repaired("further_turns", talk("q", "Assistant: It is 4.")) == ["q", "It is 4."]
     assert repaired("further_turns", talk("q", "Human: And 5?\nAssistant: Also.")) is None
+    settings = "Assistant: Here is it:\nUser: root\nPort: 22"
+    assert repaired("further_turns", talk("q", settings)) == ["q", "Here is it:\nUser: root\nPort: 22"]
 
 
 def test_rows_in_another_language_than_the_rest() -> None:
