@@ -188,7 +188,7 @@ def _next_turn(text: str) -> re.Match[str] | None:
     for asked in _USER_TURN.finditer(prose):
         before = prose[max(0, asked.start() - 100) : asked.start()]
         ended = asked.start() <= begins or before.endswith("\n\n")
-        ended = ended or _SAID.search(before.rstrip()[-5:])
+        ended = ended or bool(_SAID.search(before.rstrip()[-5:]))
         if ended and _ASSISTANT_TURN.search(prose, asked.end()):
             return asked
     return None
