@@ -14,7 +14,7 @@ from studio.domain.errors import Stopped, StudioError
 from studio.domain.events import Event, Metric, parse_event
 from studio.engine import train as training
 from studio.engine.general import General
-from studio.engine.ranks import Ranks
+from studio.engine.ranks import PeerLost, Ranks
 from studio.engine.train import TrainJob
 from tests.trainings import BASE, encoded_rows, steps
 
@@ -112,6 +112,8 @@ def _trained(ranks: Ranks, model: Path, home: Path, case: Case) -> dict[str, Any
         error = "stopped"
     except StudioError as problem:
         error = problem.message
+    except PeerLost:
+        error = "peer lost"
     return {"events": [event.model_dump_json() for event in events], "metrics": metrics, "error": error}
 
 

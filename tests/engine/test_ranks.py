@@ -162,6 +162,13 @@ def test_memory_that_runs_out_on_one_halves_the_rows_on_all(
     assert losses(leader.events) == pytest.approx(losses(alone["lora"].events), rel=1e-5)
 
 
+def test_memory_that_runs_out_under_fsdp_ends_the_run_for_all(model: Path, tmp_path: Path) -> None:
+    ((leader, other),) = run(model, tmp_path, [Case("fsdp-short", sharded=True, no_room=2)], 2)
+    assert other.error.startswith("Memory ran out at step 1")
+    assert leader.error == "peer lost"
+    assert not (tmp_path / "fsdp-short" / "adapter").exists()
+
+
 def test_only_the_leader_writes(two: list[list[Said]], home: Path) -> None:
     leader = said(two, "lora")[0][0]
     saved = [event.path for event in leader.events if isinstance(event, Checkpoint)]
