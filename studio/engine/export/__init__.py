@@ -94,7 +94,15 @@ def export(
     _check(run, config, out, recipe)
     folder = out.parent / f".{out.name}.partial"
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    try:
+        folder.mkdir(parents=True)
+    except (FileNotFoundError, FileExistsError, NotADirectoryError) as error:
+        raise StudioError(
+            "The folder {path} cannot be made: {problem}.",
+            "Choose another folder.",
+            path=str(out),
+            problem=error.strerror,
+        ) from None
 
     def said(phase: Phase, done: float, total: float) -> None:
         if should_stop():
